@@ -1,0 +1,53 @@
+"""FLIP Lab: a Jupyter-native platform for federated-learning research.
+
+Importing this package loads neither Flower, torch, Ray nor Jupyter: each name below is
+looked up in its own module the first time it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flip_lab.core.errors import FlipLabError as FlipLabError
+    from flip_lab.core.scenario import Scenario as Scenario
+    from flip_lab.fl.scenarios import load_scenario as load_scenario
+    from flip_lab.fl.scenarios import scenario_names as scenario_names
+    from flip_lab.runs.lab import Lab as Lab
+    from flip_lab.runs.run import Run as Run
+    from flip_lab.widgets.monitor import watch as watch
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "FlipLabError": "flip_lab.core.errors",
+    "Lab": "flip_lab.runs.lab",
+    "Run": "flip_lab.runs.run",
+    "Scenario": "flip_lab.core.scenario",
+    "load_scenario": "flip_lab.fl.scenarios",
+    "scenario_names": "flip_lab.fl.scenarios",
+    "watch": "flip_lab.widgets.monitor",
+}
+
+__all__ = [
+    "FlipLabError",
+    "Lab",
+    "Run",
+    "Scenario",
+    "load_scenario",
+    "scenario_names",
+    "watch",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # any public object of ours
+    """Load a public name from its module on first use."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'flip_lab' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Offer the public names to tab completion."""
+    return [*__all__, "__version__"]

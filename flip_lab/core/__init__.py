@@ -1,0 +1,1 @@
+"""Plain data and protocols: what every other room of the house may rely on."""

@@ -1,0 +1,229 @@
+"""Every error a user can meet: a stable code, what happened, and what to do next.
+
+Codes: 1xx scenario and data, 2xx app, 3xx run, 4xx store, 5xx engine and federation,
+6xx installation. Each code has a page ``docs/errors/<code>.md``; a test fails without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class FlipLabError(Exception):
+    """Base of all errors raised on purpose by FLIP Lab.
+
+    Args:
+        what: What happened, with the offending value.
+        fix: One sentence that tells the user what to do next.
+        detail: Longer evidence, such as the tail of a client's traceback; may be empty.
+    """
+
+    code: ClassVar[str] = "FLIP-000"
+
+    def __init__(self, what: str, *, fix: str, detail: str = "") -> None:
+        """Keep the parts so that a widget, the API and a log can show them apart."""
+        text = f"[{self.code}] {what} Fix: {fix}"
+        super().__init__(f"{text}\n{detail}" if detail else text)
+        self.what = what
+        self.fix = fix
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes whole (keyword arguments defeat the default)."""
+        return _rebuild, (type(self), self.what, self.fix, self.detail)
+
+
+def _rebuild(cls: type[FlipLabError], what: str, fix: str, detail: str) -> FlipLabError:
+    return cls(what, fix=fix, detail=detail)
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Say which valid name the user probably meant, and list all of them.
+
+    Args:
+        name: What the user wrote.
+        valid: Every name that would have worked; may be empty.
+
+    Returns:
+        A sentence without code, such as ``Did you mean 'iid'? Valid: dirichlet, iid.``
+    """
+    names = sorted(valid)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Valid: {', '.join(names) if names else 'none'}."
+
+
+class ScenarioError(FlipLabError):
+    """A scenario cannot be run as written."""
+
+    code = "FLIP-100"
+
+
+class UnknownNameError(ScenarioError):
+    """A scenario, data set, partitioner, model or strategy of this name does not exist."""
+
+    code = "FLIP-101"
+
+
+class UnknownKeyError(ScenarioError):
+    """A scenario or configuration holds a key that means nothing."""
+
+    code = "FLIP-102"
+
+
+class InvalidValueError(ScenarioError):
+    """A value has the wrong type or lies outside its range."""
+
+    code = "FLIP-103"
+
+
+class PartitionError(ScenarioError):
+    """The data cannot be split over the nodes as the scenario asks."""
+
+    code = "FLIP-110"
+
+
+class AppError(FlipLabError):
+    """A Flower App cannot be loaded."""
+
+    code = "FLIP-200"
+
+
+class AppPartMissingError(AppError):
+    """A Flower App directory lacks a part that Flower requires."""
+
+    code = "FLIP-201"
+
+
+class AppImportError(AppError):
+    """The module of a ServerApp or ClientApp raises while it is imported."""
+
+    code = "FLIP-202"
+
+
+class RunError(FlipLabError):
+    """Something about one run."""
+
+    code = "FLIP-300"
+
+
+class RunNotFoundError(RunError):
+    """No run of this id is kept in the lab."""
+
+    code = "FLIP-301"
+
+
+class IllegalTransitionError(RunError):
+    """A run was asked to take a step that its state does not allow."""
+
+    code = "FLIP-302"
+
+
+class ClientsFailedError(RunError):
+    """Every client of a training phase failed, so the model could not change."""
+
+    code = "FLIP-303"
+
+
+class ServerAppError(RunError):
+    """The ServerApp raised an exception."""
+
+    code = "FLIP-304"
+
+
+class RunLostError(RunError):
+    """The run process is gone without having said how the run ended."""
+
+    code = "FLIP-305"
+
+
+class NoResultError(RunError):
+    """The run kept no such result: it has not ended, or its app never gave one."""
+
+    code = "FLIP-306"
+
+
+class RunTimeoutError(RunError):
+    """The run did not end within the time that the caller was willing to wait."""
+
+    code = "FLIP-307"
+
+
+class StoreError(FlipLabError):
+    """The store cannot do what was asked."""
+
+    code = "FLIP-400"
+
+
+class StoreNotWritableError(StoreError):
+    """The lab's directory cannot be created or written."""
+
+    code = "FLIP-401"
+
+
+class SecondWriterError(StoreError):
+    """A run's journal already has a living writer."""
+
+    code = "FLIP-402"
+
+
+class QueryError(StoreError):
+    """A SQL query is wrong, or asks for more than reading the store."""
+
+    code = "FLIP-403"
+
+
+class StoreFormatError(StoreError):
+    """The store was written by a newer version of FLIP Lab."""
+
+    code = "FLIP-404"
+
+
+class CorruptArtifactError(StoreError):
+    """A kept file no longer matches its hash, or is missing."""
+
+    code = "FLIP-405"
+
+
+class EngineError(FlipLabError):
+    """An engine or a federation cannot do its work."""
+
+    code = "FLIP-500"
+
+
+class EngineStartError(EngineError):
+    """An engine did not start."""
+
+    code = "FLIP-501"
+
+
+class UnknownFederationError(EngineError):
+    """``on=`` names no engine and no configured federation."""
+
+    code = "FLIP-502"
+
+
+class FederationUnreachableError(EngineError):
+    """The federation's SuperLink does not answer, or refuses us."""
+
+    code = "FLIP-503"
+
+
+class NotEnoughNodesError(EngineError):
+    """The federation has fewer nodes than the run needs."""
+
+    code = "FLIP-504"
+
+
+class UnsupportedInputError(EngineError):
+    """This engine cannot run this kind of app."""
+
+    code = "FLIP-505"
+
+
+class MissingExtraError(FlipLabError):
+    """A part of FLIP Lab that was not installed is needed."""
+
+    code = "FLIP-600"

@@ -1,0 +1,92 @@
+"""What happened in a run, as an ordered and gap-free stream of facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+Json: TypeAlias = (
+    "str | int | float | bool | None | list[Json] | dict[str, Json] | Mapping[str, Json]"
+)
+
+
+class EventKind(StrEnum):
+    """The kinds of fact; each names the keys of its body.
+
+    ``STATE``: ``state`` and, at the end of a failed run, ``code``, ``what``, ``fix``,
+    ``detail``. ``ROUND_STARTED``: ``num_rounds``. ``ROUND_ENDED``: ``duration_s``.
+    ``DISPATCHED``: ``phase``, ``node_ids``, ``partition_ids`` (the cohort).
+    ``CLIENT``: one reply or failure, see ``ClientFact``. ``METRIC``: ``phase``, ``scope``,
+    ``name``, ``value``. ``ARTIFACT``: ``name``, ``sha256``, ``size_bytes``,
+    ``media_type``. ``LINEAGE``: hashes and versions behind the run. ``CONTROL``:
+    ``command``, ``author``. ``WARNING``: ``code``, ``message``.
+    """
+
+    STATE = "state"
+    ROUND_STARTED = "round_started"
+    ROUND_ENDED = "round_ended"
+    DISPATCHED = "dispatched"
+    CLIENT = "client"
+    METRIC = "metric"
+    ARTIFACT = "artifact"
+    LINEAGE = "lineage"
+    CONTROL = "control"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvent:
+    """One fact about a run; the only thing that travels from a run to the rest.
+
+    Attributes:
+        run_id: The run the fact belongs to.
+        sequence: Position in the run, from 0, without a gap.
+        time_s: Seconds since the Unix epoch, UTC, on the run process's clock.
+        server_round: Round number, 1-based; 0 is everything before the first round.
+        kind: Which fact this is.
+        body: JSON-ready content; its keys depend on ``kind``.
+    """
+
+    run_id: str
+    sequence: int
+    time_s: float
+    server_round: int
+    kind: EventKind
+    body: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientFact:
+    """What one client did in one phase of one round: the body of a ``CLIENT`` event.
+
+    Attributes:
+        phase: ``"train"``, ``"evaluate"`` or ``"query"``.
+        node_id: The node's id on this engine; differs between engines.
+        partition_id: The slice of data the node holds, 0-based; -1 when unknown.
+        num_examples: Weight of the reply; 0 when it carried none.
+        started_s: When the client began, seconds since the Unix epoch.
+        duration_s: How long the client took, seconds.
+        bytes_down: Bytes of arrays and records sent to the client.
+        bytes_up: Bytes of arrays and records received from it.
+        metrics: The numbers the client reported, by name.
+        error_code: Flower's error code; 0 when the client replied well.
+        error: What the client raised with the tail of its traceback; empty when well.
+    """
+
+    phase: str
+    node_id: int
+    partition_id: int
+    num_examples: float
+    started_s: float
+    duration_s: float
+    bytes_down: int
+    bytes_up: int
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    error_code: int = 0
+    error: str = ""
+
+    def body(self) -> dict[str, Json]:
+        """Give the fact as the body of an event."""
+        return {name: getattr(self, name) for name in self.__slots__}
