@@ -1,0 +1,77 @@
+# FLIP Lab: every command of a working day. `make` alone lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+STAMP := $(VENV)/.installed
+DEBIAN_PACKAGES := chromium fonts-dejavu-core iproute2
+
+# Nothing that we start phones home or looks for updates.
+export DO_NOT_TRACK := 1
+export FLWR_DISABLE_UPDATE_CHECK := 1
+export FLWR_TELEMETRY_ENABLED := 0
+export HF_HUB_DISABLE_TELEMETRY := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab check test bench format docs clean debian-packages
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## set everything up, run the first federation and show what happened
+	$(PY) -m flip_lab.cli.demo
+
+lab: $(STAMP) ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+check: $(STAMP) ## style, architecture, types, dead code, dependencies, docstrings, docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(PY)
+	$(BIN)/vulture
+	$(BIN)/deptry .
+	$(BIN)/interrogate --quiet
+	$(PY) -m pytest -q tests/unit/house
+
+test: $(STAMP) debian-packages ## every test
+	$(PY) -m pytest
+
+bench: $(STAMP) ## the benchmarks, with their figures printed
+	$(PY) -m pytest -s -o python_files='bench_*.py' tests/benchmarks
+
+format: $(STAMP) ## rewrite the code and the notebooks in the house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/jupyter nbconvert --clear-output --inplace notebooks/*.ipynb
+
+docs: $(STAMP) ## rewrite the reference pages that are made from the code
+	$(PY) docs/generate.py
+
+clean: ## remove the virtual environment, caches and every lab directory
+	rm -rf $(VENV) build dist .flip-lab notebooks/.flip-lab
+	rm -rf .hypothesis .import_linter_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch comes first and by plain pip: a later step can then never replace a CPU build by the
+# several gigabytes of a CUDA one.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet -c constraints.txt torch
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[lab,dev]"
+	touch $@
+
+# Tests that need these packages skip themselves, with the reason, where they are missing.
+debian-packages:
+	@missing=; for package in $(DEBIAN_PACKAGES); do \
+	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "Not installed (needs root):$$missing; the tests that need them will skip."; exit 0; fi; \
+	echo "Installing$$missing"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null \
+	  || echo "apt-get failed:$$missing; the tests that need them will skip."

@@ -1,0 +1,67 @@
+"""What every test relies on: no telemetry, steady Hypothesis, reasons for skipping."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Before anything imports Flower, Ray or a hub client; the Makefile says the same.
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+# Shared machines are slow at times, and a test must say the same thing twice.
+settings.register_profile("flip", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("flip")
+
+
+def chromium() -> str | None:
+    """Give the path of Debian's chromium, where it is installed."""
+    return shutil.which("chromium")
+
+
+def _missing(marker: str) -> str:
+    """Say why tests with this marker cannot run here; empty when they can."""
+    if marker == "browser" and chromium() is None:
+        return "needs Debian's chromium: apt-get install chromium"
+    if marker == "ray" and find_spec("ray") is None:
+        return "needs Ray: pip install flip-lab[sim]"
+    if marker == "cluster" and (os.geteuid() != 0 or shutil.which("ip") is None):
+        return "needs root and Debian's iproute2: apt-get install iproute2"
+    return ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what this machine cannot run."""
+    for item in items:
+        for marker in ("browser", "ray", "cluster"):
+            if item.get_closest_marker(marker) and (reason := _missing(marker)):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def chromium_path() -> str:
+    """Give the browser that tests marked ``browser`` drive."""
+    path = chromium()
+    if path is None:
+        pytest.skip(_missing("browser"))
+    return path
+
+
+@pytest.fixture
+def lab_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give an empty lab directory that is the default one for this test.
+
+    Its name holds a space and an umlaut, because users' directories do.
+    """
+    path = tmp_path / "ein läb" / ".flip-lab"
+    path.parent.mkdir()
+    monkeypatch.setenv("FLIP_LAB_HOME", str(path))
+    return path
