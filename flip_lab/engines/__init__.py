@@ -1,0 +1,1 @@
+"""Where a run happens: engines that open a Grid, and the wrapper around any of them."""

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
+from flip_lab.core.clock import tick_s
+from flip_lab.core.errors import RunError
+
 RunConfig: TypeAlias = Mapping[str, bool | int | float | str]
+
+_BREATH_S = 0.5  # how often a waiting run looks up: stop requests, deadlines
 
 
 class AppSource(Protocol):
@@ -79,10 +84,11 @@ class Reply:
 
 
 class EngineGrid(Grid):
-    """A Grid that hands replies over as they come; all an engine has to write.
+    """A Grid that hands replies over as they come.
 
-    Waiting, ordering, recording, seeding of the server and control are added once, around
-    any engine, by ``flip_lab.engines.run_grid.RunGrid``.
+    An engine writes ``push_messages``, ``await_replies``, ``get_node_ids`` and
+    ``partition_of``; waiting and ordering are here, once. Recording, seeding of the server
+    and control are added around any engine by ``flip_lab.engines.run_grid.RunGrid``.
     """
 
     @abstractmethod
@@ -100,6 +106,50 @@ class EngineGrid(Grid):
     @abstractmethod
     def partition_of(self, node_id: int) -> int:
         """Give the partition that a node holds, 0-based; -1 when unknown."""
+
+    def set_run(self, run: object) -> None:
+        """Refuse: a Grid of ours serves the one run it was opened for."""
+        raise RunError(
+            f"This Grid cannot be handed to another run ({run}).",
+            fix="Launch another run; each gets a Grid of its own.",
+        )
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Build a message, as Flower's older server loops ask the Grid to."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Give the replies that are there, without waiting."""
+        return [reply.message for reply in self.await_replies(message_ids, timeout_s=0)]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Send messages and wait for their replies.
+
+        Args:
+            messages: What to send.
+            timeout: How long to wait in all, seconds; ``None`` waits for every reply.
+
+        Returns:
+            The replies that came, in the order the messages were given and never in order
+            of arrival: sums of floats depend on it.
+        """
+        order = list(self.push_messages(messages))
+        end_s = None if timeout is None else tick_s() + timeout
+        replies: dict[str, Message] = {}
+        while len(replies) < len(order) and (end_s is None or tick_s() < end_s):
+            missing = [key for key in order if key not in replies]
+            for reply in self.await_replies(missing, timeout_s=_BREATH_S):
+                replies[reply.message.metadata.reply_to_message_id] = reply.message
+        return [replies[key] for key in order if key in replies]
 
 
 class Engine(Protocol):

@@ -1,0 +1,141 @@
+"""One client's turn: the same few lines on every simulation engine."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from flip_lab.core.clock import now_s, tick_s
+from flip_lab.core.seeds import Stream
+from flip_lab.engines.base import RunConfig
+from flip_lab.engines.flower.messages import copy_content, for_client
+from flip_lab.engines.seeding import private_randomness
+
+_TAIL_LINES = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientSetting:
+    """What is the same for every client call of a run.
+
+    Attributes:
+        run_number: Flower's numeric run id.
+        seed: The run's seed.
+        num_nodes: Number of simulated nodes.
+        run_config: Flower's run configuration.
+    """
+
+    run_number: int
+    seed: int
+    num_nodes: int
+    run_config: RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientCall:
+    """One message on its way to one simulated node.
+
+    Attributes:
+        message: The message, stamped with its id; its content is shared with others.
+        partition_id: The partition of the node it goes to.
+        server_round: The round it belongs to.
+        phase: ``"train"``, ``"evaluate"`` or ``"query"``.
+        state: The node's Context state from its last successful call.
+    """
+
+    message: Message
+    partition_id: int
+    server_round: int
+    phase: str
+    state: RecordDict
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientOutcome:
+    """What came of a client call: a reply and a new state, or an error.
+
+    Attributes:
+        message_id: The message this answers.
+        reply: The ClientApp's reply; ``None`` when it raised.
+        state: The node's new Context state; ``None`` when the ClientApp raised, so that a
+            failed call leaves no trace.
+        error: What it raised with the tail of its traceback; empty when well.
+        started_s: When the client began, seconds since the Unix epoch.
+        duration_s: Seconds it took.
+    """
+
+    message_id: str
+    reply: Message | None
+    state: RecordDict | None
+    error: str
+    started_s: float
+    duration_s: float
+
+
+class Executor(Protocol):
+    """Where client calls are carried out; all that two simulation engines differ in."""
+
+    def submit(self, calls: Sequence[ClientCall]) -> None:
+        """Take calls to carry out; returns at once or after carrying out some."""
+        ...
+
+    def completed(self, *, timeout_s: float) -> list[ClientOutcome]:
+        """Give outcomes not yet given; waits up to ``timeout_s`` for the first."""
+        ...
+
+
+def call_client(app: ClientApp, call: ClientCall, setting: ClientSetting) -> ClientOutcome:
+    """Carry out one client call, on its own records and its own random streams.
+
+    Args:
+        app: The ClientApp.
+        call: The message and the node's state; neither is changed.
+        setting: What is the same for the whole run.
+
+    Returns:
+        The reply and the new state, or the error; never raises what the app raised.
+    """
+    message = for_client(call.message, copy_content(call.message.content))
+    context = Context(
+        run_id=setting.run_number,
+        node_id=call.message.metadata.dst_node_id,
+        node_config={
+            "partition-id": call.partition_id,
+            "num-partitions": setting.num_nodes,
+        },
+        state=copy_content(call.state),
+        run_config=dict(setting.run_config),
+    )
+    stream = Stream(
+        seed=setting.seed,
+        server_round=call.server_round,
+        node=call.partition_id,
+        phase=call.phase,
+    )
+    started_s, start = now_s(), tick_s()
+    reply, error = None, ""
+    with private_randomness(stream):
+        try:
+            reply = app(message=message, context=context)
+        except Exception as raised:  # noqa: BLE001  # an app may raise anything
+            error = failure_tail(raised)
+    return ClientOutcome(
+        message_id=call.message.metadata.message_id,
+        reply=reply,
+        state=None if error else context.state,
+        error=error,
+        started_s=started_s,
+        duration_s=tick_s() - start,
+    )
+
+
+def failure_tail(raised: BaseException) -> str:
+    """Say what was raised, then the last lines of its traceback."""
+    lines = "".join(traceback.format_exception(raised)).splitlines()
+    tail = "\n".join(lines[-_TAIL_LINES:])
+    return f"{type(raised).__name__}: {raised}\n{tail}"

@@ -1,0 +1,1 @@
+"""The one place that touches Flower's private modules, so that a new Flower breaks it alone."""

@@ -1,0 +1,31 @@
+"""Flower's run configuration: flat keys, scalar values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from flwr.common.config import flatten_dict
+
+from flip_lab.core.errors import InvalidValueError
+
+
+def flatten_config(
+    config: Mapping[str, object], source: Path
+) -> dict[str, bool | int | float | str]:
+    """Join nested keys with dots, as Flower hands them to apps.
+
+    Args:
+        config: The table ``[tool.flwr.app.config]``.
+        source: The file it comes from, for the message.
+
+    Raises:
+        InvalidValueError: If a value is neither a scalar nor a table.
+    """
+    try:
+        return dict(flatten_dict(dict(config)))
+    except ValueError as error:
+        raise InvalidValueError(
+            f"The configuration in {source} holds a value Flower does not carry: {error}",
+            fix="Use booleans, numbers, strings and tables of those only.",
+        ) from error

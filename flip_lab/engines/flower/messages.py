@@ -1,0 +1,123 @@
+"""Messages and records as an engine needs them: identity, copies, sizes, errors."""
+
+from __future__ import annotations
+
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Error,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
+from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+CLIENT_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
+NO_REPLY = int(ErrorCode.MESSAGE_UNAVAILABLE)
+
+
+def become_server(run_number: int) -> Run:
+    """Take the ServerApp's place in this process, so that it may build messages.
+
+    Flower keeps this identity process-wide: a process serves one run at a time.
+
+    Args:
+        run_number: Flower's numeric run id.
+
+    Returns:
+        Flower's description of that run.
+    """
+    TaskIdentity.task_id = 1
+    TaskIdentity.run_id = run_number
+    TaskIdentity.node_id = SUPERLINK_NODE_ID
+    return Run.create_empty(run_number)
+
+
+def stamp(message: Message, message_id: str) -> None:
+    """Give a message its id, as a SuperLink does when it accepts one."""
+    message.metadata.__dict__["_message_id"] = message_id
+
+
+def copy_content(content: RecordDict) -> RecordDict:
+    """Copy records so that a client may change its own; array bytes are shared.
+
+    All messages of a round share one content object and Flower's mods pop entries from
+    it, so two clients in one process must not see the same records. The bytes behind an
+    array cannot be changed, so sharing them is safe.
+    """
+    copy = RecordDict()
+    for name, record in content.items():
+        if isinstance(record, ArrayRecord):
+            arrays = {
+                key: Array(item.dtype, tuple(item.shape), item.stype, item.data)
+                for key, item in record.items()
+            }
+            copy[name] = ArrayRecord(arrays)
+        elif isinstance(record, MetricRecord):
+            copy[name] = MetricRecord({key: _own(item) for key, item in record.items()})
+        else:
+            copy[name] = ConfigRecord({key: _own(item) for key, item in record.items()})
+    return copy
+
+
+def _own(value: object) -> object:
+    return list(value) if isinstance(value, list) else value  # type: ignore[arg-type]
+
+
+def for_client(message: Message, content: RecordDict) -> Message:
+    """Give the message as one client receives it, with records of its own."""
+    return Message(content, metadata=message.metadata)
+
+
+def payload_bytes(message: Message) -> int:
+    """Count the bytes of arrays and byte values that a message carries."""
+    if not message.has_content():
+        return 0
+    arrays = sum(
+        len(item.data)
+        for record in message.content.array_records.values()
+        for item in record.values()
+    )
+    configs = sum(
+        len(item)
+        for record in message.content.config_records.values()
+        for item in record.values()
+        if isinstance(item, (str, bytes))
+    )
+    return arrays + configs
+
+
+def server_round_of(message: Message) -> int | None:
+    """Read the round a message belongs to, where the strategy wrote it; else ``None``."""
+    if message.has_content():
+        for record in message.content.config_records.values():
+            value = record.get("server-round")
+            if isinstance(value, int):
+                return value
+    group = message.metadata.group_id
+    return int(group) if group.isdigit() else None
+
+
+def phase_of(message: Message) -> str:
+    """Name what a message asks for: ``"train"``, ``"evaluate"`` or ``"query"``."""
+    return message.metadata.message_type.split(".")[0]
+
+
+def reply_metrics(reply: Message) -> dict[str, float]:
+    """Collect the single numbers that a client reported, by name."""
+    if not reply.has_content():
+        return {}
+    return {
+        name: float(value)
+        for record in reply.content.metric_records.values()
+        for name, value in record.items()
+        if isinstance(value, (int, float))
+    }
+
+
+def error_reply(message: Message, reason: str, *, code: int = CLIENT_RAISED) -> Message:
+    """Answer a message in the name of a client that could not."""
+    return Message(Error(code=code, reason=reason), reply_to=message)

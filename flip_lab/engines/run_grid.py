@@ -1,0 +1,276 @@
+"""The one wrapper around any engine's Grid: recording, seeding of the server, control.
+
+Unmodified apps meet only this Grid, so a simulated and a real run leave the same facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from threading import Lock
+
+from flwr.app import Message
+
+from flip_lab.core.clock import now_s, tick_s
+from flip_lab.core.errors import ClientsFailedError
+from flip_lab.core.events import ClientFact, EventKind
+from flip_lab.core.ports import Control, Emit
+from flip_lab.core.seeds import Stream
+from flip_lab.engines.base import EngineGrid, Reply
+from flip_lab.engines.flower.messages import (
+    NO_REPLY,
+    payload_bytes,
+    phase_of,
+    reply_metrics,
+    server_round_of,
+)
+from flip_lab.engines.seeding import seed_globals
+
+_WEIGHT_KEYS = ("num-examples", "num_examples")  # Message API, Flower's legacy API
+
+
+class StopRun(BaseException):  # noqa: N818  # a request, like KeyboardInterrupt
+    """The user asked the run to end; passes through an app's ``except Exception``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Dispatch:
+    """What to remember of a message until its reply comes."""
+
+    node_id: int
+    phase: str
+    server_round: int
+    bytes_down: int
+    sent_s: float
+
+
+@dataclass(kw_only=True)
+class _Round:
+    """The round under way and how its training went so far."""
+
+    number: int = 0
+    started_s: float = 0.0
+    trained: int = 0
+    failures: list[str] = field(default_factory=list[str])
+
+
+class RunGrid(EngineGrid):
+    """Records every message of a run, and lets the user stop it between messages.
+
+    Args:
+        inner: The engine's Grid.
+        emit: Where facts go.
+        control: What the user wants; asked before each message and while waiting.
+        seed: The run's seed; the server's global generators restart from it each round.
+    """
+
+    def __init__(
+        self, inner: EngineGrid, *, emit: Emit, control: Control, seed: int
+    ) -> None:
+        """Wrap an open Grid."""
+        self._inner = inner
+        self._emit = emit
+        self._control = control
+        self._seed = seed
+        self._lock = Lock()
+        self._sent: dict[str, _Dispatch] = {}
+        self._round = _Round()
+        self._looped = False
+
+    @property
+    def run(self) -> object:
+        """Flower's description of the run."""
+        return self._inner.run
+
+    def get_node_ids(self) -> Iterable[int]:
+        """List the nodes in order of their partitions."""
+        return self._inner.get_node_ids()
+
+    def partition_of(self, node_id: int) -> int:
+        """Give the partition that a node holds, 0-based; -1 when unknown."""
+        return self._inner.partition_of(node_id)
+
+    # --- rounds -------------------------------------------------------------------
+
+    def begin_round(self, server_round: int, num_rounds: int | None = None) -> None:
+        """Open a round; called by the strategy loop, or by the first message of a round.
+
+        Args:
+            server_round: The round, 1-based.
+            num_rounds: How many there will be; ``None`` when only the app knows.
+        """
+        self._looped = num_rounds is not None or self._looped
+        self.end_round()
+        self.check_stop()
+        self._round = _Round(number=server_round, started_s=tick_s())
+        self._emit(
+            EventKind.ROUND_STARTED, {"num_rounds": num_rounds}, server_round=server_round
+        )
+        seed_globals(Stream(seed=self._seed, server_round=server_round, phase="server"))
+
+    def end_round(self) -> None:
+        """Close the round under way, if there is one.
+
+        Raises:
+            ClientsFailedError: If every client that should train failed.
+        """
+        closing, self._round = self._round, _Round(number=0)
+        if closing.number == 0:
+            return
+        self._raise_if_all_failed(closing)
+        self._emit(
+            EventKind.ROUND_ENDED,
+            {"duration_s": tick_s() - closing.started_s},
+            server_round=closing.number,
+        )
+
+    def check_trained(self) -> None:
+        """Fail now, before a strategy keeps the old model as if nothing had happened.
+
+        Raises:
+            ClientsFailedError: If every client that should train in this round failed.
+        """
+        self._raise_if_all_failed(self._round)
+
+    def check_stop(self) -> None:
+        """Leave the run if the user asked for it.
+
+        Raises:
+            StopRun: If a stop was requested.
+        """
+        if self._control.stop_requested():
+            raise StopRun
+
+    @staticmethod
+    def _raise_if_all_failed(which: _Round) -> None:
+        if which.trained or not which.failures:
+            return
+        raise ClientsFailedError(
+            f"All {len(which.failures)} clients of round {which.number} failed to train, "
+            "so the model did not change.",
+            fix="Mend the ClientApp; one client's traceback stands below, "
+            "run.clients() has them all.",
+            detail=which.failures[0],
+        )
+
+    # --- messages -----------------------------------------------------------------
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages and record the cohort."""
+        batch = list(messages)
+        self.check_stop()
+        dispatches = [self._describe(message) for message in batch]
+        message_ids = list(self._inner.push_messages(batch))
+        with self._lock:
+            self._sent.update(zip(message_ids, dispatches, strict=True))
+        for phase in dict.fromkeys(dispatch.phase for dispatch in dispatches):
+            cohort = [d.node_id for d in dispatches if d.phase == phase]
+            self._emit(
+                EventKind.DISPATCHED,
+                {
+                    "phase": phase,
+                    "node_ids": list(cohort),
+                    "partition_ids": [self.partition_of(node_id) for node_id in cohort],
+                },
+                server_round=dispatches[0].server_round,
+            )
+        return message_ids
+
+    def _describe(self, message: Message) -> _Dispatch:
+        phase = phase_of(message)
+        return _Dispatch(
+            node_id=message.metadata.dst_node_id,
+            phase=phase,
+            server_round=self._place_in_round(message, phase),
+            bytes_down=payload_bytes(message),
+            sent_s=now_s(),
+        )
+
+    def _place_in_round(self, message: Message, phase: str) -> int:
+        """Find the message's round; a hand-written server loop opens rounds by messages."""
+        named = server_round_of(message)
+        if self._looped:
+            return self._round.number
+        with self._lock:
+            over = phase == "train" and (self._round.trained or self._round.failures)
+            implied = self._round.number + 1 if over else self._round.number
+            number = implied if named is None else named
+            if number > self._round.number or (phase == "train" and number == 0):
+                self.begin_round(max(number, 1))
+        return self._round.number
+
+    def await_replies(self, message_ids: Iterable[str], *, timeout_s: float) -> list[Reply]:
+        """Hand replies over and record each as it comes."""
+        self.check_stop()
+        replies = self._inner.await_replies(message_ids, timeout_s=timeout_s)
+        for reply in replies:
+            self._record(reply)
+        return replies
+
+    def _record(self, reply: Reply) -> None:
+        message = reply.message
+        with self._lock:
+            dispatch = self._sent.pop(message.metadata.reply_to_message_id)
+        metrics = reply_metrics(message)
+        weights = [metrics.pop(key) for key in _WEIGHT_KEYS if key in metrics]
+        failed = message.has_error()
+        self._keep(
+            dispatch,
+            ClientFact(
+                phase=dispatch.phase,
+                node_id=dispatch.node_id,
+                partition_id=self.partition_of(dispatch.node_id),
+                num_examples=weights[0] if weights else 0,
+                started_s=reply.started_s,
+                duration_s=reply.duration_s,
+                bytes_down=dispatch.bytes_down,
+                bytes_up=payload_bytes(message),
+                metrics=metrics,
+                error_code=message.error.code if failed else 0,
+                error=(message.error.reason or "no reason given") if failed else "",
+            ),
+        )
+
+    def _keep(self, dispatch: _Dispatch, fact: ClientFact) -> None:
+        if dispatch.phase == "train":
+            with self._lock:
+                if fact.error_code:
+                    who = f"partition {fact.partition_id}, node {fact.node_id}"
+                    self._round.failures.append(f"{who}: {fact.error}")
+                else:
+                    self._round.trained += 1
+        self._emit(EventKind.CLIENT, fact.body(), server_round=dispatch.server_round)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Send messages, wait for their replies and record those that never came."""
+        batch = list(messages)
+        replies = list(super().send_and_receive(batch, timeout=timeout))
+        answered = {reply.metadata.reply_to_message_id for reply in replies}
+        for message in batch:
+            if message.metadata.message_id not in answered:
+                self._record_silence(message.metadata.message_id)
+        return replies
+
+    def _record_silence(self, message_id: str) -> None:
+        with self._lock:
+            dispatch = self._sent.pop(message_id, None)
+        if dispatch is None:
+            return
+        waited_s = now_s() - dispatch.sent_s
+        self._keep(
+            dispatch,
+            ClientFact(
+                phase=dispatch.phase,
+                node_id=dispatch.node_id,
+                partition_id=self.partition_of(dispatch.node_id),
+                num_examples=0,
+                started_s=dispatch.sent_s,
+                duration_s=waited_s,
+                bytes_down=dispatch.bytes_down,
+                bytes_up=0,
+                error_code=NO_REPLY,
+                error=f"No reply within the strategy's timeout ({waited_s:.1f} s).",
+            ),
+        )

@@ -1,0 +1,41 @@
+"""Global random generators, set from a run's streams and put back afterwards.
+
+Unmodified apps draw from the global generators of ``random``, NumPy and torch. Seeding
+those around each call makes an app's draws depend on (seed, round, node, phase) alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from flip_lab.core.seeds import Stream
+
+
+def seed_globals(stream: Stream) -> None:
+    """Set the three global generators to the start of a stream."""
+    seed = stream.integer()
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: TID251  # foreign code draws from the global generator
+    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]  # untyped in torch
+
+
+@contextmanager
+def private_randomness(stream: Stream) -> Iterator[None]:
+    """Run a block on a stream of its own and put the global generators back after it.
+
+    The server of an in-process run shares the process with its clients; without this its
+    own draws would depend on how many clients ran before.
+    """
+    python, numpy_, torch_ = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed_globals(stream)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy_)
+        torch.set_rng_state(torch_)
