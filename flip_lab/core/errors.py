@@ -187,6 +187,12 @@ class CorruptArtifactError(StoreError):
     code = "FLIP-405"
 
 
+class ViewError(StoreError):
+    """A view cannot draw the frame it was given."""
+
+    code = "FLIP-410"
+
+
 class EngineError(FlipLabError):
     """An engine or a federation cannot do its work."""
 

@@ -1,0 +1,160 @@
+"""What all views share: checks of the frame, an empty figure in words, plain labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from flip_lab.core.errors import ViewError
+from flip_lab.views.theme import PALETTES, Figure, Theme, draw
+
+_UNITS = {"_s": "s", "_ms": "ms", "_bytes": "bytes", "_mib": "MiB", "_percent": "%"}
+
+
+def require_columns(frame: pd.DataFrame, columns: Iterable[str], *, view: str) -> None:
+    """Refuse a frame that lacks what a view is going to read.
+
+    Args:
+        frame: What the user passed.
+        columns: Names that the view reads.
+        view: Name of the view, for the message.
+
+    Raises:
+        ViewError: If a column is missing; the message names all that are.
+    """
+    missing = [name for name in columns if name not in frame.columns]
+    if not missing:
+        return
+    had = ", ".join(str(name) for name in frame.columns) or "none"
+    raise ViewError(
+        f"{view} needs the column(s) {', '.join(missing)}; the frame has: {had}.",
+        fix="Pass the frame as the store gives it, such as run.metrics() or run.clients(), "
+        "or keep these columns in your SQL.",
+    )
+
+
+def require_one_run(frame: pd.DataFrame, *, view: str) -> None:
+    """Refuse a frame that mixes runs in a view that shows one.
+
+    Raises:
+        ViewError: If ``run_id`` holds more than one id.
+    """
+    if "run_id" not in frame.columns:
+        return
+    run_ids = sorted(str(run_id) for run_id in frame["run_id"].unique())
+    if len(run_ids) > 1:
+        raise ViewError(
+            f"{view} shows one run; the frame holds {len(run_ids)}: {', '.join(run_ids)}.",
+            fix=f"Keep one of them, such as frame[frame.run_id == {run_ids[0]!r}].",
+        )
+
+
+def nothing_yet(title: str, words: str, *, theme: Theme) -> Figure:
+    """Give a figure that says in words why there is nothing to see.
+
+    Args:
+        title: What the figure will show once there is something.
+        words: One sentence for the reader.
+        theme: ``"light"`` or ``"dark"``.
+
+    Returns:
+        A figure without data or axes.
+    """
+    note = {
+        "text": words,
+        "xref": "paper",
+        "yref": "paper",
+        "x": 0.5,
+        "y": 0.5,
+        "showarrow": False,
+        "font": {"size": 14, "color": PALETTES[theme].muted},
+    }
+    hidden = {"visible": False}
+    layout = {"title": {"text": title}, "height": 220, "annotations": [note]}
+    return draw([], {**layout, "xaxis": hidden, "yaxis": hidden}, theme=theme)
+
+
+def axis_label(name: str) -> str:
+    """Give a metric's name as an axis says it, with its unit.
+
+    Args:
+        name: Such as ``eval_accuracy``, ``train_loss`` or ``epoch_duration_s``.
+
+    Returns:
+        Such as ``accuracy (0 to 1)``, ``loss`` or ``epoch duration (s)``.
+    """
+    bare = name.removeprefix("eval_").removeprefix("train_").removeprefix("test_")
+    if bare.endswith("accuracy"):
+        return f"{bare.replace('_', ' ')} (0 to 1)"
+    for suffix, unit in _UNITS.items():
+        if bare.endswith(suffix):
+            return f"{bare.removesuffix(suffix).replace('_', ' ')} ({unit})"
+    return bare.replace("_", " ")
+
+
+def plain(text: object, *, at_most: int = 60) -> str:
+    """Give any text so that plotly shows it as it is, and not too much of it.
+
+    Args:
+        text: A name or message from anywhere; may hold markup.
+        at_most: Characters to keep, at least 2.
+
+    Returns:
+        Escaped text; shortened text ends in an ellipsis.
+    """
+    words = str(text)
+    return escape(
+        words if len(words) <= at_most else f"{words[: at_most - 1]}…", quote=False
+    )
+
+
+def node_names(frame: pd.DataFrame) -> pd.Series[str]:
+    """Name each row's node: by ``node`` where given, else by partition, else by node id.
+
+    Args:
+        frame: With ``partition_id``; ``node`` and ``node_id`` are optional.
+
+    Returns:
+        Escaped names, one per row, under the frame's index.
+    """
+    ids = frame["node_id"] if "node_id" in frame.columns else frame["partition_id"]
+    given = (
+        frame["node"] if "node" in frame.columns else pd.Series(None, frame.index, object)
+    )
+    rows = zip(given, frame["partition_id"], ids, strict=True)
+    return pd.Series([_node_name(*row) for row in rows], index=frame.index, dtype=object)
+
+
+def _node_name(given: object, partition_id: Any, node_id: Hashable) -> str:  # noqa: ANN401  # a cell
+    if isinstance(given, str) and given:
+        return plain(given, at_most=32)
+    if pd.isna(partition_id) or int(partition_id) < 0:
+        return f"node {node_id}"
+    return f"partition {int(partition_id)}"
+
+
+def round_step(last_round: float) -> int:
+    """Give a distance between round ticks that leaves about ten of them, all whole.
+
+    Args:
+        last_round: The highest round shown, 0 or more.
+
+    Returns:
+        1, 2 or 5 times a power of ten.
+    """
+    rough = max(1.0, last_round / 10)
+    power = 10 ** math.floor(math.log10(rough))
+    return int(next(step * power for step in (1, 2, 5, 10) if step * power >= rough))
+
+
+def number(value: float) -> str:
+    """Give a number in at most five significant digits; NaN and infinity in words."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.5g}"
