@@ -1,0 +1,1 @@
+"""What runs on nodes: data, partitions, models, strategies and the apps of a Scenario."""

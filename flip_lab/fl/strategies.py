@@ -1,0 +1,107 @@
+"""Flower's own strategies by name; a scenario's options are their constructor arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from flwr.serverapp.strategy import (
+    Bulyan,
+    FedAdagrad,
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    FedMedian,
+    FedProx,
+    FedTrimmedAvg,
+    FedYogi,
+    Krum,
+    MultiKrum,
+    QFedAvg,
+    Strategy,
+)
+
+from flip_lab.core.errors import InvalidValueError, UnknownKeyError, nearest
+from flip_lab.core.registry import Registry
+from flip_lab.core.scenario import Scenario
+from flip_lab.fl.validation import options_type, read
+
+STRATEGIES: Registry[Callable[..., Strategy]] = Registry("strategy", "flip_lab.strategies")
+for _strategy in (
+    Bulyan,
+    FedAdagrad,
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    FedMedian,
+    FedProx,
+    FedTrimmedAvg,
+    FedYogi,
+    Krum,
+    MultiKrum,
+    QFedAvg,
+):
+    STRATEGIES.add(_strategy.__name__)(_strategy)
+
+
+def build_strategy(scenario: Scenario) -> Strategy:
+    """Build the scenario's strategy; what it does not say is chosen to use every node.
+
+    Raises:
+        UnknownNameError: If there is no such strategy.
+        UnknownKeyError: If it has no such option; the message names the nearest one.
+        InvalidValueError: If an option has the wrong type or lies outside its range.
+    """
+    return STRATEGIES.get(scenario.strategy.name)(**check_strategy(scenario))
+
+
+def check_strategy(scenario: Scenario) -> dict[str, Any]:
+    """Check a scenario's strategy and give all arguments of its constructor.
+
+    Raises:
+        UnknownNameError: If there is no such strategy.
+        UnknownKeyError: If it has no such option; the message names the nearest one.
+        InvalidValueError: If an option has the wrong type, or would make the run wait for
+            nodes that do not exist.
+    """
+    kind = options_type(STRATEGIES.get(scenario.strategy.name))
+    # The keys of the records are settled between our ServerApp and our ClientApp.
+    known = {item.name for item in fields(kind) if not item.name.endswith("_key")}
+    given = scenario.strategy.options
+    for name in given:
+        if name not in known:
+            raise UnknownKeyError(
+                f"The strategy {scenario.strategy.name} has no option {name!r}.",
+                fix=nearest(name, known),
+            )
+    wanted = {key: value for key, value in _defaults(scenario).items() if key in known}
+    arguments = vars(read(kind, {**wanted, **given}, prefix="strategy.options."))
+    for name, value in arguments.items():
+        _check_range(name, value, scenario.data.num_partitions)
+    return arguments
+
+
+def _defaults(scenario: Scenario) -> dict[str, Any]:
+    """Choose every node in every round, unless the scenario says otherwise."""
+    return {
+        "fraction_train": 1.0,
+        "fraction_evaluate": 1.0,
+        "min_train_nodes": 1,
+        "min_evaluate_nodes": 1,
+        "min_available_nodes": scenario.data.num_partitions,
+        "client_learning_rate": scenario.train.learning_rate,  # of QFedAvg
+    }
+
+
+def _check_range(name: str, value: Any, num_nodes: int) -> None:  # noqa: ANN401  # any option
+    """Refuse what Flower would accept and then wait for, for ever."""
+    if name.startswith("fraction_") and not 0 <= value <= 1:
+        raise InvalidValueError(
+            f"strategy.options.{name} is {value}.", fix="Set it to a number ≥ 0 and ≤ 1."
+        )
+    if name.startswith("min_") and name.endswith("_nodes") and not 0 <= value <= num_nodes:
+        raise InvalidValueError(
+            f"strategy.options.{name} is {value}, and the federation has {num_nodes} nodes.",
+            fix=f"Set it to a whole number from 0 to {num_nodes}.",
+        )

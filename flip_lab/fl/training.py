@@ -1,0 +1,154 @@
+"""Local training and evaluation of one model on one node's data.
+
+Plain stochastic gradient descent on the cross-entropy. Everything here is deterministic:
+one thread, and batches in an order drawn from the generator that is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from flip_lab.core.scenario import TrainSpec
+from flip_lab.fl.data.dataset import Features, Labels
+
+_EVALUATION_BATCH = 1024  # examples; bounds memory, does not change the result
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalTraining:
+    """What a client is told to do in one round; travels in the train message's config.
+
+    Attributes:
+        local_epochs: Passes over the client's own data.
+        batch_size: Examples in one step of gradient descent.
+        learning_rate: Step size, no unit.
+        momentum: Share of the last step that is kept, no unit, below 1.
+        weight_decay: L2 penalty, no unit.
+        proximal_mu: Weight of FedProx's pull towards the global model, no unit.
+    """
+
+    local_epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    proximal_mu: float = 0.0
+
+    @classmethod
+    def from_spec(cls, spec: TrainSpec, *, rounds: int = 1) -> LocalTraining:
+        """Take the settings of a scenario; ``rounds`` rounds of it in one go."""
+        return cls(
+            local_epochs=spec.local_epochs * rounds,
+            batch_size=spec.batch_size,
+            learning_rate=spec.learning_rate,
+            momentum=spec.momentum,
+            weight_decay=spec.weight_decay,
+        )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> LocalTraining:
+        """Read the settings from a message; keys that mean something else are skipped."""
+        keys = {name: name.replace("_", "-") for name in cls.__dataclass_fields__}
+        return cls(**{name: config[key] for name, key in keys.items() if key in config})
+
+    def to_config(self) -> dict[str, int | float]:
+        """Give the settings as they travel, in Flower's spelling: ``learning-rate``.
+
+        ``proximal-mu`` is left to the strategy, which alone knows it.
+        """
+        config = {name.replace("_", "-"): value for name, value in vars(self).items()}
+        del config["proximal-mu"]
+        return config
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread inside the block: the sums keep their order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
+def train(
+    model: nn.Module,
+    features: Features,
+    labels: Labels,
+    *,
+    settings: LocalTraining,
+    generator: torch.Generator,
+) -> float:
+    """Train the model in place.
+
+    The step is written out: ``torch.optim`` gives the same bits, but its first optimiser
+    loads torch's compiler, which costs every new process more than a second.
+
+    Args:
+        model: Gives scores of shape ``(batch, num_classes)``.
+        features: Shape ``(num_examples, …)``, without NaN.
+        labels: Shape ``(num_examples,)``, 0-based.
+        settings: Epochs, batch size and the step's numbers.
+        generator: Draws the order of the examples.
+
+    Returns:
+        Mean cross-entropy over all examples of all steps, each before its step; without
+        penalties.
+
+    Source:
+        McMahan et al., AISTATS 2017 (arXiv:1602.05629), ``ClientUpdate``; the proximal
+        term is that of Li et al., MLSys 2020 (arXiv:1812.06127).
+    """
+    inputs, targets = torch.from_numpy(features), torch.from_numpy(labels)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    start = [p.detach().clone() for p in parameters]
+    steps = [torch.zeros_like(p) for p in parameters]
+    total = 0.0
+    model.train()
+    for _ in range(settings.local_epochs):
+        order = torch.randperm(len(targets), generator=generator)
+        for rows in order.split(settings.batch_size):
+            loss = nn.functional.cross_entropy(model(inputs[rows]), targets[rows])
+            gradients = torch.autograd.grad(loss, parameters)
+            with torch.no_grad():
+                for p, gradient, origin, step in zip(
+                    parameters, gradients, start, steps, strict=True
+                ):
+                    direction = gradient.add(p, alpha=settings.weight_decay)
+                    direction.add_(p - origin, alpha=settings.proximal_mu)
+                    step.mul_(settings.momentum).add_(direction)
+                    p.sub_(step, alpha=settings.learning_rate)
+            total += loss.item() * len(rows)
+    return total / (settings.local_epochs * len(targets))
+
+
+@one_thread()
+def evaluate(model: nn.Module, features: Features, labels: Labels) -> tuple[float, float]:
+    """Evaluate the model.
+
+    Args:
+        model: Gives scores of shape ``(batch, num_classes)``.
+        features: Shape ``(num_examples, …)``, without NaN.
+        labels: Shape ``(num_examples,)``, 0-based.
+
+    Returns:
+        Mean cross-entropy, and the share of examples that are classified correctly.
+    """
+    loss, correct = 0.0, 0
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(labels), _EVALUATION_BATCH):
+            rows = slice(start, start + _EVALUATION_BATCH)
+            targets = torch.from_numpy(labels[rows])
+            scores = model(torch.from_numpy(features[rows]))
+            loss += nn.functional.cross_entropy(scores, targets, reduction="sum").item()
+            correct += int((scores.argmax(dim=1) == targets).sum())
+    return loss / len(labels), correct / len(labels)
