@@ -24,7 +24,7 @@ from flip_lab.core.errors import (
     nearest,
 )
 from flip_lab.engines.base import RunConfig
-from flip_lab.engines.clients import failure_tail
+from flip_lab.engines.failures import failure_tail
 from flip_lab.engines.flower.config import flatten_config
 
 App = TypeVar("App", ServerApp, ClientApp)

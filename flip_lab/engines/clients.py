@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,10 +12,9 @@ from flwr.clientapp import ClientApp
 from flip_lab.core.clock import now_s, tick_s
 from flip_lab.core.seeds import Stream
 from flip_lab.engines.base import RunConfig
+from flip_lab.engines.failures import failure_tail
 from flip_lab.engines.flower.messages import copy_content, for_client
 from flip_lab.engines.seeding import private_randomness
-
-_TAIL_LINES = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +130,3 @@ def call_client(app: ClientApp, call: ClientCall, setting: ClientSetting) -> Cli
         started_s=started_s,
         duration_s=tick_s() - start,
     )
-
-
-def failure_tail(raised: BaseException) -> str:
-    """Say what was raised, then the last lines of its traceback."""
-    lines = "".join(traceback.format_exception(raised)).splitlines()
-    tail = "\n".join(lines[-_TAIL_LINES:])
-    return f"{type(raised).__name__}: {raised}\n{tail}"

@@ -27,6 +27,11 @@ from flip_lab.engines.simulation import SimulationGrid, setting_of
 _START_ATTEMPTS = 3  # a raylet on a busy machine misses Ray's fixed start deadline
 _CALL_ATTEMPTS = 3
 _OBJECT_STORE_BYTES = 1 << 30
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # Ray's +15 starves workers on a busy machine
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its future default, without the warning
+}
 _log = logging.getLogger("flip_lab.engines.ray")
 
 
@@ -161,8 +166,8 @@ class RayEngine:
 @contextmanager
 def _ray_session(workers: int) -> Iterator[Any]:
     """Use the Ray session of this process if there is one, else one of our own."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's +15 starves a busy machine
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError as error:

@@ -1,0 +1,1 @@
+"""The one service: launch runs, find them again, steer them, read what they left."""

@@ -1,0 +1,242 @@
+"""Conduct one run from its spec: open the engine, call the ServerApp, keep the result."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.numpy
+from flwr.app import ArrayRecord, Context, MetricRecord, RecordDict
+
+from flip_lab.core.errors import FlipLabError, ServerAppError
+from flip_lab.core.events import EventKind
+from flip_lab.core.ports import ArtifactStore, Control
+from flip_lab.core.seeds import Stream
+from flip_lab.core.state import RunState
+from flip_lab.engines.base import Engine, Job
+from flip_lab.engines.catalogue import ENGINES
+from flip_lab.engines.failures import failure_tail
+from flip_lab.engines.flower.legacy_loop import hooked_legacy_server
+from flip_lab.engines.flower.strategy_loop import hooked_strategies
+from flip_lab.engines.run_grid import RunGrid, StopRun
+from flip_lab.engines.seeding import seed_globals
+from flip_lab.fl.data.catalog import load_dataset
+from flip_lab.fl.data.dataset import data_fingerprint
+from flip_lab.fl.partition import partition_fingerprint
+from flip_lab.fl.scenarios import scenario_from_dict
+from flip_lab.runs.recorder import Recorder
+from flip_lab.runs.spec import RunSpec
+
+_log = logging.getLogger("flip_lab.run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What a run process has at hand.
+
+    Attributes:
+        spec: The run as it was asked for.
+        run_dir: The run's directory.
+        recorder: The run's only writer.
+        control: What the user wants.
+        blobs: Where the model is kept.
+    """
+
+    spec: RunSpec
+    run_dir: Path
+    recorder: Recorder
+    control: Control
+    blobs: ArtifactStore
+
+
+class RunHooks:
+    """Turns what the server loop tells into facts, and remembers the newest arrays."""
+
+    def __init__(self, grid: RunGrid, recorder: Recorder) -> None:
+        """Watch one run."""
+        self._grid = grid
+        self._recorder = recorder
+        self._server_round = 0
+        self.arrays: ArrayRecord | None = None
+        self.stopped = False
+
+    def begin_round(self, server_round: int, num_rounds: int) -> None:
+        """Open the round, unless the user wants to stop."""
+        self._server_round = server_round
+        self._grid.begin_round(server_round, num_rounds)
+        _log.info("[round %d/%d]", server_round, num_rounds)
+
+    def check_trained(self) -> None:
+        """Fail when no client could train."""
+        self._grid.check_trained()
+
+    def trained(self, arrays: ArrayRecord | None, metrics: MetricRecord | None) -> None:
+        """Keep the new model and record the aggregated training metrics."""
+        if arrays is not None:
+            self.arrays = arrays
+        self._record(metrics, "train", "federated", self._server_round)
+
+    def evaluated(
+        self, metrics: MetricRecord | None, *, scope: str, server_round: int
+    ) -> None:
+        """Record the aggregated evaluation metrics."""
+        self._record(metrics, "evaluate", scope, server_round)
+
+    def end_round(self) -> None:
+        """Close the round."""
+        self._grid.end_round()
+
+    def is_stop(self, raised: BaseException) -> bool:
+        """Whether the user asked the loop to end."""
+        self.stopped = isinstance(raised, StopRun)
+        return self.stopped
+
+    def _record(
+        self, metrics: MetricRecord | None, phase: str, scope: str, server_round: int
+    ) -> None:
+        numbers = {
+            name: float(value)
+            for name, value in (metrics or {}).items()
+            if isinstance(value, (int, float))
+        }
+        for name, value in numbers.items():
+            self._recorder.emit(
+                EventKind.METRIC,
+                {"phase": phase, "scope": scope, "name": name, "value": value},
+                server_round=server_round,
+            )
+        if numbers:
+            shown = "  ".join(f"{name}={value:.4g}" for name, value in numbers.items())
+            _log.info("[round %d] %s %s: %s", server_round, scope, phase, shown)
+
+    @property
+    def server_round(self) -> int:
+        """The last round that was begun."""
+        return self._server_round
+
+
+def conduct(stage: Stage) -> RunState:
+    """Run to the end, whatever the end is, and record it.
+
+    Args:
+        stage: What the run process has at hand.
+
+    Returns:
+        The final state.
+    """
+    recorder = stage.recorder
+    try:
+        recorder.enter(RunState.STARTING)
+        final = _perform(stage)
+    except StopRun:
+        final = RunState.STOPPED
+    except FlipLabError as error:
+        return _fail(recorder, error)
+    except BaseException as raised:  # noqa: BLE001  # an app may even call sys.exit
+        return _fail(
+            recorder,
+            ServerAppError(
+                f"The ServerApp raised {type(raised).__name__}: {raised}",
+                fix="Mend the ServerApp; its traceback stands below.",
+                detail=failure_tail(raised),
+            ),
+        )
+    recorder.enter(final)
+    return final
+
+
+def _fail(recorder: Recorder, error: FlipLabError) -> RunState:
+    _log.error("%s", error)
+    recorder.enter(RunState.FAILED, error)
+    return RunState.FAILED
+
+
+def _perform(stage: Stage) -> RunState:
+    spec = stage.spec
+    if spec.scenario is not None and spec.federation is None:
+        _record_data_lineage(stage)
+    app = spec.app(stage.run_dir)
+    seed_globals(Stream(seed=spec.seed, phase="server"))
+    server_app = app.load_server_app()
+    job = Job(
+        run_id=spec.run_id,
+        seed=spec.seed,
+        num_nodes=spec.num_nodes,
+        run_config=spec.run_config,
+        app=app,
+        answers_describe=spec.kind == "scenario",
+        workers=spec.workers,
+        work_dir=Path(spec.working_dir),
+    )
+    with ExitStack() as stack:
+        inner = stack.enter_context(_engine(stage).open(job))
+        grid = RunGrid(
+            inner, emit=stage.recorder.emit, control=stage.control, seed=spec.seed
+        )
+        hooks = RunHooks(grid, stage.recorder)
+        stack.enter_context(hooked_strategies(hooks))
+        stack.enter_context(hooked_legacy_server(hooks))
+        stack.callback(_keep_model, stage, hooks)
+        stage.recorder.enter(RunState.RUNNING)
+        server_app(grid=grid, context=_server_context(grid, spec))
+        if hooks.stopped:
+            raise StopRun  # so that a real federation hears of it too
+        grid.end_round()
+    return RunState.COMPLETED
+
+
+def _engine(stage: Stage) -> Engine:
+    if stage.spec.federation is None:
+        return ENGINES.get(stage.spec.engine)()
+    from flip_lab.engines.deployment import DeploymentEngine
+    from flip_lab.engines.federations import load_federation
+
+    return DeploymentEngine(
+        load_federation(stage.spec.federation, Path(stage.spec.launched_from))
+    )
+
+
+def _server_context(grid: RunGrid, spec: RunSpec) -> Context:
+    return Context(
+        run_id=grid.run.run_id,
+        node_id=1,
+        node_config={},
+        state=RecordDict(),
+        run_config=dict(spec.run_config),
+    )
+
+
+def _record_data_lineage(stage: Stage) -> None:
+    scenario = scenario_from_dict(stage.spec.scenario or {})
+    body = {
+        "data_sha256": data_fingerprint(load_dataset(scenario.data.dataset)),
+        "partition_sha256": partition_fingerprint(scenario),
+    }
+    stage.recorder.emit(EventKind.LINEAGE, body, server_round=0)
+
+
+def _keep_model(stage: Stage, hooks: RunHooks) -> None:
+    """Keep the newest aggregated arrays, also of a run that was stopped or failed."""
+    if hooks.arrays is None:
+        return
+    arrays = {name: array.numpy() for name, array in hooks.arrays.items()}
+    try:
+        content = safetensors.numpy.save(arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"The model holds arrays that safetensors cannot keep: {error}"
+        body = {"code": "FLIP-306", "message": message}
+        stage.recorder.emit(EventKind.WARNING, body, server_round=hooks.server_round)
+        return
+    kept = stage.blobs.put(content)
+    stage.recorder.emit(
+        EventKind.ARTIFACT,
+        {
+            "name": "model",
+            "sha256": kept.sha256,
+            "size_bytes": kept.size_bytes,
+            "media_type": "application/vnd.safetensors",
+        },
+        server_round=hooks.server_round,
+    )

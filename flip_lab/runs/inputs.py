@@ -1,0 +1,196 @@
+"""What can be launched: a Scenario, a Flower App directory, apps from notebook cells."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+
+from flip_lab.core.errors import InvalidValueError, MissingExtraError, UnknownNameError
+from flip_lab.core.scenario import Scalar, Scenario
+from flip_lab.engines.apps import read_manifest, scenario_run_config
+from flip_lab.fl.scenarios import load_scenario, scenario_to_dict, validate
+from flip_lab.runs.snapshot import take_snapshot
+from flip_lab.runs.spec import RunSpec
+
+DEFAULT_NUM_NODES = 10
+"""Simulated nodes of a Flower App that names no number; Flower's own default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """ServerApp and ClientApp objects defined in notebook cells.
+
+    Attributes:
+        server_app: The ServerApp object.
+        client_app: The ClientApp object.
+        num_nodes: Number of simulated nodes, at least 1.
+        run_config: Flower's run configuration, as the apps read it from their Context.
+        name: What the run is called in lists.
+    """
+
+    server_app: ServerApp
+    client_app: ClientApp
+    num_nodes: int = DEFAULT_NUM_NODES
+    run_config: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    name: str = "notebook"
+
+
+Launchable: TypeAlias = "Scenario | App | str | Path"
+Unpack: TypeAlias = Callable[[Path], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What a launch changes in its input.
+
+    Attributes:
+        num_nodes: Number of nodes; ``None`` keeps the input's.
+        seed: The run's seed; ``None`` keeps the input's.
+        overrides: Scenario values by path, or the app's configuration by key.
+    """
+
+    num_nodes: int | None
+    seed: int | None
+    overrides: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An input that was found valid, ready to be written into a run's directory.
+
+    Attributes:
+        spec: The run's spec, as far as the input decides it.
+        unpack: Writes the app into the run's directory; returns the app's hash.
+    """
+
+    spec: RunSpec
+    unpack: Unpack
+
+
+def prepare(what: Launchable, blank: RunSpec, changes: Changes) -> Prepared:
+    """Check an input and say what its run would be; writes nothing.
+
+    Args:
+        what: A Scenario; its name or file; a Flower App directory; an ``App``.
+        blank: The spec with what the launch itself decides.
+        changes: What the launch changes in the input.
+
+    Raises:
+        ScenarioError: If the scenario cannot be run as written.
+        AppError: If the Flower App lacks a part.
+        UnknownNameError: If nothing of this name exists.
+    """
+    if isinstance(what, App):
+        return _prepare_notebook(what, blank, changes)
+    if isinstance(what, Scenario):
+        return _prepare_scenario(what, blank, changes)
+    if Path(what).is_dir():
+        return _prepare_directory(Path(what).resolve(), blank, changes)
+    if isinstance(what, Path) and what.suffix != ".toml":
+        raise UnknownNameError(
+            f"{what} is neither a scenario file nor a Flower App directory.",
+            fix="Give a .toml file, or a directory with a pyproject.toml.",
+        )
+    return _prepare_scenario(load_scenario(str(what)), blank, changes)
+
+
+def _prepare_scenario(scenario: Scenario, blank: RunSpec, changes: Changes) -> Prepared:
+    values = dict(changes.overrides)
+    if changes.num_nodes is not None:
+        values["data.num_partitions"] = changes.num_nodes
+    if changes.seed is not None:
+        values["seed"] = changes.seed
+    final = validate(scenario.override(values))
+    data = scenario_to_dict(final)
+    spec = replace(
+        blank,
+        kind="scenario",
+        name=final.name,
+        seed=final.seed,
+        num_rounds=final.train.num_rounds,
+        num_nodes=final.data.num_partitions,
+        run_config=dict(scenario_run_config(data)),
+        overrides=values,
+        scenario=data,
+        scenario_fingerprint=final.fingerprint,
+    )
+    return Prepared(spec=spec, unpack=lambda _: final.fingerprint)
+
+
+def _prepare_directory(directory: Path, blank: RunSpec, changes: Changes) -> Prepared:
+    manifest = read_manifest(directory)
+    spec = replace(
+        blank,
+        kind="app",
+        name=manifest.name,
+        seed=_seed(changes),
+        num_nodes=_num_nodes(changes, manifest.num_nodes or DEFAULT_NUM_NODES),
+        run_config=dict(manifest.run_config(changes.overrides)),
+        overrides=dict(changes.overrides),
+        server_ref=manifest.server_ref,
+        client_ref=manifest.client_ref,
+    )
+    return Prepared(
+        spec=spec, unpack=lambda run_dir: take_snapshot(directory, run_dir / "app")
+    )
+
+
+def _prepare_notebook(app: App, blank: RunSpec, changes: Changes) -> Prepared:
+    spec = replace(
+        blank,
+        kind="notebook",
+        name=app.name,
+        seed=_seed(changes),
+        num_nodes=_num_nodes(changes, app.num_nodes),
+        run_config={**app.run_config, **changes.overrides},
+        overrides=dict(changes.overrides),
+    )
+    return Prepared(spec=spec, unpack=lambda run_dir: _pickle(app, run_dir / "app"))
+
+
+def _pickle(app: App, into: Path) -> str:
+    """Write both apps by value; give the hash of what was written."""
+    try:
+        import cloudpickle
+    except ImportError as error:
+        raise MissingExtraError(
+            "Apps from notebook cells need cloudpickle, which is not installed.",
+            fix='Install it with: pip install "flip-lab[lab]"',
+        ) from error
+    into.mkdir()
+    digest = hashlib.sha256()
+    for name, thing in (("server", app.server_app), ("client", app.client_app)):
+        try:
+            content = cloudpickle.dumps(thing)
+        except Exception as raised:
+            raise InvalidValueError(
+                f"The {name} app cannot travel to the run process: {raised}",
+                fix="Open files, locks and connections inside the app's functions.",
+            ) from raised
+        (into / f"{name}.pkl").write_bytes(content)
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _seed(changes: Changes) -> int:
+    seed = 0 if changes.seed is None else changes.seed
+    if not 0 <= seed < 2**32:
+        raise InvalidValueError(
+            f"The seed is {seed}.", fix="Give a whole number from 0 to 2**32 - 1."
+        )
+    return seed
+
+
+def _num_nodes(changes: Changes, default: int) -> int:
+    num_nodes = default if changes.num_nodes is None else changes.num_nodes
+    if num_nodes < 1:
+        raise InvalidValueError(
+            f"The number of nodes is {num_nodes}.", fix="Give 1 or more."
+        )
+    return num_nodes

@@ -1,0 +1,181 @@
+"""A lab: a directory with a store; no server is needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flip_lab.core.errors import RunNotFoundError, nearest
+from flip_lab.fl.expectations import Outcome, check
+from flip_lab.runs.inputs import Changes, Launchable
+from flip_lab.runs.launch import launch_run
+from flip_lab.runs.run import Frame, Run
+from flip_lab.store import query
+from flip_lab.store.layout import open_lab
+
+_ENDED = ("completed", "failed", "stopped")
+
+
+class Lab:
+    """Launches runs and finds them again; any number of kernels may share one.
+
+    Args:
+        path: The lab's directory; made if it does not exist. Default: ``FLIP_LAB_HOME``,
+            else ``.flip-lab`` beside the notebook.
+
+    Raises:
+        StoreNotWritableError: If the directory cannot be made or written.
+        StoreFormatError: If a newer version of FLIP Lab made it.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        """Open the lab, or make it."""
+        home = path or os.environ.get("FLIP_LAB_HOME") or ".flip-lab"
+        self._dir = open_lab(Path(home).absolute())
+
+    @property
+    def path(self) -> Path:
+        """The lab's directory."""
+        return self._dir.root
+
+    def launch(
+        self,
+        what: Launchable,
+        *,
+        on: str = "in_process",
+        num_nodes: int | None = None,
+        workers: int | None = None,
+        seed: int | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Start a run in a process of its own and return at once.
+
+        Args:
+            what: A Scenario, its name or its TOML file; a Flower App directory; or an
+                ``App`` with apps from notebook cells.
+            on: ``"in_process"``, ``"ray"``, or a federation named in ``flip-lab.toml``.
+            num_nodes: Number of nodes; default: the input's.
+            workers: Processes that train side by side (Ray); default: one a processor.
+                The results do not depend on it.
+            seed: The run's seed, 0 to 2**32 - 1; default: the scenario's, else 0.
+            overrides: Scenario values (``{"train.num_rounds": 3}``), or keys of the
+                app's run configuration.
+
+        Returns:
+            A handle on the run; the run outlives this kernel.
+
+        Raises:
+            ScenarioError: If the scenario cannot be run as written.
+            AppError: If the Flower App lacks a part.
+            UnknownFederationError: If ``on`` names no engine and no federation.
+        """
+        changes = Changes(num_nodes=num_nodes, seed=seed, overrides=overrides or {})
+        run_id = launch_run(self._dir, what, on=on, workers=workers, changes=changes)
+        return Run(self._dir, run_id)
+
+    def run(self, run_id: str) -> Run:
+        """Find a run again.
+
+        Args:
+            run_id: Its id, or the beginning or end of it if only one run has that.
+
+        Raises:
+            RunNotFoundError: If there is none, or more than one.
+        """
+        known = self._run_ids()
+        found = [name for name in known if name.startswith(run_id) or name.endswith(run_id)]
+        if run_id in known:
+            return Run(self._dir, run_id)
+        if len(found) == 1 and run_id:
+            return Run(self._dir, found[0])
+        if found and run_id:
+            raise RunNotFoundError(
+                f"{len(found)} runs are called like {run_id!r}.",
+                fix=f"Say which: {', '.join(found)}.",
+            )
+        raise RunNotFoundError(
+            f"{self.path} keeps no run {run_id!r}.",
+            fix=nearest(run_id, known[-20:]) + " lab.runs() lists all.",
+        )
+
+    def _run_ids(self) -> list[str]:
+        folders = self._dir.runs.glob("[!.]*/run.json")
+        return sorted(file.parent.name for file in folders)
+
+    def runs(self) -> Any:  # noqa: ANN401  # a pandas frame
+        """List all runs, newest first: the table ``runs``."""
+        frame = self.table("runs")
+        return frame.sort_values("created_at", ascending=False, ignore_index=True)
+
+    def sql(
+        self, statement: str, parameters: Sequence[Any] | None = None, *, as_: Frame = "pandas"
+    ) -> Any:  # noqa: ANN401  # pandas or Arrow
+        """Ask the store in SQL; only reading is possible.
+
+        Args:
+            statement: One DuckDB query over the tables of ``docs/reference/tables.md``.
+            parameters: Values for its ``?`` marks.
+            as_: ``"pandas"`` or ``"arrow"``.
+
+        Raises:
+            QueryError: If the query is wrong or wants more than to read the store.
+        """
+        self._bury_the_dead()
+        return query.sql(self._dir, statement, parameters, as_=as_)
+
+    def table(self, name: str, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401
+        """Give one whole table of the store.
+
+        Raises:
+            QueryError: If there is no such table; the message names the nearest.
+        """
+        self._bury_the_dead()
+        return query.table(self._dir, name, as_=as_)
+
+    def _bury_the_dead(self) -> None:
+        """Let no run whose process died look alive in a table."""
+        if not self._run_ids():
+            return
+        rows = query.sql(
+            self._dir,
+            "SELECT run_id FROM runs WHERE state NOT IN (?, ?, ?)",
+            _ENDED,
+            as_="rows",
+        )
+        for (run_id,) in rows:
+            _ = Run(self._dir, run_id).state  # looking at it writes its end
+
+    def check(self, run: Run) -> list[Outcome]:
+        """Check what the run's scenario must show.
+
+        Baselines are trained here (seconds); another scenario's numbers come from its
+        latest completed run in this lab.
+
+        Args:
+            run: A completed run of a scenario.
+
+        Raises:
+            NoResultError: If the run was launched from an app.
+            RunNotFoundError: If an expectation compares with a scenario not yet run here.
+        """
+        return check(run.scenario, run.result().metrics, other=self._metrics_of)
+
+    def _metrics_of(self, scenario: str) -> Mapping[str, float]:
+        rows = query.sql(
+            self._dir,
+            "SELECT run_id FROM runs WHERE name = ? AND state = 'completed' "
+            "ORDER BY created_at DESC LIMIT 1",
+            [scenario],
+            as_="rows",
+        )
+        if not rows:
+            raise RunNotFoundError(
+                f"No completed run of the scenario {scenario!r} to compare with.",
+                fix=f'Launch it first: lab.launch("{scenario}").wait()',
+            )
+        return self.run(rows[0][0]).result().metrics
+
+    def __repr__(self) -> str:
+        return f"<Lab {self.path}: {len(self._run_ids())} runs>"

@@ -1,0 +1,147 @@
+"""Start a run: write its directory, then its process, and let go of both."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from shutil import rmtree
+from threading import Thread
+
+import flip_lab
+from flip_lab.core.clock import now_s
+from flip_lab.core.errors import (
+    EngineStartError,
+    InvalidValueError,
+    UnknownFederationError,
+    nearest,
+)
+from flip_lab.core.ids import new_run_id
+from flip_lab.engines.catalogue import ENGINES
+from flip_lab.engines.federations import federation_names
+from flip_lab.runs.inputs import Changes, Launchable, Prepared, prepare
+from flip_lab.runs.life_sign import held_lock
+from flip_lab.runs.lineage import capture_lineage
+from flip_lab.runs.process import LOCK_VARIABLE
+from flip_lab.runs.spec import RunSpec
+from flip_lab.store.blobs import Blobs
+from flip_lab.store.layout import LabDir, write_json_atomic
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def launch_run(
+    lab: LabDir, what: Launchable, *, on: str, workers: int | None, changes: Changes
+) -> str:
+    """Start a detached run process.
+
+    Args:
+        lab: The lab that keeps the run.
+        what: What to run.
+        on: An engine's name, or a federation named in ``flip-lab.toml``.
+        workers: Processes that train side by side; ``None`` takes one per processor.
+        changes: What the launch changes in the input.
+
+    Returns:
+        The run's id. The process may not have begun yet.
+
+    Raises:
+        FlipLabError: If the input, ``on`` or the lab will not do; then nothing was
+            written and nothing was started.
+    """
+    blank = _blank_spec(on, workers)
+    prepared = prepare(what, blank, changes)
+    run_dir = _write_run_dir(lab, prepared)
+    try:
+        _start_process(run_dir)
+    except OSError as error:
+        rmtree(run_dir)
+        raise EngineStartError(
+            f"The run process could not be started: {error}.",
+            fix="Free memory or processes and launch again.",
+        ) from error
+    return prepared.spec.run_id
+
+
+def _blank_spec(on: str, workers: int | None) -> RunSpec:
+    simulated = on in ENGINES.names()
+    if not simulated and on not in (names := federation_names(Path.cwd())):
+        raise UnknownFederationError(
+            f"There is no engine or federation {on!r}.",
+            fix=nearest(on, [*ENGINES.names(), *names])
+            + " Real federations are named in flip-lab.toml.",
+        )
+    if workers is not None and workers < 1:
+        raise InvalidValueError(f"The number of workers is {workers}.", fix="Give 1 or more.")
+    return RunSpec(
+        run_id=new_run_id(),
+        name="",
+        kind="scenario",
+        created_s=now_s(),
+        seed=0,
+        num_rounds=None,
+        num_nodes=0,
+        engine=on if simulated else "deployment",
+        federation=None if simulated else on,
+        workers=workers or len(os.sched_getaffinity(0)),
+        run_config={},
+        overrides={},
+        launched_from=str(Path.cwd()),
+        search_path=[str(Path(entry or ".").resolve()) for entry in sys.path],
+    )
+
+
+def _write_run_dir(lab: LabDir, prepared: Prepared) -> Path:
+    """Write the run's directory under another name first, so that it appears whole."""
+    final = lab.run_dir(prepared.spec.run_id)
+    draft = final.with_name(f".{final.name}")
+    try:
+        (draft / "control").mkdir(parents=True)
+        app_sha256 = prepared.unpack(draft)
+        lineage = capture_lineage(Path.cwd(), Blobs(lab)) | {"app_sha256": app_sha256}
+        spec = replace(
+            prepared.spec, working_dir=str(_working_dir(prepared, draft, final)),
+            lineage=lineage,
+        )
+        write_json_atomic(draft / "run.json", spec.to_json())
+        draft.rename(final)
+    except BaseException:
+        rmtree(draft, ignore_errors=True)
+        raise
+    return final
+
+
+def _working_dir(prepared: Prepared, draft: Path, final: Path) -> Path:
+    """Say where an app runs: beside its own files, or where the notebook is."""
+    if prepared.spec.kind == "app":
+        return final / "app"
+    if prepared.spec.kind == "notebook":
+        return Path.cwd()
+    (draft / "work").mkdir()
+    return final / "work"
+
+
+def _start_process(run_dir: Path) -> None:
+    package_root = str(Path(flip_lab.__file__).parent.parent)
+    inherited = os.environ.get("PYTHONPATH")
+    environment = {
+        **os.environ,
+        **dict.fromkeys(_ONE_THREAD, "1"),
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [package_root, inherited])),
+    }
+    with held_lock(run_dir) as lock, (run_dir / "output.log").open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "flip_lab.runs.process", str(run_dir)],
+            env={**environment, LOCK_VARIABLE: str(lock)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[lock],
+        )
+    # Nobody waits for the run; without this it would stay a zombie of a living kernel.
+    Thread(target=process.wait, name="flip-reaper", daemon=True).start()

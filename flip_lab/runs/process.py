@@ -1,0 +1,69 @@
+"""The run process: ``python -m flip_lab.runs.process RUN_DIR``, started by a launch.
+
+It belongs to nobody: a session of its own, so that neither an interrupt nor the death of
+the kernel that launched it reaches it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from flip_lab.core.state import RunState
+from flip_lab.runs import life_sign
+from flip_lab.runs.control import FileControl
+from flip_lab.runs.recorder import Recorder
+from flip_lab.runs.spec import RunSpec
+from flip_lab.store.blobs import Blobs
+from flip_lab.store.journal import JournalWriter
+from flip_lab.store.layout import open_lab
+
+LOCK_VARIABLE = "FLIP_LAB_RUN_LOCK"
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def main(run_dir: Path) -> int:
+    """Conduct the run that ``run_dir/run.json`` describes.
+
+    Args:
+        run_dir: ``<lab>/runs/<run_id>``.
+
+    Returns:
+        Exit status: 0 when the run completed or was stopped, 1 when it failed.
+    """
+    life_sign.keep(int(os.environ.pop(LOCK_VARIABLE)))
+    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stdout)
+    lab = open_lab(run_dir.parent.parent, create=False)
+    spec = RunSpec.load(run_dir)
+    recorder = Recorder(spec.run_id, JournalWriter(lab, spec.run_id))
+    try:
+        control = FileControl(run_dir, recorder.emit)
+        signal.signal(signal.SIGTERM, lambda *_: control.request_stop("SIGTERM"))
+        sys.path[:] = [*spec.search_path, *(p for p in sys.path if p not in spec.search_path)]
+        os.chdir(spec.working_dir)
+        final = _conduct(spec, run_dir, recorder, control, Blobs(lab))
+    finally:
+        recorder.close()
+    return int(final is RunState.FAILED)
+
+
+def _conduct(
+    spec: RunSpec, run_dir: Path, recorder: Recorder, control: FileControl, blobs: Blobs
+) -> RunState:
+    import torch
+
+    from flip_lab.runs.conduct import Stage, conduct
+
+    logging.getLogger("flwr").handlers.clear()  # ours prints its lines, without colours
+    torch.set_num_threads(1)  # sums of floats depend on the number of threads
+    stage = Stage(
+        spec=spec, run_dir=run_dir, recorder=recorder, control=control, blobs=blobs
+    )
+    return conduct(stage)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,113 @@
+"""The run's only writer: gives each fact its sequence and time, and keeps it.
+
+Facts of a moment are written together; a background thread makes sure that no fact waits
+longer than a fifth of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from threading import Event, Lock, Thread
+
+from flip_lab.core.clock import now_s
+from flip_lab.core.errors import FlipLabError, StoreError
+from flip_lab.core.events import EventKind, Json, RunEvent
+from flip_lab.core.ports import EventSink
+from flip_lab.core.state import RunLife, RunState
+
+_FLUSH_EVERY_S = 0.2
+_AT_ONCE = frozenset({EventKind.STATE, EventKind.ROUND_ENDED, EventKind.ARTIFACT})
+
+
+class Recorder:
+    """Turns facts into events; safe to call from several threads.
+
+    Args:
+        run_id: The run.
+        sink: Where events are kept.
+        first: Sequence of the first event.
+        life: The run's states so far.
+    """
+
+    def __init__(
+        self, run_id: str, sink: EventSink, *, first: int = 0, life: RunLife | None = None
+    ) -> None:
+        """Start the flushing thread."""
+        self._run_id = run_id
+        self._sink = sink
+        self._next = first
+        self._life = life or RunLife()
+        self._waiting: list[RunEvent] = []
+        self._lock = Lock()
+        self._closed = Event()
+        self._thread = Thread(target=self._flush_often, name="flip-recorder", daemon=True)
+        self._thread.start()
+
+    @property
+    def life(self) -> RunLife:
+        """The run's states so far."""
+        return self._life
+
+    def emit(
+        self, kind: EventKind, body: Mapping[str, Json], *, server_round: int
+    ) -> None:
+        """Record one fact."""
+        with self._lock:
+            self._waiting.append(
+                RunEvent(
+                    run_id=self._run_id,
+                    sequence=self._next,
+                    time_s=now_s(),
+                    server_round=server_round,
+                    kind=kind,
+                    body=body,
+                )
+            )
+            self._next += 1
+        if kind in _AT_ONCE:
+            self.flush()
+
+    def enter(self, state: RunState, error: FlipLabError | None = None) -> None:
+        """Record a step of the run's life.
+
+        Args:
+            state: The state entered.
+            error: Why, when the state is ``FAILED``.
+
+        Raises:
+            IllegalTransitionError: If the run cannot go there from where it is.
+        """
+        self._life = self._life.step(state)
+        body: dict[str, Json] = {"state": state.value}
+        if error is not None:
+            body |= {
+                "code": error.code,
+                "what": error.what,
+                "fix": error.fix,
+                "detail": error.detail,
+            }
+        self.emit(EventKind.STATE, body, server_round=0)
+
+    def flush(self) -> None:
+        """Hand all waiting events to the sink, as one batch.
+
+        Raises:
+            StoreError: If the sink cannot keep them; they go on waiting.
+        """
+        with self._lock:
+            if self._waiting:
+                self._sink.append(self._waiting)
+                self._waiting = []
+
+    def _flush_often(self) -> None:
+        while not self._closed.wait(_FLUSH_EVERY_S):
+            with suppress(StoreError):  # the run's own next flush raises it again
+                self.flush()
+
+    def close(self) -> None:
+        """Keep what is waiting and let go of the sink."""
+        self._closed.set()
+        self._thread.join()
+        self.flush()
+        self._sink.close()

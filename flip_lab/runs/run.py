@@ -1,0 +1,294 @@
+"""A handle on one run: reads like a future, found again by id from any kernel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from flip_lab.core.clock import tick_s
+from flip_lab.core.errors import (
+    FlipLabError,
+    NoResultError,
+    RunError,
+    RunLostError,
+    RunTimeoutError,
+    SecondWriterError,
+)
+from flip_lab.core.events import EventKind, RunEvent
+from flip_lab.core.state import RunLife, RunState
+from flip_lab.runs import life_sign
+from flip_lab.runs.control import send_command
+from flip_lab.runs.recorder import Recorder
+from flip_lab.runs.spec import RunSpec
+from flip_lab.store.blobs import Blobs
+from flip_lab.store.journal import JournalTail, JournalWriter, last_sequence, read_events
+from flip_lab.store.layout import LabDir
+from flip_lab.store.query import table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from flip_lab.core.scenario import Scenario
+
+Frame = Literal["pandas", "arrow"]
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a run left.
+
+    Attributes:
+        run_id: The run.
+        state: How it ended.
+        arrays: The final model's arrays by name; empty when the app never aggregated any.
+        model_sha256: Hash of the kept model file; empty without one.
+        metrics: Last value of each aggregated metric, by name; a federated one hides a
+            central one of the same name, which is then called ``<name>_central``.
+        num_rounds: Rounds that were finished.
+        history: One row for each aggregated metric and round (pandas).
+    """
+
+    run_id: str
+    state: RunState
+    arrays: Mapping[str, np.ndarray]
+    model_sha256: str
+    metrics: Mapping[str, float]
+    num_rounds: int
+    history: Any
+
+
+class Run:
+    """One run of a lab; any number of handles may look at it at once.
+
+    Args:
+        lab: The lab that keeps the run.
+        run_id: The run's id.
+
+    Raises:
+        RunNotFoundError: If the lab keeps no such run.
+    """
+
+    def __init__(self, lab: LabDir, run_id: str) -> None:
+        """Read the run's spec; events are read when asked for."""
+        self._lab = lab
+        self._dir = lab.run_dir(run_id)
+        self._spec = RunSpec.load(self._dir)
+        self._tail = JournalTail(lab, run_id)
+        self._life = RunLife()
+        self._error: Mapping[str, Any] = {}
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._spec.run_id
+
+    @property
+    def name(self) -> str:
+        """The scenario's or the app's name."""
+        return self._spec.name
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run as it was asked for."""
+        return self._spec
+
+    @property
+    def state(self) -> RunState:
+        """Where the run stands now."""
+        self._follow()
+        if not self._life.state.is_final and not life_sign.is_alive(self._dir):
+            self._follow()  # it may have ended between the two looks
+            if not self._life.state.is_final:
+                self._bury()
+        return self._life.state
+
+    def _follow(self) -> None:
+        for event in self._tail.poll():
+            if event.kind is EventKind.STATE:
+                self._life = self._life.step(RunState(str(event.body["state"])))
+                self._error = event.body
+
+    def _bury(self) -> None:
+        """Write the end of a run whose process died without writing it."""
+        error = RunLostError(
+            f"The process of run {self.run_id} died in state {self._life.state}.",
+            fix="Look at run.logs() for the last words, free memory if it was killed, "
+            "and launch again; all events so far are kept.",
+        )
+        try:
+            writer = JournalWriter(self._lab, self.run_id, role="survivor")
+        except SecondWriterError:
+            return  # another kernel is writing the same
+        first = last_sequence(self._lab, self.run_id) + 1
+        recorder = Recorder(self.run_id, writer, first=first, life=self._life)
+        try:
+            recorder.enter(RunState.FAILED, error)
+        finally:
+            recorder.close()
+        self._follow()
+
+    @property
+    def error(self) -> FlipLabError | None:
+        """Why the run failed; ``None`` unless it did."""
+        if self.state is not RunState.FAILED:
+            return None
+        body = {key: str(self._error.get(key, "")) for key in ("what", "fix", "detail")}
+        error = RunError(body["what"], fix=body["fix"], detail=body["detail"])
+        return _recoded(error, str(self._error.get("code", error.code)))
+
+    def wait(self, timeout_s: float | None = None) -> RunState:
+        """Wait until the run has ended; an interrupt leaves the run going.
+
+        Args:
+            timeout_s: How long to wait, seconds; ``None`` waits as long as it takes.
+
+        Returns:
+            The final state.
+
+        Raises:
+            RunTimeoutError: If the run has not ended by then.
+        """
+        end_s = None if timeout_s is None else tick_s() + timeout_s
+        while not (state := self.state).is_final:
+            if end_s is not None and tick_s() > end_s:
+                raise RunTimeoutError(
+                    f"Run {self.run_id} is still {state} after {timeout_s} s.",
+                    fix="Wait longer, or ask it to end with run.stop().",
+                )
+            time.sleep(_POLL_S)
+        return state
+
+    def stop(self) -> None:
+        """Ask the run to end after the message under way; what it has is kept.
+
+        Does nothing when the run has already ended.
+        """
+        if not self.state.is_final:
+            send_command(self._dir, "stop")
+
+    def events(self, *, after: int = -1) -> list[RunEvent]:
+        """Give the events whose sequence is above ``after``, in order, without a gap."""
+        return read_events(self._lab, self.run_id, after=after)
+
+    def logs(self, *, tail: int | None = None) -> str:
+        """Give what the run's processes printed.
+
+        Args:
+            tail: Only that many last lines; ``None`` gives all.
+        """
+        file = self._dir / "output.log"
+        text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+        return text if tail is None else "\n".join(text.splitlines()[-tail:])
+
+    def metrics(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # pandas or Arrow
+        """Give the table ``metrics`` of this run: one row a round and aggregated metric."""
+        return table(self._lab, "metrics", run_ids=[self.run_id], as_=as_)
+
+    def clients(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # pandas or Arrow
+        """Give the table ``clients`` of this run: one row a round, phase and node."""
+        return table(self._lab, "clients", run_ids=[self.run_id], as_=as_)
+
+    def client_metrics(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401
+        """Give the table ``client_metrics``: one row a round, node and reported number."""
+        return table(self._lab, "client_metrics", run_ids=[self.run_id], as_=as_)
+
+    def result(self, timeout_s: float | None = None) -> RunResult:
+        """Wait for the end and give what the run left.
+
+        Raises:
+            RunTimeoutError: If the run has not ended by then.
+            RunError: If the run failed: the run's own error, with its code.
+        """
+        state = self.wait(timeout_s)
+        if (error := self.error) is not None:
+            raise error
+        return self._collect(state)
+
+    def _collect(self, state: RunState) -> RunResult:
+        import safetensors.numpy
+
+        events = self.events()
+        sha256 = _model_sha256(events)
+        content = Blobs(self._lab).get(sha256) if sha256 else b""
+        return RunResult(
+            run_id=self.run_id,
+            state=state,
+            arrays=safetensors.numpy.load(content) if content else {},
+            model_sha256=sha256,
+            metrics=_last_metrics(events),
+            num_rounds=sum(event.kind is EventKind.ROUND_ENDED for event in events),
+            history=self.metrics(),
+        )
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """The scenario as it was run, overrides included.
+
+        Raises:
+            NoResultError: If the run was launched from an app, not a scenario.
+        """
+        from flip_lab.fl.scenarios import scenario_from_dict
+
+        if self._spec.scenario is None:
+            raise NoResultError(
+                f"Run {self.run_id} was launched from the app {self.name!r}.",
+                fix="Only runs of a scenario have one; see run.spec.run_config.",
+            )
+        return scenario_from_dict(self._spec.scenario)
+
+    def model(self) -> torch.nn.Module:
+        """Wait for the end and give the scenario's model with the final weights.
+
+        Raises:
+            NoResultError: If the run was no scenario, or kept no model.
+            RunError: If the run failed.
+        """
+        import torch
+
+        from flip_lab.fl.data.catalog import load_dataset
+        from flip_lab.fl.models import build_model
+
+        scenario, arrays = self.scenario, self.result().arrays
+        if not arrays:
+            raise NoResultError(
+                f"Run {self.run_id} ended before a model was aggregated.",
+                fix="Let it finish at least one round.",
+            )
+        model = build_model(scenario, load_dataset(scenario.data.dataset))
+        model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
+        return model
+
+    def __repr__(self) -> str:
+        return f"<Run {self.run_id} {self.name!r}: {self.state}>"
+
+
+def _recoded(error: RunError, code: str) -> RunError:
+    """Give the error the class that has this code, so that callers can catch it."""
+    found: list[type[FlipLabError]] = [FlipLabError]
+    for kind in found:
+        if kind.code == code:
+            return kind(error.what, fix=error.fix, detail=error.detail)  # type: ignore[return-value]
+        found.extend(kind.__subclasses__())
+    return error
+
+
+def _model_sha256(events: list[RunEvent]) -> str:
+    kept = [e for e in events if e.kind is EventKind.ARTIFACT and e.body["name"] == "model"]
+    return str(kept[-1].body["sha256"]) if kept else ""
+
+
+def _last_metrics(events: list[RunEvent]) -> dict[str, float]:
+    last: dict[str, float] = {}
+    for scope in ("central", "federated"):
+        for event in events:
+            body = event.body
+            if event.kind is not EventKind.METRIC or body["scope"] != scope:
+                continue
+            name = str(body["name"])
+            last[f"{name}_central" if scope == "central" else name] = float(body["value"])  # type: ignore[arg-type]
+    return last

@@ -1,0 +1,112 @@
+"""``run.json``: all that a run process needs to know, written once before it starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from flip_lab.core.errors import RunNotFoundError
+from flip_lab.engines.apps import DirectoryApp, PickledApp, ScenarioApp
+from flip_lab.engines.base import AppSource
+
+Kind = Literal["scenario", "app", "notebook"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One run as it was asked for.
+
+    Attributes:
+        run_id: The run's id.
+        name: The scenario's, the app's or the notebook app's name.
+        kind: Which of the three inputs it is.
+        created_s: When it was launched, seconds since the Unix epoch.
+        seed: The run's seed.
+        num_rounds: Rounds it will run; ``None`` when only the app knows.
+        num_nodes: Nodes, simulated or waited for.
+        engine: Name of the engine.
+        federation: Name of the real federation; ``None`` in simulation.
+        workers: Processes that train side by side.
+        run_config: Flower's run configuration.
+        overrides: What the launcher changed.
+        scenario: The scenario as plain data; ``None`` for other inputs.
+        scenario_fingerprint: Hash of the scenario's numbers.
+        server_ref: ``module:attribute`` of the ServerApp of a Flower App directory.
+        client_ref: ``module:attribute`` of the ClientApp.
+        launched_from: The launcher's working directory.
+        working_dir: Directory the app runs in.
+        search_path: The launcher's ``sys.path``.
+        lineage: Versions and hashes behind the run.
+    """
+
+    run_id: str
+    name: str
+    kind: Kind
+    created_s: float
+    seed: int
+    num_rounds: int | None
+    num_nodes: int
+    engine: str
+    federation: str | None
+    workers: int
+    run_config: dict[str, bool | int | float | str]
+    overrides: dict[str, Any]
+    scenario: dict[str, Any] | None = None
+    scenario_fingerprint: str | None = None
+    server_ref: str = ""
+    client_ref: str = ""
+    launched_from: str = ""
+    working_dir: str = ""
+    search_path: list[str] = field(default_factory=list[str])
+    lineage: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the spec as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, run_dir: Path) -> RunSpec:
+        """Read the spec of a run's directory.
+
+        Raises:
+            RunNotFoundError: If there is none, or it is damaged.
+        """
+        try:
+            data = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunNotFoundError(
+                f"{run_dir} holds no readable run.json: {error}.",
+                fix="lab.runs() lists the runs of this lab.",
+            ) from error
+        return cls.from_json(data)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
+        """Read a spec; keys of a newer version are ignored.
+
+        Raises:
+            RunNotFoundError: If the data lacks what a run needs.
+        """
+        known = {item.name for item in fields(cls)}
+        try:
+            return cls(**{key: value for key, value in data.items() if key in known})
+        except TypeError as error:
+            raise RunNotFoundError(
+                f"run.json of {data.get('run_id', 'a run')} is incomplete: {error}.",
+                fix="Restore the file from a backup, or delete the run's directory.",
+            ) from error
+
+    def app(self, run_dir: Path) -> AppSource:
+        """Say where the run's apps come from."""
+        if self.kind == "scenario":
+            return ScenarioApp(scenario_json=str(self.run_config["scenario"]))
+        if self.kind == "notebook":
+            return PickledApp(directory=run_dir / "app")
+        return DirectoryApp(
+            directory=run_dir / "app",
+            server_ref=self.server_ref,
+            client_ref=self.client_ref,
+        )
