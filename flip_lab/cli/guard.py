@@ -1,0 +1,28 @@
+"""Turn coded errors into a message and an exit status, for every command alike."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec
+
+import typer
+
+from flip_lab.cli.output import print_error
+from flip_lab.core.errors import FlipLabError
+
+P = ParamSpec("P")
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Print an error of ours with its fix and exit with 1; anything else is a bug."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except FlipLabError as error:
+            print_error(error, as_json=bool(kwargs.get("as_json")))
+            raise typer.Exit(1) from error
+
+    return wrapper

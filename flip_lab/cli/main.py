@@ -1,0 +1,273 @@
+"""``flip-lab``: launch runs, look at them, stop them; each command speaks JSON too."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flip_lab import __version__
+from flip_lab.cli.guard import guarded
+from flip_lab.cli.output import page, print_json, print_table, short
+
+app = typer.Typer(
+    name="flip-lab",
+    help="Federated-learning research on Flower: launch, watch and query federations.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+LabOption = Annotated[
+    Path | None,
+    typer.Option("--lab", help="The lab's directory. Default: $FLIP_LAB_HOME or .flip-lab"),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print, last, one JSON object on one line.")
+]
+RunArgument = Annotated[str, typer.Argument(help="A run's id, or its beginning or end.")]
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001  # typer calls it by position
+    if wanted:
+        typer.echo(f"flip-lab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, help="Print the version.")
+    ] = False,
+) -> None:
+    del version  # its callback has already spoken
+
+
+@app.command()
+@guarded
+def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
+    what: Annotated[
+        str, typer.Argument(help="A scenario's name or TOML file, or a Flower App directory.")
+    ],
+    engine: Annotated[str, typer.Option(help="in_process or ray.")] = "in_process",
+    on: Annotated[
+        str | None, typer.Option(help="A federation of real nodes, from flip-lab.toml.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that train side by side (Ray).")
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(help="Number of nodes.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds of a scenario (train.num_rounds).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The run's seed.")] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE: a scenario value or an app's config key."),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return at once; the run goes on.")
+    ] = False,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a scenario or a Flower App and watch it; Ctrl-C stops it gracefully."""
+    from flip_lab.cli.follow import follow
+    from flip_lab.runs.lab import Lab
+
+    overrides = dict(_assignment(text) for text in change or [])
+    if rounds is not None:
+        overrides["train.num_rounds"] = rounds
+    here = Lab(lab)
+    launched = here.launch(
+        what,
+        on=on or engine,
+        num_nodes=nodes,
+        workers=workers,
+        seed=seed,
+        overrides=overrides,
+    )
+    if detach:
+        page.print(f"Launched {launched.run_id}; watch it: flip-lab show {launched.run_id}")
+        if as_json:
+            print_json({"run_id": launched.run_id, "state": launched.state.value})
+        return
+    interrupted = follow(launched)
+    if launched.error is not None:
+        raise launched.error
+    result = launched.result()
+    if as_json:
+        print_json(
+            {
+                "run_id": result.run_id,
+                "state": result.state.value,
+                "num_rounds": result.num_rounds,
+                "model_sha256": result.model_sha256,
+                "metrics": result.metrics,
+                "store": str(here.path),
+            }
+        )
+    if interrupted:
+        raise typer.Exit(130)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """Read ``KEY=VALUE``; the value is TOML, or else plain text."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{text!r} is not KEY=VALUE.", param_hint="--set")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value
+
+
+@app.command()
+@guarded
+def runs(lab: LabOption = None, as_json: JsonOption = False) -> None:
+    """List the lab's runs, newest first."""
+    from flip_lab.runs.lab import Lab
+
+    frame = Lab(lab).runs()
+    columns = ["run_id", "name", "state", "engine", "rounds_done", "num_rounds", "num_nodes"]
+    rows = frame[[*columns, "created_at"]].astype(object).where(frame.notna(), None)
+    records: list[dict[str, Any]] = rows.to_dict("records")
+    if as_json:
+        print_json({"runs": records})
+    elif not records:
+        page.print("No runs yet. Try: flip-lab run hospitals")
+    else:
+        print_table(
+            ["run", "name", "state", "engine", "round", "nodes", "launched (UTC)"],
+            [
+                (
+                    row["run_id"],
+                    row["name"],
+                    row["state"],
+                    row["engine"],
+                    f"{row['rounds_done']}/{row['num_rounds'] or '?'}",
+                    row["num_nodes"],
+                    f"{row['created_at']:%Y-%m-%d %H:%M:%S}",
+                )
+                for row in records
+            ],
+        )
+
+
+@app.command()
+@guarded
+def show(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False) -> None:
+    """Show one run: its state, its last metrics, and clients that failed."""
+    from flip_lab.cli.summary import print_summary, summarise
+    from flip_lab.runs.lab import Lab
+
+    here = Lab(lab)
+    summary = summarise(here, here.run(run_id))
+    if as_json:
+        print_json(summary)
+    else:
+        print_summary(summary)
+
+
+@app.command()
+@guarded
+def logs(
+    run_id: RunArgument,
+    tail: Annotated[int | None, typer.Option(help="Only that many last lines.")] = None,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what a run's processes printed."""
+    from flip_lab.runs.lab import Lab
+
+    found = Lab(lab).run(run_id)
+    text = found.logs(tail=tail)
+    if as_json:
+        print_json({"run_id": found.run_id, "lines": text.splitlines()})
+    else:
+        typer.echo(text)
+
+
+@app.command()
+@guarded
+def stop(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False) -> None:
+    """Ask a run to end gracefully and wait until it has; its results are kept."""
+    from flip_lab.runs.lab import Lab
+
+    found = Lab(lab).run(run_id)
+    found.stop()
+    state = found.wait()
+    if as_json:
+        print_json({"run_id": found.run_id, "state": state.value})
+    else:
+        page.print(f"{found.run_id} is {state}.")
+
+
+@app.command()
+@guarded
+def check(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False) -> None:
+    """Check what a run's scenario must show; exits with 1 when something does not hold."""
+    from flip_lab.runs.lab import Lab
+
+    here = Lab(lab)
+    outcomes = here.check(here.run(run_id))
+    if as_json:
+        print_json(
+            {
+                "expectations": [
+                    {
+                        "says": outcome.expectation.says,
+                        "observed": outcome.observed,
+                        "needed": outcome.needed,
+                        "holds": outcome.holds,
+                    }
+                    for outcome in outcomes
+                ]
+            }
+        )
+    else:
+        print_table(
+            ["", "expectation", "observed", "needed"],
+            [
+                (
+                    "✓" if outcome.holds else "✗",
+                    outcome.expectation.says,
+                    short(outcome.observed),
+                    f"≥ {short(outcome.needed)}",
+                )
+                for outcome in outcomes
+            ],
+        )
+    if not all(outcome.holds for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
+@guarded
+def scenarios(
+    name: Annotated[str | None, typer.Argument(help="Show this one whole.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the scenarios that can be run by name, or show one whole."""
+    from flip_lab.fl.scenarios import (
+        load_scenario,
+        scenario_names,
+        scenario_to_dict,
+        scenario_to_toml,
+    )
+
+    if name is not None:
+        scenario = load_scenario(name)
+        if as_json:
+            print_json(scenario_to_dict(scenario))
+        else:
+            typer.echo(scenario_to_toml(scenario))
+        return
+    found = [load_scenario(each) for each in scenario_names()]
+    if as_json:
+        print_json({"scenarios": [{"name": s.name, "title": s.title} for s in found]})
+    else:
+        rows = [(s.name, s.title, s.data.num_partitions, s.train.num_rounds) for s in found]
+        print_table(["scenario", "what it shows", "nodes", "rounds"], rows)

@@ -1,0 +1,73 @@
+"""One run on one screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+
+from flip_lab.cli.output import STATE_COLOURS, page, print_table, short
+from flip_lab.runs.lab import Lab
+from flip_lab.runs.run import Run
+
+_FAILURES = """
+SELECT server_round, phase, partition_id, node_id, split_part(error, chr(10), 1) AS error
+FROM clients WHERE run_id = ? AND error_code <> 0 ORDER BY sequence LIMIT 10
+"""
+
+
+def summarise(lab: Lab, run: Run) -> dict[str, Any]:
+    """Collect what there is to say about a run, as plain data."""
+    row = lab.sql("SELECT * FROM runs WHERE run_id = ?", [run.run_id])
+    facts = row.astype(object).where(row.notna(), None).to_dict("records")[0]
+    metrics = lab.sql(
+        "SELECT name, scope, last(value ORDER BY sequence) AS value, "
+        "max(server_round) AS server_round FROM metrics WHERE run_id = ? "
+        "GROUP BY name, scope ORDER BY name",
+        [run.run_id],
+    )
+    failures = lab.sql(_FAILURES, [run.run_id])
+    error = run.error
+    return {
+        **facts,
+        "error": None if error is None else {"code": error.code, "what": error.what,
+                                             "fix": error.fix, "detail": error.detail},
+        "metrics": metrics.to_dict("records"),
+        "failed_clients": failures.to_dict("records"),
+        "store": str(lab.path),
+    }
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Print it for people."""
+    state = str(summary["state"])
+    page.print(
+        Text.assemble(
+            (f"{summary['name']}  ", "bold"),
+            f"{summary['run_id']}  ",
+            (state, STATE_COLOURS.get(state, "")),
+        )
+    )
+    page.print(
+        f"{summary['num_nodes']} nodes on {summary['federation'] or summary['engine']}, "
+        f"round {summary['rounds_done']}/{summary['num_rounds'] or '?'}, "
+        f"seed {summary['seed']}"
+    )
+    if summary["model_sha256"]:
+        page.print(f"model {summary['model_sha256']}")
+    if summary["error"]:
+        error = summary["error"]
+        page.print(Text(f"[{error['code']}] {error['what']}", style="bold red"))
+        page.print(Text(f"Fix: {error['fix']}"))
+        page.print(Text(str(error["detail"]), style="dim"))
+    rows = [(m["name"], m["scope"], short(m["value"])) for m in summary["metrics"]]
+    print_table(["metric", "scope", "last"], rows)
+    if summary["failed_clients"]:
+        page.print("Clients that failed (the first ten):")
+        print_table(
+            ["round", "phase", "partition", "error"],
+            [
+                (f["server_round"], f["phase"], f["partition_id"], f["error"])
+                for f in summary["failed_clients"]
+            ],
+        )
