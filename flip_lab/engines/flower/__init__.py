@@ -1,1 +1,1 @@
-"""The one place that touches Flower's private modules, so that a new Flower breaks it alone."""
+"""The one place for Flower's private modules: a new Flower breaks this and no more."""

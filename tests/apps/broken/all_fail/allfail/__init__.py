@@ -1,0 +1,1 @@
+"""allfail: A Flower App that is broken on purpose."""

@@ -1,0 +1,1 @@
+"""importerror: A Flower App that is broken on purpose."""

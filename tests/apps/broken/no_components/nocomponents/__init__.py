@@ -1,0 +1,1 @@
+"""nocomponents: A Flower App that is broken on purpose."""

@@ -1,0 +1,1 @@
+"""somefail: A Flower App that is broken on purpose."""

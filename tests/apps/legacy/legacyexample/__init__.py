@@ -1,0 +1,1 @@
+"""legacyexample: A Flower / NumPy app."""

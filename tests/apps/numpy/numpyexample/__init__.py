@@ -1,0 +1,1 @@
+"""numpyexample: A Flower / NumPy app."""
