@@ -1,0 +1,184 @@
+"""Write the pages that are made from the code: ``make docs``.
+
+A test compares what this makes with what is committed, so these pages cannot go stale.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from inspect import getdoc
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from flip_lab.core.registry import Registry
+from flip_lab.core.scenario import (
+    DataSpec,
+    Expectation,
+    ModelSpec,
+    Scenario,
+    StrategySpec,
+    TrainSpec,
+)
+from flip_lab.fl.data.catalog import DATASETS
+from flip_lab.fl.models import MODELS
+from flip_lab.fl.partitioners import PARTITIONERS
+from flip_lab.fl.strategies import STRATEGIES
+from flip_lab.fl.validation import describe, options_type
+from flip_lab.store.schema import reference_page
+
+DOCS = Path(__file__).parent
+NOTICE = "<!-- Made by docs/generate.py (`make docs`); do not edit. -->"
+
+SCENARIO_INTRODUCTION = """\
+A scenario says *what* to run, in TOML: names and numbers only. Nothing is converted
+silently: a text is not a number, and an unknown key is an error
+([FLIP-102](../errors/FLIP-102.md)). What the names may be stands in [Names](names.md)."""
+
+NAMES_INTRODUCTION = """\
+What a scenario can name, and the options each takes. Installed plug-ins add to these
+lists; a wrong name is answered with the nearest one and with all that would work
+([FLIP-101](../errors/FLIP-101.md))."""
+
+ERRORS_INTRODUCTION = """\
+Every error that FLIP Lab raises on purpose has a code, says what happened and what to do
+next. 1xx scenario and data, 2xx app, 3xx run, 4xx store, 5xx engine and federation, 6xx
+installation."""
+
+
+def pages() -> dict[Path, str]:
+    """Make every generated page, by its path."""
+    return {
+        DOCS / "reference" / "scenario.md": scenario_page(),
+        DOCS / "reference" / "names.md": names_page(),
+        DOCS / "reference" / "tables.md": reference_page(),
+        DOCS / "errors" / "index.md": errors_page(),
+    }
+
+
+def scenario_page() -> str:
+    """Describe the scenario file: every table and key, with type, range and default."""
+    tables = (
+        ("The top of the file", Scenario),
+        ("`[data]`", DataSpec),
+        ("`[model]`", ModelSpec),
+        ("`[strategy]`", StrategySpec),
+        ("`[train]`", TrainSpec),
+        ("`[[expect]]`", Expectation),
+    )
+    return (
+        "\n\n".join(
+            [
+                NOTICE,
+                "# The scenario file",
+                SCENARIO_INTRODUCTION,
+                *(f"## {title}\n\n{_keys(kind)}" for title, kind in tables),
+            ]
+        ).rstrip("\n")
+        + "\n"
+    )
+
+
+def _keys(kind: type[Any]) -> str:
+    """Make the table of one part's keys; parts of parts have their own section."""
+    hints = get_type_hints(kind, include_extras=True)
+    meanings = _attributes(kind)
+    rows = [
+        f"| `{item.name}` | {describe(hints[item.name])} | {_default(item)} "
+        f"| {meanings[item.name]} |"
+        for item in fields(kind)
+    ]
+    return "\n".join(["| key | value | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def _default(item: Field[Any]) -> str:
+    value = item.default
+    if item.default_factory is not MISSING:
+        value = item.default_factory()
+    if value is MISSING:
+        return "required"
+    if isinstance(value, bool | int | float):
+        return f"`{str(value).lower()}`"
+    return f'`"{value}"`' if value and isinstance(value, str) else ""
+
+
+def _attributes(kind: type[Any]) -> dict[str, str]:
+    """Read the ``Attributes:`` section of a Google docstring."""
+    section = (getdoc(kind) or "").partition("Attributes:\n")[2]
+    entries = re.split(r"^    (?=\w+: )", section, flags=re.MULTILINE)[1:]
+    pairs = (entry.partition(": ") for entry in entries)
+    return {name: _markdown(" ".join(text.split())) for name, _, text in pairs}
+
+
+def names_page() -> str:
+    """List what a scenario can name, each with its options."""
+    registries: tuple[tuple[str, Registry[Any], str], ...] = (
+        ("Data sets: `data.dataset`", DATASETS, ""),
+        ("Partitioners: `data.partitioner`", PARTITIONERS, "data.options"),
+        ("Models: `model.name`", MODELS, "model.options"),
+        ("Strategies: `strategy.name`", STRATEGIES, "strategy.options"),
+    )
+    sections = (
+        f"## {title}\n\n" + "\n".join(_things(registry, options))
+        for title, registry, options in registries
+    )
+    return (
+        "\n\n".join(
+            [
+                NOTICE,
+                "# Names",
+                NAMES_INTRODUCTION,
+                *sections,
+            ]
+        )
+        + "\n"
+    )
+
+
+def _things(registry: Registry[Any], options: str) -> Iterator[str]:
+    for name in registry.names():
+        thing = registry.get(name)
+        yield f"- **`{name}`**: {_markdown((getdoc(thing) or '').splitlines()[0])}"
+        if options:
+            yield from _options(options_type(thing), options)
+
+
+def _options(kind: type[Any], prefix: str) -> Iterator[str]:
+    hints = get_type_hints(kind, include_extras=True)
+    for item in fields(kind):
+        if item.name.endswith("_key"):  # settled between our ServerApp and our ClientApp
+            continue
+        default = _default(item)
+        said = f" (default {default})" if default.startswith("`") else ""
+        yield f"    - `{prefix}.{item.name}`: {describe(hints[item.name])}{said}"
+
+
+def errors_page() -> str:
+    """List the pages of the error codes by their titles."""
+    titles = (
+        (page.stem, page.read_text(encoding="utf-8").splitlines()[0].partition(": ")[2])
+        for page in sorted((DOCS / "errors").glob("FLIP-*.md"))
+    )
+    return (
+        "\n\n".join(
+            [
+                NOTICE,
+                "# Errors",
+                ERRORS_INTRODUCTION,
+                "\n".join(f"- [{code}]({code}.md): {title}" for code, title in titles),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _markdown(text: str) -> str:
+    """Turn docstring markup into Markdown's, safe inside a table."""
+    return text.replace("``", "`").replace("|", r"\|")
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(DOCS.parent))
