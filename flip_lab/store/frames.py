@@ -1,0 +1,242 @@
+"""One batch of events as one line of JSON, columns by table; no files here.
+
+A line is whole as soon as its JSON is: the newline only keeps lines apart. No proper
+prefix of a JSON object is JSON, so a line that was cut short is always recognised.
+JSON has no word for NaN and the infinities, yet diverged runs are normal: in a typed
+column they are the strings ``"nan"``, ``"inf"`` and ``"-inf"``, which Python's ``float``
+and DuckDB's DOUBLE both read. Bodies of other events are kept as Python writes JSON,
+where they are the bare words ``NaN`` and ``Infinity``, which DuckDB reads too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import isfinite
+from operator import attrgetter, itemgetter
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import orjson
+
+from flip_lab.core.errors import StoreError, StoreFormatError
+from flip_lab.core.events import ClientFact, EventKind, RunEvent
+
+VERSION = 1
+"""Format of a line; a line of a higher version is refused."""
+
+LIMIT_BYTES = 64 * 2**20
+"""The longest line that is written; readers set their buffers by it."""
+
+Row: TypeAlias = tuple[Any, ...]
+Columns: TypeAlias = Mapping[str, Sequence[Any]]
+
+_HEAD = ("sequence", "time_s", "server_round")
+_METRIC = ("phase", "scope", "name", "value")
+_CLIENT = tuple(field.name for field in fields(ClientFact))
+
+TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "event": (*_HEAD, "kind", "body"),
+        "metric": (*_HEAD, *_METRIC),
+        "client": (*_HEAD, *_CLIENT),
+    }
+)
+"""The columns of a line by table; metrics and client facts are typed, the rest is not."""
+
+_TYPED: Mapping[EventKind, tuple[str, Sequence[str], Callable[[Any], Row]]] = {
+    EventKind.METRIC: ("metric", _METRIC, itemgetter(*_METRIC)),
+    EventKind.CLIENT: ("client", _CLIENT, itemgetter(*_CLIENT)),
+}
+_FLOATS = frozenset({"time_s", "value", "num_examples", "started_s", "duration_s"})
+_body_json = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), default=dict
+).encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One line, read but not yet turned into events.
+
+    Attributes:
+        run_id: The run that all its events belong to.
+        first: Sequence of its first event.
+        count: Number of its events; their sequences follow each other.
+        tables: The columns by table, as JSON holds them; empty tables are left out.
+    """
+
+    run_id: str
+    first: int
+    count: int
+    tables: Mapping[str, Columns]
+
+    @property
+    def last(self) -> int:
+        """Sequence of the last event."""
+        return self.first + self.count - 1
+
+    def events(self) -> list[RunEvent]:
+        """Give the events, by sequence.
+
+        Raises:
+            StoreFormatError: If one is of a kind that this version does not know.
+        """
+        found = [
+            self._event(table, row)
+            for table, columns in self.tables.items()
+            for row in zip(*_restored(table, columns), strict=True)
+        ]
+        return sorted(found, key=attrgetter("sequence"))
+
+    def _event(self, table: str, row: Row) -> RunEvent:
+        sequence, time_s, server_round, *rest = row
+        if table == "event":
+            kind, body = _kind(rest[0]), json.loads(rest[1])
+        else:
+            kind = EventKind(table)
+            body = dict(zip(TABLES[table][len(_HEAD) :], rest, strict=True))
+        return RunEvent(
+            run_id=self.run_id,
+            sequence=sequence,
+            time_s=time_s,
+            server_round=server_round,
+            kind=kind,
+            body=body,
+        )
+
+
+def encode(events: Sequence[RunEvent]) -> bytes:
+    r"""Write a batch as one line.
+
+    Args:
+        events: At least one event of one run, with sequences that follow each other.
+
+    Returns:
+        One JSON object in UTF-8, ended by ``\n``. Characters that UTF-8 has no form for
+        (lone surrogates, from undecodable bytes in a traceback) become ``?``.
+
+    Raises:
+        StoreError: If the body of a metric or client event has other keys than its kind
+            promises: kept, it would be missing from the tables.
+    """
+    rows: dict[str, list[Row]] = {table: [] for table in TABLES}
+    for event in events:
+        table, rest = _parts(event)
+        rows[table].append((event.sequence, event.time_s, event.server_round, *rest))
+    frame: dict[str, Any] = {
+        "v": VERSION,
+        "run_id": events[0].run_id,
+        "first": events[0].sequence,
+        "n": len(events),
+    }
+    frame |= {table: _columns(table, some) for table, some in rows.items() if some}
+    try:
+        return orjson.dumps(frame, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # a lone surrogate; looked for only now, since it is rare
+        return orjson.dumps(_scrubbed(frame), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def parse(line: bytes) -> Frame | None:
+    """Read a line without building its events.
+
+    Args:
+        line: One line of a journal, with or without its newline.
+
+    Returns:
+        The frame; None for a line that is blank or was cut short.
+
+    Raises:
+        StoreFormatError: If a newer version of FLIP Lab wrote the line.
+    """
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if found["v"] > VERSION:
+        raise StoreFormatError(
+            f"A journal line has version {found['v']}; this code reads up to {VERSION}.",
+            fix="Update FLIP Lab (pip install -U flip-lab).",
+        )
+    return Frame(
+        run_id=found["run_id"],
+        first=found["first"],
+        count=found["n"],
+        tables={table: found[table] for table in TABLES if table in found},
+    )
+
+
+def _parts(event: RunEvent) -> tuple[str, Row]:
+    """Give the table of an event and its row there, without the columns all tables have.
+
+    Raises:
+        StoreError: If the body has other keys than its kind promises.
+    """
+    typed = _TYPED.get(event.kind)
+    if typed is None:
+        return "event", (event.kind.value, _body_json(event.body))
+    table, names, values_of = typed
+    try:
+        if len(event.body) == len(names):
+            return table, values_of(event.body)
+    except KeyError:
+        pass
+    raise StoreError(
+        f"The {event.kind} event {event.sequence} of run {event.run_id} has the keys "
+        f"{', '.join(event.body) or 'none'}.",
+        fix=f"Give exactly {', '.join(names)}; see flip_lab.core.events.EventKind.",
+    )
+
+
+def _columns(table: str, rows: list[Row]) -> dict[str, Sequence[Any]]:
+    columns = zip(*rows, strict=True)
+    return {
+        name: _kept(name, values)
+        for name, values in zip(TABLES[table], columns, strict=True)
+    }
+
+
+def _kept(name: str, values: Row) -> Sequence[Any]:
+    if name in _FLOATS:
+        return _numbers(values)
+    if name == "metrics":
+        return [dict(zip(each, _numbers(each.values()), strict=True)) for each in values]
+    return values
+
+
+def _numbers(values: Any) -> list[float | str]:  # noqa: ANN401 -- any iterable of numbers
+    numbers = [*map(float, values)]
+    if isfinite(sum(numbers)):  # one test for the usual case, where every number is finite
+        return numbers  # pyright: ignore[reportReturnType] -- float is among float | str
+    return [number if isfinite(number) else str(number) for number in numbers]
+
+
+def _restored(table: str, columns: Columns) -> list[Sequence[Any]]:
+    return [
+        [*map(float, columns[name])]
+        if name in _FLOATS
+        else [{key: float(value) for key, value in each.items()} for each in columns[name]]
+        if name == "metrics"
+        else columns[name]
+        for name in TABLES[table]
+    ]
+
+
+def _kind(name: str) -> EventKind:
+    try:
+        return EventKind(name)
+    except ValueError:
+        raise StoreFormatError(
+            f"A journal holds an event of kind {name!r}, which this version does not know.",
+            fix="Update FLIP Lab (pip install -U flip-lab).",
+        ) from None
+
+
+def _scrubbed(value: Any) -> Any:  # noqa: ANN401 -- JSON in, JSON out
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, Mapping):
+        return {_scrubbed(key): _scrubbed(each) for key, each in value.items()}  # pyright: ignore[reportUnknownVariableType] -- JSON of any shape
+    if isinstance(value, list | tuple):
+        return [_scrubbed(each) for each in value]  # pyright: ignore[reportUnknownVariableType] -- JSON of any shape
+    return value

@@ -1,0 +1,259 @@
+"""The journal: append-only files that survive the death of whoever writes them.
+
+Each writer process has a file of its own, so nobody relies on two processes appending to
+one file. A run has one living writer at a time: the flock on ``writer.lock`` goes with the
+process, whichever way it ends. Nothing here imports pandas, pyarrow or DuckDB.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from io import FileIO
+from operator import attrgetter
+from pathlib import Path
+from threading import Lock
+from weakref import WeakSet
+
+from flip_lab.core.clock import tick_s
+from flip_lab.core.errors import SecondWriterError, StoreError
+from flip_lab.core.events import RunEvent
+from flip_lab.store.frames import LIMIT_BYTES, Frame, encode, parse
+from flip_lab.store.layout import LabDir, explained
+
+_SYNC_EVERY_S = 1.0  # a sync costs milliseconds, a write microseconds
+_living: WeakSet[JournalWriter] = WeakSet()
+
+
+class JournalWriter:
+    """Keeps the events of one run; implements ``EventSink``, safe to share by threads.
+
+    What ``append`` returned for survives a kill of the process; a power cut costs at most
+    about the last second. A forked child cannot write: it lets go of the journal at birth.
+
+    Args:
+        lab: The lab that keeps the run.
+        run_id: The run.
+        role: Who writes, the first word of the file's name; letters, digits and ``_``.
+
+    Raises:
+        SecondWriterError: If a living process writes the run's journal already.
+        StoreNotWritableError: If the journal cannot be made.
+    """
+
+    def __init__(self, lab: LabDir, run_id: str, *, role: str = "run") -> None:
+        """Take the run's lock and go on after the last event of an earlier writer."""
+        self._run_id = run_id
+        self._guard = Lock()
+        self._is_torn = False
+        self._synced_s = tick_s()
+        host = re.sub(r"[^A-Za-z0-9.]+", "_", platform.node()) or "host"
+        name = f"{role}-{host}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
+        self._path = lab.live_dir(run_id) / name
+        with explained(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _take_lock(self._path.with_name("writer.lock"), run_id)
+            try:
+                self._next = last_sequence(lab, run_id) + 1
+                self._file = FileIO(self._path, "ab")
+            except BaseException:
+                self._lock.close()
+                raise
+        _living.add(self)
+
+    def append(self, events: Iterable[RunEvent]) -> None:
+        """Keep the events, all or none, in order; one write for the whole batch.
+
+        Args:
+            events: Events of this run; the first follows the last one kept.
+
+        Raises:
+            StoreError: If the journal is closed, the batch leaves a gap or repeats an
+                event, or the disk is full. Nothing of the batch is kept then, and it may
+                be appended again.
+        """
+        batch = list(events)
+        if not batch:
+            return
+        with self._guard:
+            self._check(batch)
+            self._write(encode(batch))
+            self._next += len(batch)
+            if tick_s() - self._synced_s >= _SYNC_EVERY_S:
+                self._sync()
+
+    def close(self) -> None:
+        """Bring everything to the disk and let the next writer in; again does nothing."""
+        with self._guard:
+            if self._file.closed:
+                return
+            try:
+                self._sync()
+            finally:
+                self._let_go()
+
+    def abandon(self) -> None:
+        """Give up the parent's files in a forked child, which would keep the lock alive."""
+        self._guard = Lock()  # a thread that is not here may have held the old one
+        self._let_go()
+
+    def _check(self, batch: Sequence[RunEvent]) -> None:
+        if self._file.closed:
+            raise StoreError(
+                f"The journal of run {self._run_id} is closed in this process.",
+                fix="Open a new JournalWriter in the process that writes.",
+            )
+        for sequence, event in enumerate(batch, self._next):
+            if event.sequence != sequence or event.run_id != self._run_id:
+                raise StoreError(
+                    f"The journal of run {self._run_id} got event {event.sequence} of run "
+                    f"{event.run_id} where event {sequence} belongs.",
+                    fix="Number the events of a run from 0 without gap or repeat.",
+                )
+
+    def _write(self, line: bytes) -> None:
+        if len(line) > LIMIT_BYTES:
+            raise StoreError(
+                f"A batch of {len(line)} bytes is too long: the limit is {LIMIT_BYTES}.",
+                fix="Append fewer events at once.",
+            )
+        # A line that was cut short must not swallow the one after it.
+        data = memoryview(b"\n" + line if self._is_torn else line)
+        done = 0
+        try:
+            while done < len(data):  # a nearly full disk takes a part
+                done += self._file.write(data[done:])
+        except OSError as error:
+            self._is_torn = self._is_torn or done > 0
+            if done < len(data) - 1:  # only the newline missing: the line counts as whole
+                raise StoreError(
+                    f"{self._path} takes no more ({error.strerror}); "
+                    f"events from {self._next} on are not kept.",
+                    fix="Free some space or raise the quota; the run can then go on.",
+                ) from error
+        else:
+            self._is_torn = False
+
+    def _sync(self) -> None:
+        with explained(self._path):
+            os.fdatasync(self._file.fileno())
+        self._synced_s = tick_s()
+
+    def _let_go(self) -> None:
+        self._file.close()
+        self._lock.close()  # frees the lock, unless another process shares it
+
+
+def _abandon_all() -> None:
+    for writer in list(_living):
+        writer.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)
+
+
+def _take_lock(path: Path, run_id: str) -> FileIO:
+    file = FileIO(path, "a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.readall().decode(errors="replace")
+        file.close()
+        raise SecondWriterError(
+            f"The journal of run {run_id} is being written by {holder or 'a process'}.",
+            fix="Wait until that process has ended, or stop the run.",
+        ) from None
+    except OSError:
+        file.close()
+        raise
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()}".encode())
+    return file
+
+
+def journals(lab: LabDir, run_id: str) -> list[Path]:
+    """List the journal files of a run, sorted by name; empty when it has none."""
+    return sorted(lab.live_dir(run_id).glob("*.jsonl"))
+
+
+def last_sequence(lab: LabDir, run_id: str) -> int:
+    """Give the sequence of the last event kept for a run, -1 when there is none.
+
+    Raises:
+        StoreFormatError: If a newer version of FLIP Lab wrote the journal.
+    """
+    return max((_last_of(path) for path in journals(lab, run_id)), default=-1)
+
+
+def _last_of(path: Path) -> int:
+    for line in reversed(path.read_bytes().split(b"\n")):
+        if frame := parse(line):
+            return frame.last
+    return -1
+
+
+def read_events(lab: LabDir, run_id: str, *, after: int = -1) -> list[RunEvent]:
+    """Give the events of a run that are kept now, by sequence and without a gap.
+
+    Args:
+        lab: The lab that keeps the run.
+        run_id: The run; one that has no journal has no events.
+        after: Leave out events up to this sequence.
+
+    Raises:
+        StoreFormatError: If a newer version of FLIP Lab wrote the journal.
+    """
+    return JournalTail(lab, run_id, after=after).poll()
+
+
+class JournalTail:
+    """Follows a run while it is written: each event once, in order.
+
+    Args:
+        lab: The lab that keeps the run.
+        run_id: The run; it need not have begun.
+        after: Leave out events up to this sequence.
+    """
+
+    def __init__(self, lab: LabDir, run_id: str, *, after: int = -1) -> None:
+        """Read nothing yet."""
+        self._lab = lab
+        self._run_id = run_id
+        self._after = after
+        self._offsets: dict[Path, int] = {}
+
+    def poll(self) -> list[RunEvent]:
+        """Give the events that came since the last poll; reads only what is new.
+
+        Raises:
+            StoreFormatError: If a newer version of FLIP Lab wrote the journal.
+        """
+        # A second file begins only after the first one's writer has gone, so listing before
+        # reading never shows an event without all the events before it.
+        frames = [
+            frame for path in journals(self._lab, self._run_id) for frame in self._new(path)
+        ]
+        events = [event for frame in frames for event in frame.events()]
+        return sorted(
+            (event for event in events if event.sequence > self._after),
+            key=attrgetter("sequence"),
+        )
+
+    def _new(self, path: Path) -> list[Frame]:
+        try:
+            with path.open("rb") as file:
+                file.seek(self._offsets.get(path, 0))
+                data = file.read()
+        except FileNotFoundError:  # somebody removed the run
+            return []
+        *lines, tail = data.split(b"\n")
+        frames = [parse(line) for line in lines]
+        whole = parse(tail)
+        unread = 0 if whole else len(tail)
+        self._offsets[path] = self._offsets.get(path, 0) + len(data) - unread
+        return [frame for frame in (*frames, whole) if frame and frame.last > self._after]

@@ -1,0 +1,208 @@
+# pyarrow has no stubs:
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownParameterType=false, reportUnknownArgumentType=false
+"""SQL over a lab: an in-memory DuckDB that holds what the journals hold now.
+
+A connection is a picture of the moment it was made. It can reach no file, so a query
+cannot harm the lab or read anything else on the machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing, contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import duckdb
+
+from flip_lab.core.errors import QueryError, nearest
+from flip_lab.store import results
+from flip_lab.store.layout import LabDir
+from flip_lab.store.schema import TABLES
+from flip_lab.store.tables import fill
+
+if TYPE_CHECKING:  # both take longer to import than many queries take to run
+    import pandas as pd
+    import pyarrow as pa
+
+Parameters: TypeAlias = Sequence[object] | Mapping[str, object] | None
+Rows: TypeAlias = list[dict[str, Any]]
+
+_READING = frozenset({duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN})
+_FORMS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {"pandas": results.to_pandas, "arrow": results.tidy, "rows": results.to_rows}
+)
+
+
+def connect(
+    lab: LabDir, *, run_ids: Iterable[str] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Give a database with every table of the schema, filled now.
+
+    Args:
+        lab: The lab to read.
+        run_ids: The runs to read; None reads all. Unknown ones have no rows.
+
+    Returns:
+        An in-memory connection of the caller's own. It reaches no file and its settings
+        are locked; tables that the caller makes in it vanish when it is closed. Its
+        ``fetchall`` of a time needs ``pytz``; ``sql`` does not.
+
+    Raises:
+        StoreError: If the files of the lab cannot be read.
+    """
+    return _open(lab, tables=TABLES, run_ids=run_ids)
+
+
+@overload
+def sql(
+    lab: LabDir,
+    query: str,
+    parameters: Parameters = None,
+    *,
+    as_: Literal["pandas"] = "pandas",
+) -> pd.DataFrame: ...
+@overload
+def sql(
+    lab: LabDir, query: str, parameters: Parameters = None, *, as_: Literal["arrow"]
+) -> pa.Table: ...
+@overload
+def sql(
+    lab: LabDir, query: str, parameters: Parameters = None, *, as_: Literal["rows"]
+) -> Rows: ...
+def sql(
+    lab: LabDir, query: str, parameters: Parameters = None, *, as_: str = "pandas"
+) -> Any:
+    """Answer one query over all runs of a lab.
+
+    Args:
+        lab: The lab to read.
+        query: One statement that reads: SELECT, FROM, WITH, PIVOT, DESCRIBE, EXPLAIN.
+        parameters: Values for ``?`` or ``$name`` in the query.
+        as_: ``"pandas"``, ``"arrow"``, or ``"rows"`` (one dict per row).
+
+    Returns:
+        The answer in that form. Sums of integers are integers, times are aware UTC
+        datetimes, maps are dicts (in Arrow, maps).
+
+    Raises:
+        QueryError: If the query is wrong, does more than read, or ``as_`` is unknown.
+        StoreError: If the files of the lab cannot be read.
+    """
+    if as_ not in _FORMS:
+        raise QueryError(f"as_ is {as_!r}.", fix=nearest(as_, _FORMS))
+    # A table that the text does not name is not needed; that a name appears in another role
+    # costs only time.
+    text = f"{query} {parameters}".lower()
+    needed = [name for name in TABLES if name in text]
+    with closing(_open(lab, tables=needed, run_ids=None)) as connection:
+        return _answer(connection, query, parameters=parameters, as_=as_)
+
+
+@overload
+def table(
+    lab: LabDir,
+    name: str,
+    *,
+    run_ids: Iterable[str] | None = None,
+    as_: Literal["pandas"] = "pandas",
+) -> pd.DataFrame: ...
+@overload
+def table(
+    lab: LabDir, name: str, *, run_ids: Iterable[str] | None = None, as_: Literal["arrow"]
+) -> pa.Table: ...
+@overload
+def table(
+    lab: LabDir, name: str, *, run_ids: Iterable[str] | None = None, as_: Literal["rows"]
+) -> Rows: ...
+def table(
+    lab: LabDir, name: str, *, run_ids: Iterable[str] | None = None, as_: str = "pandas"
+) -> Any:
+    """Give one whole table, ordered by run and then by sequence or round.
+
+    Args:
+        lab: The lab to read.
+        name: A table of ``flip_lab.store.schema.TABLES``.
+        run_ids: The runs to read; None reads all. Unknown ones have no rows.
+        as_: ``"pandas"``, ``"arrow"``, or ``"rows"`` (one dict per row).
+
+    Returns:
+        The table in that form, see ``sql``.
+
+    Raises:
+        QueryError: If there is no such table, or ``as_`` is unknown.
+        StoreError: If the files of the lab cannot be read.
+    """
+    if name not in TABLES:
+        raise QueryError(f"There is no table {name!r}.", fix=nearest(name, TABLES))
+    if as_ not in _FORMS:
+        raise QueryError(f"as_ is {as_!r}.", fix=nearest(as_, _FORMS))
+    query = f"SELECT * FROM {name} ORDER BY {', '.join(TABLES[name].order_by)}"  # noqa: S608 -- names from the schema
+    with closing(_open(lab, tables=[name], run_ids=run_ids)) as connection:
+        return _answer(connection, query, as_=as_)
+
+
+def _open(
+    lab: LabDir, *, tables: Iterable[str], run_ids: Iterable[str] | None
+) -> duckdb.DuckDBPyConnection:
+    # A simulation may run beside us; and an in-memory database must not spill files into
+    # the working directory.
+    threads = max(1, min(4, (os.cpu_count() or 1) // 2))
+    connection = duckdb.connect(config={"threads": threads, "temp_directory": ""})
+    try:
+        connection.execute("SET enable_progress_bar = false")  # it prints to stdout
+        connection.execute("SET TimeZone = 'UTC'")
+        fill(connection, lab, tables=list(tables), run_ids=run_ids)
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET lock_configuration = true")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _answer(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    *,
+    parameters: Parameters = None,
+    as_: str,
+) -> Any:  # noqa: ANN401 -- the public overloads say what it is
+    with _explained(query):
+        _require_reading(connection, query)
+        # Also refuses a SELECT that hides a DELETE.
+        connection.execute("BEGIN TRANSACTION READ ONLY")
+        relation = connection.sql(query, params=parameters)
+        return _FORMS[as_](relation.to_arrow_table())
+
+
+def _require_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    statements = connection.extract_statements(query)
+    if len(statements) != 1:
+        raise QueryError(
+            f"The text holds {len(statements)} statements: {query.strip()!r}.",
+            fix="Ask one query at a time.",
+        )
+    kind = statements[0].type
+    # DuckDB runs a PIVOT as several statements.
+    if kind not in _READING and kind != duckdb.StatementType.MULTI:
+        raise QueryError(
+            f"A {kind.name} statement does more than read: {query.strip()!r}.",
+            fix="Write a SELECT; to change tables of your own, use connect().",
+        )
+
+
+@contextmanager
+def _explained(query: str) -> Generator[None]:
+    """Turn DuckDB's complaint into ours.
+
+    Raises:
+        QueryError: With the place in the query and a fix.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        raise QueryError(**results.complaint(query, error)) from error
