@@ -42,7 +42,13 @@ class _LineTeller:
         now = (progress.state, progress.server_round)
         if now != self._told:
             self._told = now
-            people.print(Text(progress.text().splitlines()[0]), soft_wrap=True)
+            of = f"/{progress.num_rounds}" if progress.num_rounds else ""
+            people.print(
+                f"{progress.name}  {progress.run_id}  {progress.state}  "
+                f"round {progress.server_round}{of}",
+                soft_wrap=True,
+                highlight=False,
+            )
 
 
 def _watch(run: Run, show: Callable[[RunProgress], None]) -> bool:

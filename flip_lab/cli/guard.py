@@ -8,7 +8,7 @@ from typing import ParamSpec
 
 import typer
 
-from flip_lab.cli.output import print_error
+from flip_lab.cli.output import error_body, print_error, print_json
 from flip_lab.core.errors import FlipLabError
 
 P = ParamSpec("P")
@@ -22,7 +22,9 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except FlipLabError as error:
-            print_error(error, as_json=bool(kwargs.get("as_json")))
+            print_error(error)
+            if kwargs.get("as_json"):
+                print_json({"error": error_body(error)})
             raise typer.Exit(1) from error
 
     return wrapper

@@ -10,7 +10,7 @@ import typer
 
 from flip_lab import __version__
 from flip_lab.cli.guard import guarded
-from flip_lab.cli.output import page, print_json, print_table, short
+from flip_lab.cli.output import page, print_error, print_json, print_table, short
 
 app = typer.Typer(
     name="flip-lab",
@@ -49,7 +49,8 @@ def _main(
 @guarded
 def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
     what: Annotated[
-        str, typer.Argument(help="A scenario's name or TOML file, or a Flower App directory.")
+        str,
+        typer.Argument(help="A scenario's name or TOML file, or a Flower App directory."),
     ],
     engine: Annotated[str, typer.Option(help="in_process or ray.")] = "in_process",
     on: Annotated[
@@ -75,6 +76,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
 ) -> None:
     """Run a scenario or a Flower App and watch it; Ctrl-C stops it gracefully."""
     from flip_lab.cli.follow import follow
+    from flip_lab.cli.summary import run_outcome
     from flip_lab.runs.lab import Lab
 
     overrides = dict(_assignment(text) for text in change or [])
@@ -95,20 +97,11 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
             print_json({"run_id": launched.run_id, "state": launched.state.value})
         return
     interrupted = follow(launched)
-    if launched.error is not None:
-        raise launched.error
-    result = launched.result()
     if as_json:
-        print_json(
-            {
-                "run_id": result.run_id,
-                "state": result.state.value,
-                "num_rounds": result.num_rounds,
-                "model_sha256": result.model_sha256,
-                "metrics": result.metrics,
-                "store": str(here.path),
-            }
-        )
+        print_json(run_outcome(here, launched))
+    if launched.error is not None:
+        print_error(launched.error)
+        raise typer.Exit(1)
     if interrupted:
         raise typer.Exit(130)
 
@@ -131,7 +124,15 @@ def runs(lab: LabOption = None, as_json: JsonOption = False) -> None:
     from flip_lab.runs.lab import Lab
 
     frame = Lab(lab).runs()
-    columns = ["run_id", "name", "state", "engine", "rounds_done", "num_rounds", "num_nodes"]
+    columns = [
+        "run_id",
+        "name",
+        "state",
+        "engine",
+        "rounds_done",
+        "num_rounds",
+        "num_nodes",
+    ]
     rows = frame[[*columns, "created_at"]].astype(object).where(frame.notna(), None)
     records: list[dict[str, Any]] = rows.to_dict("records")
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from flip_lab.core.errors import FlipLabError
 people = Console(stderr=True)
 """Progress and errors; standard output stays clean for results."""
 
-page = Console()
+page = Console(width=None if sys.stdout.isatty() else 160)
 """Results for people."""
 
 STATE_COLOURS = {
@@ -53,15 +54,22 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     page.print(table)
 
 
-def print_error(error: FlipLabError, *, as_json: bool) -> None:
+def print_error(error: FlipLabError) -> None:
     """Say what went wrong and what to do about it."""
     people.print(Text(f"[{error.code}] {error.what}", style="bold red"), soft_wrap=True)
     people.print(Text(f"Fix: {error.fix}"), soft_wrap=True)
     if error.detail:
         people.print(Text(error.detail, style="dim"), soft_wrap=True)
-    if as_json:
-        body = {"code": error.code, "what": error.what, "fix": error.fix}
-        print_json({"error": {**body, "detail": error.detail}})
+
+
+def error_body(error: FlipLabError) -> dict[str, str]:
+    """Give an error as plain data."""
+    return {
+        "code": error.code,
+        "what": error.what,
+        "fix": error.fix,
+        "detail": error.detail,
+    }
 
 
 def short(number: object) -> str:

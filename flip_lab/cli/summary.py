@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from flip_lab.cli.output import STATE_COLOURS, page, print_table, short
+from flip_lab.cli.output import STATE_COLOURS, error_body, page, print_table, short
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
 
@@ -14,6 +14,21 @@ _FAILURES = """
 SELECT server_round, phase, partition_id, node_id, split_part(error, chr(10), 1) AS error
 FROM clients WHERE run_id = ? AND error_code <> 0 ORDER BY sequence LIMIT 10
 """
+
+
+def run_outcome(lab: Lab, run: Run) -> dict[str, Any]:
+    """Say how a run ended, as plain data; a failed one has its error too."""
+    outcome = run.outcome()
+    error = run.error
+    return {
+        "run_id": outcome.run_id,
+        "state": outcome.state.value,
+        "num_rounds": outcome.num_rounds,
+        "model_sha256": outcome.model_sha256,
+        "metrics": outcome.metrics,
+        "store": str(lab.path),
+        **({} if error is None else {"error": error_body(error)}),
+    }
 
 
 def summarise(lab: Lab, run: Run) -> dict[str, Any]:
@@ -30,8 +45,7 @@ def summarise(lab: Lab, run: Run) -> dict[str, Any]:
     error = run.error
     return {
         **facts,
-        "error": None if error is None else {"code": error.code, "what": error.what,
-                                             "fix": error.fix, "detail": error.detail},
+        "error": None if error is None else error_body(error),
         "metrics": metrics.to_dict("records"),
         "failed_clients": failures.to_dict("records"),
         "store": str(lab.path),

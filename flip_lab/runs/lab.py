@@ -110,7 +110,11 @@ class Lab:
         return frame.sort_values("created_at", ascending=False, ignore_index=True)
 
     def sql(
-        self, statement: str, parameters: Sequence[Any] | None = None, *, as_: Frame = "pandas"
+        self,
+        statement: str,
+        parameters: Sequence[Any] | None = None,
+        *,
+        as_: Frame = "pandas",
     ) -> Any:  # noqa: ANN401  # pandas or Arrow
         """Ask the store in SQL; only reading is possible.
 

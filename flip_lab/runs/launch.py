@@ -74,7 +74,9 @@ def _blank_spec(on: str, workers: int | None) -> RunSpec:
             + " Real federations are named in flip-lab.toml.",
         )
     if workers is not None and workers < 1:
-        raise InvalidValueError(f"The number of workers is {workers}.", fix="Give 1 or more.")
+        raise InvalidValueError(
+            f"The number of workers is {workers}.", fix="Give 1 or more."
+        )
     return RunSpec(
         run_id=new_run_id(),
         name="",
@@ -102,7 +104,8 @@ def _write_run_dir(lab: LabDir, prepared: Prepared) -> Path:
         app_sha256 = prepared.unpack(draft)
         lineage = capture_lineage(Path.cwd(), Blobs(lab)) | {"app_sha256": app_sha256}
         spec = replace(
-            prepared.spec, working_dir=str(_working_dir(prepared, draft, final)),
+            prepared.spec,
+            working_dir=str(_working_dir(prepared, draft, final)),
             lineage=lineage,
         )
         write_json_atomic(draft / "run.json", spec.to_json())

@@ -42,7 +42,10 @@ def main(run_dir: Path) -> int:
     try:
         control = FileControl(run_dir, recorder.emit)
         signal.signal(signal.SIGTERM, lambda *_: control.request_stop("SIGTERM"))
-        sys.path[:] = [*spec.search_path, *(p for p in sys.path if p not in spec.search_path)]
+        sys.path[:] = [
+            *spec.search_path,
+            *(p for p in sys.path if p not in spec.search_path),
+        ]
         os.chdir(spec.working_dir)
         final = _conduct(spec, run_dir, recorder, control, Blobs(lab))
     finally:

@@ -49,9 +49,7 @@ class Recorder:
         """The run's states so far."""
         return self._life
 
-    def emit(
-        self, kind: EventKind, body: Mapping[str, Json], *, server_round: int
-    ) -> None:
+    def emit(self, kind: EventKind, body: Mapping[str, Json], *, server_round: int) -> None:
         """Record one fact."""
         with self._lock:
             self._waiting.append(

@@ -39,26 +39,35 @@ _POLL_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunResult:
-    """What a run left.
+class Outcome:
+    """How a run ended, in a few words.
 
     Attributes:
         run_id: The run.
-        state: How it ended.
-        arrays: The final model's arrays by name; empty when the app never aggregated any.
-        model_sha256: Hash of the kept model file; empty without one.
-        metrics: Last value of each aggregated metric, by name; a federated one hides a
-            central one of the same name, which is then called ``<name>_central``.
+        state: Its final state.
         num_rounds: Rounds that were finished.
-        history: One row for each aggregated metric and round (pandas).
+        model_sha256: Hash of the kept model file; empty without one.
+        metrics: Last value of each aggregated metric; those of an evaluation on the
+            server are called ``<name>_central``.
     """
 
     run_id: str
     state: RunState
-    arrays: Mapping[str, np.ndarray]
+    num_rounds: int
     model_sha256: str
     metrics: Mapping[str, float]
-    num_rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult(Outcome):
+    """What a run left.
+
+    Attributes:
+        arrays: The final model's arrays by name; empty when the app never aggregated any.
+        history: One row for each aggregated metric and round (pandas).
+    """
+
+    arrays: Mapping[str, np.ndarray]
     history: Any
 
 
@@ -197,6 +206,22 @@ class Run:
         """Give the table ``client_metrics``: one row a round, node and reported number."""
         return table(self._lab, "client_metrics", run_ids=[self.run_id], as_=as_)
 
+    def outcome(self, timeout_s: float | None = None) -> Outcome:
+        """Wait for the end and say how it ended, whatever the end is.
+
+        Raises:
+            RunTimeoutError: If the run has not ended by then.
+        """
+        state = self.wait(timeout_s)
+        events = self.events()
+        return Outcome(
+            run_id=self.run_id,
+            state=state,
+            num_rounds=sum(event.kind is EventKind.ROUND_ENDED for event in events),
+            model_sha256=_model_sha256(events),
+            metrics=_last_metrics(events),
+        )
+
     def result(self, timeout_s: float | None = None) -> RunResult:
         """Wait for the end and give what the run left.
 
@@ -204,26 +229,14 @@ class Run:
             RunTimeoutError: If the run has not ended by then.
             RunError: If the run failed: the run's own error, with its code.
         """
-        state = self.wait(timeout_s)
-        if (error := self.error) is not None:
-            raise error
-        return self._collect(state)
-
-    def _collect(self, state: RunState) -> RunResult:
         import safetensors.numpy
 
-        events = self.events()
-        sha256 = _model_sha256(events)
-        content = Blobs(self._lab).get(sha256) if sha256 else b""
-        return RunResult(
-            run_id=self.run_id,
-            state=state,
-            arrays=safetensors.numpy.load(content) if content else {},
-            model_sha256=sha256,
-            metrics=_last_metrics(events),
-            num_rounds=sum(event.kind is EventKind.ROUND_ENDED for event in events),
-            history=self.metrics(),
-        )
+        outcome = self.outcome(timeout_s)
+        if (error := self.error) is not None:
+            raise error
+        sha256 = outcome.model_sha256
+        arrays = safetensors.numpy.load(Blobs(self._lab).get(sha256)) if sha256 else {}
+        return RunResult(**vars(outcome), arrays=arrays, history=self.metrics())
 
     @cached_property
     def scenario(self) -> Scenario:
