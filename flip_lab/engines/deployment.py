@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from threading import Lock
 from time import sleep
 
 from flwr.app import Message, RecordDict
@@ -28,6 +29,8 @@ _POLL_S = (0.1, 1.0)  # eager while replies come, gentle with the SuperLink whil
 class DeploymentGrid(EngineGrid):
     """The nodes of a SuperLink, for the one run that this process drives there.
 
+    Safe to call from several threads (Flower's legacy server does).
+
     Args:
         attachment: The run on the SuperLink.
     """
@@ -36,7 +39,9 @@ class DeploymentGrid(EngineGrid):
         """Start without knowing who holds which partition."""
         self._attachment = attachment
         self._partitions: dict[int, int] = {}
+        self._lock = Lock()
         self._sent_s: dict[str, float] = {}
+        self._ready: dict[str, Reply] = {}
         self._pause_s = _POLL_S[0]
         self._next_poll_s = 0.0
 
@@ -66,37 +71,43 @@ class DeploymentGrid(EngineGrid):
             return []
         sent_s = now_s()
         ids = self._attachment.push(batch)
-        self._sent_s.update(dict.fromkeys(ids, sent_s))
-        self._pause_s, self._next_poll_s = _POLL_S[0], 0.0
+        with self._lock:
+            self._sent_s.update(dict.fromkeys(ids, sent_s))
+            self._pause_s, self._next_poll_s = _POLL_S[0], 0.0
         return ids
 
     def await_replies(self, message_ids: Iterable[str], *, timeout_s: float) -> list[Reply]:
         """Give the replies that are there and not yet handed over.
 
         Asks the SuperLink each 0.1 s while replies come, and up to each second while none
-        do, however short the time-outs of the calls are.
+        do, however short the time-outs of the calls are and however many threads wait.
         """
-        wanted = [key for key in message_ids if key in self._sent_s]
+        wanted = set(message_ids)
         end_s = tick_s() + timeout_s
-        while wanted:
-            is_due = timeout_s == 0 or tick_s() >= self._next_poll_s
-            if is_due and (replies := self._poll(wanted)):
-                return replies
+        while True:
+            with self._lock:
+                if timeout_s == 0 or tick_s() >= self._next_poll_s:
+                    self._poll()
+                arrived = [key for key in self._ready if key in wanted]
+                replies = [self._ready.pop(key) for key in arrived]
+                is_hopeless = wanted.isdisjoint(self._sent_s)
+                pause_s = max(self._next_poll_s - tick_s(), 0.0)
             rest_s = end_s - tick_s()
-            if rest_s <= 0:
-                break
-            sleep(min(rest_s, max(self._next_poll_s - tick_s(), 0.0)))
-        return []
+            if replies or is_hopeless or rest_s <= 0:
+                return replies
+            sleep(min(rest_s, pause_s))
 
-    def _poll(self, wanted: list[str]) -> list[Reply]:
-        messages = self._attachment.pull(wanted)
+    def _poll(self) -> None:
+        """Fetch what has arrived for anybody."""
+        messages = self._attachment.pull(list(self._sent_s)) if self._sent_s else []
         self._pause_s = _POLL_S[0] if messages else min(self._pause_s * 1.5, _POLL_S[1])
         self._next_poll_s = tick_s() + self._pause_s
-        return [self._reply(message) for message in messages]
-
-    def _reply(self, message: Message) -> Reply:
-        sent_s = self._sent_s.pop(message.metadata.reply_to_message_id)
-        return Reply(message=message, started_s=sent_s, duration_s=now_s() - sent_s)
+        for message in messages:
+            message_id = message.metadata.reply_to_message_id
+            sent_s = self._sent_s.pop(message_id)
+            self._ready[message_id] = Reply(
+                message=message, started_s=sent_s, duration_s=now_s() - sent_s
+            )
 
     def wait_for_nodes(self, num_nodes: int, *, timeout_s: float) -> None:
         """Wait until enough nodes are connected.

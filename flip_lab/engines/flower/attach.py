@@ -16,8 +16,7 @@ from threading import Lock
 
 import httpx
 from flwr.app import Message
-from flwr.app.message import remove_content_from_message
-from flwr.common.constant import ErrorCode, SubStatus
+from flwr.common.constant import SubStatus
 from flwr.common.serde import run_from_proto
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
@@ -39,12 +38,10 @@ from flip_lab.engines.flower.control import (
     coded_errors,
 )
 from flip_lab.engines.flower.fab import build_fab
-from flip_lab.engines.flower.messages import error_reply
 from flip_lab.engines.flower.runtime import CalmGrid, runtime_client
 
 _LOG = logging.getLogger(__name__)
 _REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-_NO_NODE = int(ErrorCode.NODE_UNAVAILABLE)
 _ATTACHED = Lock()  # Flower keeps the identity of the task process-wide
 
 
@@ -69,8 +66,7 @@ class Attachment:
         # No retries here: they would sleep in the thread that ``close`` waits for.
         self._pulse = runtime_client(superlink, self._grid.credentials())
         self._heartbeat = HeartbeatSender(self._beat)
-        self._sent: dict[str, Message] = {}
-        self._turned_away: list[str] = []
+        self._asked: dict[str, int] = {}
         with coded_errors(superlink.address):
             task = self._grid.client.PullTaskInput(PullTaskInputRequest())
         self.run: Run = run_from_proto(task.run)
@@ -133,30 +129,22 @@ class Attachment:
                 f"The SuperLink does not take {len(messages)} messages at once.",
                 fix="Sample fewer nodes per round.",
             )
-        # Without their content: a reply may never come, and models are large.
-        sent = {
-            message.metadata.message_id: remove_content_from_message(message)
-            for message in messages
-        }
-        self._sent.update(sent)
-        self._turned_away.extend(sent.keys() - set(accepted))
-        return list(sent)
+        # An empty id says that the node is no longer registered. We wait for a reply all
+        # the same: the SuperLink answers a question about a message it never had.
+        ids = [message.metadata.message_id for message in messages]
+        nodes = (message.metadata.dst_node_id for message in messages)
+        self._asked.update(zip(ids, nodes, strict=True))
+        return ids
 
     def pull(self, message_ids: Sequence[str]) -> list[Message]:
         """Give the replies that are there; each is handed over once and says its node."""
-        here = [self._no_such_node(key) for key in self._turned_away if key in message_ids]
-        self._turned_away = [key for key in self._turned_away if key not in message_ids]
         with self._explained():
-            replies = [*here, *self._grid.pull_messages(message_ids)]
+            replies = list(self._grid.pull_messages(message_ids))
         for reply in replies:
             # The SuperLink answers for a lost node in its own name; say which it was.
-            asked = self._sent.pop(reply.metadata.reply_to_message_id)
-            reply.metadata.__dict__["_src_node_id"] = asked.metadata.dst_node_id
+            node_id = self._asked.pop(reply.metadata.reply_to_message_id)
+            reply.metadata.__dict__["_src_node_id"] = node_id
         return replies
-
-    def _no_such_node(self, message_id: str) -> Message:
-        reason = "The node is no longer registered with the SuperLink."
-        return error_reply(self._sent[message_id], reason, code=_NO_NODE)
 
     def close(self, ending: Ending, details: str = "") -> None:
         """Tell the SuperLink how the run ended and let go of it; never raises.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+import warnings
 from collections.abc import Mapping
 from secrets import token_hex
 
@@ -34,7 +35,10 @@ def build_fab(
         project["tool"]["flwr"]["app"]["config"] = dict(run_config)
         project["tool"]["flip-lab"] = {"nonce": token_hex(16)}
         packed = {**files, "pyproject.toml": tomli_w.dumps(project).encode()}
-        content, _ = build_fab_from_files(packed)
+        with warnings.catch_warnings():
+            # Flower asks pathspec for a name that is on its way out.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            content, _ = build_fab_from_files(packed)
     except (KeyError, ValueError) as error:
         raise AppError(
             f"The app cannot be packed for the nodes: {error}.",
