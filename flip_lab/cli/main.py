@@ -1,5 +1,7 @@
 """``flip-lab``: launch runs, look at them, stop them; each command speaks JSON too."""
 
+# typer.Option and typer.Argument are untyped:
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 import tomllib

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import typer
 from rich.console import Console
@@ -38,9 +38,10 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  # any JSON-like value
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        pairs = cast("Mapping[object, Any]", value)
+        return {str(key): _plain(item) for key, item in pairs.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item) for item in cast("Sequence[Any]", value)]
     return value
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 def now_s() -> float:
     """Give seconds since the Unix epoch, UTC; for facts that are kept."""
-    return time.time()
+    return time.time()  # the one place that may
 
 
 def tick_s() -> float:

@@ -32,11 +32,12 @@ class FlipLabError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel between processes whole (keyword arguments defeat the default)."""
-        return _rebuild, (type(self), self.what, self.fix, self.detail)
+        parts = {"what": self.what, "fix": self.fix, "detail": self.detail}
+        return _rebuild, (type(self), parts)
 
 
-def _rebuild(cls: type[FlipLabError], what: str, fix: str, detail: str) -> FlipLabError:
-    return cls(what, fix=fix, detail=detail)
+def _rebuild(cls: type[FlipLabError], parts: dict[str, str]) -> FlipLabError:
+    return cls(**parts)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 Json: TypeAlias = (
-    "str | int | float | bool | None | list[Json] | dict[str, Json] | Mapping[str, Json]"
+    "str | int | float | bool | list[Json] | dict[str, Json] | Mapping[str, Json] | None"
 )
 
 

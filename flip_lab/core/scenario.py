@@ -177,7 +177,7 @@ class Scenario:
         raise UnknownKeyError(f"A scenario has no value {key!r}.", fix=nearest(key, paths))
 
 
-def _paths(part: Any, prefix: str = "") -> list[str]:
+def _paths(part: Any, prefix: str = "") -> list[str]:  # noqa: ANN401  # any spec
     """List the dotted path of every field below ``part``."""
     found: list[str] = []
     for item in fields(part):
@@ -187,7 +187,7 @@ def _paths(part: Any, prefix: str = "") -> list[str]:
     return found
 
 
-def _put(part: Any, path: list[str], value: Any) -> Any:
+def _put(part: Any, path: list[str], value: Any) -> Any:  # noqa: ANN401  # any spec
     """Give a copy of ``part`` with one value deep inside replaced."""
     head, *rest = path
     if isinstance(part, Mapping):

@@ -256,7 +256,7 @@ def _checked_reference(directory: Path, components: Mapping[str, object], part: 
     if not attribute or not _module_exists(directory, module):
         raise AppPartMissingError(
             f"The {part} {reference!r} of {directory} does not exist.",
-            fix='Write it as "package.module:attribute", with the module in that directory.',
+            fix='Write "package.module:attribute"; the module is in that directory.',
         )
     return reference
 

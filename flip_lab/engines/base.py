@@ -108,13 +108,17 @@ class EngineGrid(Grid):
         """Give the partition that a node holds, 0-based; -1 when unknown."""
 
     def set_run(self, run: object) -> None:
-        """Refuse: a Grid of ours serves the one run it was opened for."""
+        """Refuse: a Grid of ours serves the one run it was opened for.
+
+        Raises:
+            RunError: Always.
+        """
         raise RunError(
             f"This Grid cannot be handed to another run ({run}).",
             fix="Launch another run; each gets a Grid of its own.",
         )
 
-    def create_message(
+    def create_message(  # Flower's own signature
         self,
         content: RecordDict,
         message_type: str,

@@ -6,7 +6,7 @@ Starts in milliseconds, so it is the default for small scenarios, and breakpoint
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from flwr.clientapp import ClientApp
@@ -43,7 +43,7 @@ class InProcessEngine:
     name = "in_process"
 
     @contextmanager
-    def open(self, job: Job) -> Iterator[SimulationGrid]:
+    def open(self, job: Job) -> Generator[SimulationGrid]:
         """Load the ClientApp here and give the Grid.
 
         Raises:

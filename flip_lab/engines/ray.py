@@ -11,9 +11,10 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 from flwr.app import RecordDict
@@ -54,7 +55,11 @@ class RayExecutor:
     """
 
     def __init__(self, ray: Any, job: Job) -> None:  # noqa: ANN401  # an optional package
-        """Start one actor per worker and load the app in each."""
+        """Start one actor per worker and load the app in each.
+
+        Raises:
+            AppImportError: If the ClientApp cannot be loaded in a worker.
+        """
         from flip_lab.engines.ray_actors import ClientActor
 
         self._ray = ray
@@ -151,7 +156,7 @@ class RayEngine:
     name = "ray"
 
     @contextmanager
-    def open(self, job: Job) -> Iterator[SimulationGrid]:
+    def open(self, job: Job) -> Generator[SimulationGrid]:
         """Start Ray and its actors, give the Grid, and shut down what was started.
 
         Raises:
@@ -164,12 +169,17 @@ class RayEngine:
 
 
 @contextmanager
-def _ray_session(workers: int) -> Iterator[Any]:
-    """Use the Ray session of this process if there is one, else one of our own."""
+def _ray_session(workers: int) -> Generator[Any]:
+    """Use the Ray session of this process if there is one, else one of our own.
+
+    Raises:
+        MissingExtraError: If Ray is not installed.
+        EngineStartError: If Ray does not start.
+    """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:
-        import ray
+        ray: Any = import_module("ray")
     except ImportError as error:
         raise MissingExtraError(
             "The engine 'ray' needs Ray, which is not installed.",

@@ -19,6 +19,7 @@ from flip_lab.core.seeds import Stream
 from flip_lab.engines.base import EngineGrid, Reply
 from flip_lab.engines.flower.messages import (
     NO_REPLY,
+    RunInfo,
     payload_bytes,
     phase_of,
     reply_metrics,
@@ -29,7 +30,7 @@ from flip_lab.engines.seeding import seed_globals
 _WEIGHT_KEYS = ("num-examples", "num_examples")  # Message API, Flower's legacy API
 
 
-class StopRun(BaseException):  # noqa: N818  # a request, like KeyboardInterrupt
+class StopRun(BaseException):
     """The user asked the run to end; passes through an app's ``except Exception``."""
 
 
@@ -78,7 +79,7 @@ class RunGrid(EngineGrid):
         self._looped = False
 
     @property
-    def run(self) -> object:
+    def run(self) -> RunInfo:
         """Flower's description of the run."""
         return self._inner.run
 

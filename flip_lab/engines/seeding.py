@@ -7,7 +7,7 @@ those around each call makes an app's draws depend on (seed, round, node, phase)
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import numpy as np
@@ -25,17 +25,18 @@ def seed_globals(stream: Stream) -> None:
 
 
 @contextmanager
-def private_randomness(stream: Stream) -> Iterator[None]:
+def private_randomness(stream: Stream) -> Generator[None]:
     """Run a block on a stream of its own and put the global generators back after it.
 
     The server of an in-process run shares the process with its clients; without this its
     own draws would depend on how many clients ran before.
     """
-    python, numpy_, torch_ = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    python, torch_ = random.getstate(), torch.get_rng_state()
+    numpy_ = np.random.get_state()  # what foreign code draws from
     seed_globals(stream)
     try:
         yield
     finally:
         random.setstate(python)
-        np.random.set_state(numpy_)
+        np.random.set_state(numpy_)  # as above
         torch.set_rng_state(torch_)

@@ -13,6 +13,7 @@ from flip_lab.core.seeds import Stream
 from flip_lab.engines.base import EngineGrid, Job, Reply
 from flip_lab.engines.clients import ClientCall, ClientOutcome, ClientSetting, Executor
 from flip_lab.engines.flower.messages import (
+    RunInfo,
     become_server,
     error_reply,
     phase_of,
@@ -60,7 +61,7 @@ class SimulationGrid(EngineGrid):
         self._ready: dict[str, Reply] = {}
 
     @property
-    def run(self) -> object:
+    def run(self) -> RunInfo:
         """Flower's description of the run."""
         return self._run
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.numpy
-from flwr.app import ArrayRecord, Context, MetricRecord, RecordDict
+from flwr.app import Context, RecordDict
 
 from flip_lab.core.errors import FlipLabError, ServerAppError
 from flip_lab.core.events import EventKind
-from flip_lab.core.ports import ArtifactStore, Control
 from flip_lab.core.seeds import Stream
 from flip_lab.core.state import RunState
 from flip_lab.engines.base import Engine, Job
@@ -26,95 +24,12 @@ from flip_lab.fl.data.catalog import load_dataset
 from flip_lab.fl.data.dataset import data_fingerprint
 from flip_lab.fl.partition import partition_fingerprint
 from flip_lab.fl.scenarios import scenario_from_dict
+from flip_lab.runs.hooks import RunHooks
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
+from flip_lab.runs.stage import Stage
 
 _log = logging.getLogger("flip_lab.run")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """What a run process has at hand.
-
-    Attributes:
-        spec: The run as it was asked for.
-        run_dir: The run's directory.
-        recorder: The run's only writer.
-        control: What the user wants.
-        blobs: Where the model is kept.
-    """
-
-    spec: RunSpec
-    run_dir: Path
-    recorder: Recorder
-    control: Control
-    blobs: ArtifactStore
-
-
-class RunHooks:
-    """Turns what the server loop tells into facts, and remembers the newest arrays."""
-
-    def __init__(self, grid: RunGrid, recorder: Recorder) -> None:
-        """Watch one run."""
-        self._grid = grid
-        self._recorder = recorder
-        self._server_round = 0
-        self.arrays: ArrayRecord | None = None
-        self.stopped = False
-
-    def begin_round(self, server_round: int, num_rounds: int) -> None:
-        """Open the round, unless the user wants to stop."""
-        self._server_round = server_round
-        self._grid.begin_round(server_round, num_rounds)
-        _log.info("[round %d/%d]", server_round, num_rounds)
-
-    def check_trained(self) -> None:
-        """Fail when no client could train."""
-        self._grid.check_trained()
-
-    def trained(self, arrays: ArrayRecord | None, metrics: MetricRecord | None) -> None:
-        """Keep the new model and record the aggregated training metrics."""
-        if arrays is not None:
-            self.arrays = arrays
-        self._record(metrics, "train", "federated", self._server_round)
-
-    def evaluated(
-        self, metrics: MetricRecord | None, *, scope: str, server_round: int
-    ) -> None:
-        """Record the aggregated evaluation metrics."""
-        self._record(metrics, "evaluate", scope, server_round)
-
-    def end_round(self) -> None:
-        """Close the round."""
-        self._grid.end_round()
-
-    def is_stop(self, raised: BaseException) -> bool:
-        """Whether the user asked the loop to end."""
-        self.stopped = isinstance(raised, StopRun)
-        return self.stopped
-
-    def _record(
-        self, metrics: MetricRecord | None, phase: str, scope: str, server_round: int
-    ) -> None:
-        numbers = {
-            name: float(value)
-            for name, value in (metrics or {}).items()
-            if isinstance(value, (int, float))
-        }
-        for name, value in numbers.items():
-            self._recorder.emit(
-                EventKind.METRIC,
-                {"phase": phase, "scope": scope, "name": name, "value": value},
-                server_round=server_round,
-            )
-        if numbers:
-            shown = "  ".join(f"{name}={value:.4g}" for name, value in numbers.items())
-            _log.info("[round %d] %s %s: %s", server_round, scope, phase, shown)
-
-    @property
-    def server_round(self) -> int:
-        """The last round that was begun."""
-        return self._server_round
 
 
 def conduct(stage: Stage) -> RunState:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import signal
 from pathlib import Path
 
 from flip_lab.core.clock import now_s, tick_s
@@ -47,6 +48,11 @@ class FileControl:
         if not self._stop:
             self._stop = True
             self._record("stop", author)
+
+    def on_signal(self, number: int, frame: object) -> None:
+        """Take a signal as the wish to stop."""
+        del frame
+        self.request_stop(signal.Signals(number).name)
 
     def stop_requested(self) -> bool:
         """Whether the run should end now and keep what it has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -155,9 +156,14 @@ def _prepare_notebook(app: App, blank: RunSpec, changes: Changes) -> Prepared:
 
 
 def _pickle(app: App, into: Path) -> str:
-    """Write both apps by value; give the hash of what was written."""
+    """Write both apps by value; give the hash of what was written.
+
+    Raises:
+        MissingExtraError: If cloudpickle is not installed.
+        InvalidValueError: If an app holds something that cannot travel.
+    """
     try:
-        import cloudpickle
+        cloudpickle: Any = import_module("cloudpickle")
     except ImportError as error:
         raise MissingExtraError(
             "Apps from notebook cells need cloudpickle, which is not installed.",

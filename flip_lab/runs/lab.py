@@ -148,8 +148,8 @@ class Lab:
             _ENDED,
             as_="rows",
         )
-        for (run_id,) in rows:
-            _ = Run(self._dir, run_id).state  # looking at it writes its end
+        for row in rows:
+            _ = Run(self._dir, row["run_id"]).state  # looking at it writes its end
 
     def check(self, run: Run) -> list[Outcome]:
         """Check what the run's scenario must show.
@@ -179,7 +179,7 @@ class Lab:
                 f"No completed run of the scenario {scenario!r} to compare with.",
                 fix=f'Launch it first: lab.launch("{scenario}").wait()',
             )
-        return self.run(rows[0][0]).result().metrics
+        return self.run(rows[0]["run_id"]).result().metrics
 
     def __repr__(self) -> str:
         return f"<Lab {self.path}: {len(self._run_ids())} runs>"

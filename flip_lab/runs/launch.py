@@ -50,6 +50,7 @@ def launch_run(
     Raises:
         FlipLabError: If the input, ``on`` or the lab will not do; then nothing was
             written and nothing was started.
+        EngineStartError: If the run process could not be started.
     """
     blank = _blank_spec(on, workers)
     prepared = prepare(what, blank, changes)
@@ -137,7 +138,7 @@ def _start_process(run_dir: Path) -> None:
         "PYTHONPATH": os.pathsep.join(filter(None, [package_root, inherited])),
     }
     with held_lock(run_dir) as lock, (run_dir / "output.log").open("ab") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603  # our own module, no shell
             [sys.executable, "-P", "-m", "flip_lab.runs.process", str(run_dir)],
             env={**environment, LOCK_VARIABLE: str(lock)},
             stdin=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _FILE = "run.lock"
 
 
 @contextmanager
-def held_lock(run_dir: Path) -> Iterator[int]:
+def held_lock(run_dir: Path) -> Generator[int]:
     """Take the lock and give its descriptor, to be inherited by the run process.
 
     The lock stays held after the block for as long as an inheritor keeps it open.

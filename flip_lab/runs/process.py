@@ -17,6 +17,7 @@ from flip_lab.runs import life_sign
 from flip_lab.runs.control import FileControl
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
+from flip_lab.runs.stage import Stage
 from flip_lab.store.blobs import Blobs
 from flip_lab.store.journal import JournalWriter
 from flip_lab.store.layout import open_lab
@@ -41,30 +42,33 @@ def main(run_dir: Path) -> int:
     recorder = Recorder(spec.run_id, JournalWriter(lab, spec.run_id))
     try:
         control = FileControl(run_dir, recorder.emit)
-        signal.signal(signal.SIGTERM, lambda *_: control.request_stop("SIGTERM"))
+        signal.signal(signal.SIGTERM, control.on_signal)
         sys.path[:] = [
             *spec.search_path,
             *(p for p in sys.path if p not in spec.search_path),
         ]
         os.chdir(spec.working_dir)
-        final = _conduct(spec, run_dir, recorder, control, Blobs(lab))
+        final = _conduct(
+            Stage(
+                spec=spec,
+                run_dir=run_dir,
+                recorder=recorder,
+                control=control,
+                blobs=Blobs(lab),
+            )
+        )
     finally:
         recorder.close()
     return int(final is RunState.FAILED)
 
 
-def _conduct(
-    spec: RunSpec, run_dir: Path, recorder: Recorder, control: FileControl, blobs: Blobs
-) -> RunState:
+def _conduct(stage: Stage) -> RunState:
     import torch
 
-    from flip_lab.runs.conduct import Stage, conduct
+    from flip_lab.runs.conduct import conduct
 
     logging.getLogger("flwr").handlers.clear()  # ours prints its lines, without colours
     torch.set_num_threads(1)  # sums of floats depend on the number of threads
-    stage = Stage(
-        spec=spec, run_dir=run_dir, recorder=recorder, control=control, blobs=blobs
-    )
     return conduct(stage)
 
 

@@ -71,7 +71,7 @@ class RunResult(Outcome):
     history: Any
 
 
-class Run:
+class Run:  # a handle offers all that can be asked of a run
     """One run of a lab; any number of handles may look at it at once.
 
     Args:
@@ -273,7 +273,7 @@ class Run:
                 fix="Let it finish at least one round.",
             )
         model = build_model(scenario, load_dataset(scenario.data.dataset))
-        model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
+        model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
         return model
 
     def __repr__(self) -> str:

@@ -9,9 +9,16 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from shutil import copyfile
+from typing import Protocol
 
 _SOURCES = frozenset({".py", ".toml", ".md", ".yaml", ".yml", ".json", ".jsonl", ".txt"})
 _LARGEST_SOURCE_BYTES = 1 << 20
+
+
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+
 _IGNORED = frozenset({"__pycache__", "node_modules", "venv", ".venv"})
 
 
@@ -30,7 +37,7 @@ def take_snapshot(directory: Path, into: Path) -> str:
     return digest.hexdigest()
 
 
-def _copy_tree(directory: Path, into: Path, digest: hashlib._Hash, *, prefix: str) -> None:
+def _copy_tree(directory: Path, into: Path, digest: _Digest, *, prefix: str) -> None:
     into.mkdir(parents=True)
     for entry in sorted(directory.iterdir()):
         target = into / entry.name

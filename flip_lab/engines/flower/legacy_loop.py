@@ -6,7 +6,7 @@ of arrival, so unlike everything else their results may differ in the last bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ def _arrays(parameters: Any) -> ArrayRecord:  # noqa: ANN401  # Flower's legacy 
 
 
 @contextmanager
-def hooked_legacy_server(hooks: LoopHooks) -> Iterator[None]:
+def hooked_legacy_server(hooks: LoopHooks) -> Generator[None]:
     """Let the hooks see the rounds of a legacy server while the block runs."""
     fit, fit_round, evaluate_round = Server.fit, Server.fit_round, Server.evaluate_round
     total = 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 from flwr.app import (
     Array,
     ArrayRecord,
@@ -12,14 +15,14 @@ from flwr.app import (
     RecordDict,
 )
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
-from flwr.supercore.run import Run
+from flwr.supercore.run import Run as RunInfo
 from flwr.supercore.task_identity import TaskIdentity
 
 CLIENT_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
 NO_REPLY = int(ErrorCode.MESSAGE_UNAVAILABLE)
 
 
-def become_server(run_number: int) -> Run:
+def become_server(run_number: int) -> RunInfo:
     """Take the ServerApp's place in this process, so that it may build messages.
 
     Flower keeps this identity process-wide: a process serves one run at a time.
@@ -33,7 +36,7 @@ def become_server(run_number: int) -> Run:
     TaskIdentity.task_id = 1
     TaskIdentity.run_id = run_number
     TaskIdentity.node_id = SUPERLINK_NODE_ID
-    return Run.create_empty(run_number)
+    return RunInfo.create_empty(run_number)
 
 
 def stamp(message: Message, message_id: str) -> None:
@@ -63,13 +66,14 @@ def copy_content(content: RecordDict) -> RecordDict:
     return copy
 
 
-def _own(value: object) -> object:
-    return list(value) if isinstance(value, list) else value  # type: ignore[arg-type]
+def _own(value: Any) -> Any:  # noqa: ANN401  # any value of a record
+    return list(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
 def for_client(message: Message, content: RecordDict) -> Message:
     """Give the message as one client receives it, with records of its own."""
-    return Message(content, metadata=message.metadata)
+    # Flower rebuilds messages this way itself; its public signatures do not show it.
+    return Message(content, metadata=message.metadata)  # pyright: ignore[reportCallIssue]
 
 
 def payload_bytes(message: Message) -> int:
@@ -110,10 +114,16 @@ def reply_metrics(reply: Message) -> dict[str, float]:
     """Collect the single numbers that a client reported, by name."""
     if not reply.has_content():
         return {}
+    records = reply.content.metric_records.values()
+    return {name: value for record in records for name, value in scalars(record).items()}
+
+
+def scalars(record: MetricRecord | None) -> dict[str, float]:
+    """Give the single numbers of a record by name; lists of numbers are left out."""
+    values: Mapping[str, object] = record or {}
     return {
         name: float(value)
-        for record in reply.content.metric_records.values()
-        for name, value in record.items()
+        for name, value in values.items()
         if isinstance(value, (int, float))
     }
 

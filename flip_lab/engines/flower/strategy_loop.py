@@ -7,7 +7,7 @@ written for FLIP Lab shows its rounds, and what it had is kept when it is stoppe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
@@ -118,7 +118,7 @@ class _Loop:
 
 
 @contextmanager
-def hooked_strategies(hooks: LoopHooks) -> Iterator[None]:
+def hooked_strategies(hooks: LoopHooks) -> Generator[None]:
     """Replace ``Strategy.start`` by the loop above while the block runs."""
     original = Strategy.start
 
