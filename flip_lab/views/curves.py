@@ -32,7 +32,8 @@ _Layout: TypeAlias = dict[str, Any]
 
 _COLUMNS = ("run_id", "server_round", "phase", "scope", "name", "value")
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up")
-_GAP = 0.11  # between panels, as a share of the drawing area
+_GAP = 0.11  # between panels side by side, as a share of the drawing area
+_GAP_PX = 76  # between panels one above the other: an axis title and a heading
 _DENSE = 40  # rounds above which a marker on each point hides the line
 
 
@@ -189,7 +190,7 @@ def _layout(panels: Sequence[str], kept: pd.DataFrame, *, legend_beside: bool) -
     num_lines = -(-len(panels) // num_columns)
     layout: _Layout = {
         "title": {"text": "Training curves"},
-        "height": 120 + 270 * num_lines,
+        "height": 132 + _drawing_px(num_lines),
         "hovermode": "closest",
         "legend": {} if legend_beside else LEGEND_ABOVE,
         "annotations": [],
@@ -215,6 +216,10 @@ def _layout(panels: Sequence[str], kept: pd.DataFrame, *, legend_beside: bool) -
     return layout
 
 
+def _drawing_px(num_lines: int) -> int:
+    return 250 * num_lines + _GAP_PX * (num_lines - 1)
+
+
 class _Box(NamedTuple):
     """Where a panel lies, as shares of the drawing area."""
 
@@ -225,10 +230,10 @@ class _Box(NamedTuple):
 
     @classmethod
     def of(cls, *, line: int, column: int, num_lines: int, num_columns: int) -> _Box:
-        wide = (1 + _GAP) / num_columns
-        left, high = column * wide, 1 / num_lines
-        below = 0.2 * high if num_lines > 1 else 0.0  # an axis title and the next heading
-        return cls(left, left + wide - _GAP, 1 - (line + 1) * high + below, 1 - line * high)
+        gap = _GAP_PX / _drawing_px(num_lines)
+        wide, high = (1 + _GAP) / num_columns, (1 + gap) / num_lines
+        left, top = column * wide, 1 - line * high
+        return cls(left, left + wide - _GAP, top - high + gap, top)
 
 
 def _heading(name: str, box: _Box) -> dict[str, Any]:

@@ -1,0 +1,186 @@
+"""How far a run is, folded from its events; knows nothing of widgets or terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+from flip_lab.core.events import RunEvent
+from flip_lab.core.state import RunState
+from flip_lab.widgets.cohort import Cohort
+from flip_lab.widgets.fold import after
+from flip_lab.widgets.series import Series
+from flip_lab.widgets.snapshot import Failure, Snapshot, bytes_text, counted, shortened
+from flip_lab.widgets.text import text_of
+
+_MOST_TILES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProgress:
+    """Everything a face shows of a run; each event gives a new one.
+
+    The same events give the same progress, in whatever pieces they arrive; events that
+    were applied before are skipped.
+
+    Attributes:
+        run_id: The run's id.
+        name: What its author calls it; may be empty.
+        state: Where the run stands.
+        server_round: The current round; 0 before the first one.
+        rounds_done: Rounds that have ended.
+        num_rounds: Rounds planned; ``None`` until the first one starts.
+        round_share: Share of the current round that is done, 0 to 1; never goes back.
+        last_sequence: Sequence of the newest event; -1 before the first.
+        started_s: Time of the first event, seconds since the Unix epoch.
+        updated_s: Time of the newest event.
+        round_started_s: When the current round began.
+        recent_s: Durations of the last rounds, in s, oldest first, at most 9.
+        cohort: The clients of the newest phase.
+        series: The metrics, by ``phase/scope/name``.
+        replies: Clients' good replies so far, over all phases.
+        failures: Clients' failures so far.
+        bytes_down: Bytes sent to clients so far.
+        bytes_up: Bytes received from them so far.
+        error: Why the run failed; ``None`` while it has not.
+        client_error: The newest failure of a client.
+        warnings: The newest warnings, oldest first, at most 3.
+        num_warnings: All warnings.
+    """
+
+    run_id: str
+    name: str = ""
+    state: RunState = RunState.PENDING
+    server_round: int = 0
+    rounds_done: int = 0
+    num_rounds: int | None = None
+    round_share: float = 0.0
+    last_sequence: int = -1
+    started_s: float | None = None
+    updated_s: float | None = None
+    round_started_s: float | None = None
+    recent_s: tuple[float, ...] = ()
+    cohort: Cohort | None = None
+    series: Mapping[str, Series] = field(default_factory=dict[str, Series])
+    replies: int = 0
+    failures: int = 0
+    bytes_down: int = 0
+    bytes_up: int = 0
+    error: Failure | None = None
+    client_error: Failure | None = None
+    warnings: tuple[str, ...] = ()
+    num_warnings: int = 0
+
+    def apply(self, events: Iterable[RunEvent]) -> RunProgress:
+        """Add events.
+
+        Args:
+            events: Events of this run in order; known ones are skipped.
+
+        Returns:
+            The progress after all of them.
+        """
+        progress = self
+        for event in events:
+            if event.sequence > progress.last_sequence:
+                progress = after(progress, event)
+        return progress
+
+    @property
+    def fraction(self) -> float | None:
+        """Share of the run's work that is done, 0 to 1; ``None`` while unknown."""
+        if self.state is RunState.COMPLETED:
+            return 1.0
+        if not self.num_rounds:
+            return None
+        under_way = self.round_share if self.server_round > self.rounds_done else 0.0
+        return min(1.0, (self.rounds_done + under_way) / self.num_rounds)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds from the first event to the newest one."""
+        if self.started_s is None or self.updated_s is None:
+            return 0.0
+        return max(0.0, self.updated_s - self.started_s)
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds left, by the median of the recent rounds; ``None`` while no telling."""
+        if self.state.is_final or not self.num_rounds or not self.recent_s:
+            return None
+        usual_s = median(self.recent_s)
+        left = max(0, self.num_rounds - self.rounds_done)
+        spent_s = 0.0
+        if self.server_round > self.rounds_done and self.round_started_s is not None:
+            spent_s = (self.updated_s or 0.0) - self.round_started_s
+        return left * usual_s - min(max(spent_s, 0.0), usual_s if left else 0.0)
+
+    def snapshot(self, *, watch_error: Failure | None = None) -> Snapshot:
+        """Give the progress as every face draws it.
+
+        Args:
+            watch_error: Why the caller cannot follow the run, if so.
+
+        Returns:
+            A JSON-ready dictionary of at most 20 KB, with at most 8 metrics of 41 points
+            and 200 squares, whatever the size of the run.
+        """
+        eta_s = self.eta_s
+        fraction = self.fraction
+        tiles = sorted(self.series.values(), key=_evaluation_first)
+        return Snapshot(
+            run_id=self.run_id,
+            name=shortened(self.name, 80),
+            state=self.state.value,
+            is_final=self.state.is_final,
+            server_round=self.server_round,
+            num_rounds=self.num_rounds,
+            fraction=None if fraction is None else round(fraction, 4),
+            started_s=self.started_s,
+            elapsed_s=round(self.elapsed_s, 1),
+            eta_s=None if eta_s is None else round(eta_s, 1),
+            round_words=self._round_words(),
+            cohort=None if self.cohort is None else self.cohort.strip(),
+            tiles=[series.tile() for series in tiles[:_MOST_TILES]],
+            hidden_tiles=max(0, len(tiles) - _MOST_TILES),
+            totals=self._totals(),
+            error=self.error or self.client_error,
+            warnings=list(self.warnings),
+            num_warnings=self.num_warnings,
+            watch_error=watch_error,
+            hint=f'lab.run("{self.run_id}")',
+        )
+
+    def _round_words(self) -> str:
+        if self.last_sequence < 0:
+            return "not started yet"
+        if not self.server_round:
+            return "before the first round"
+        of = f" / {self.num_rounds}" if self.num_rounds else ""
+        return f"round {self.server_round}{of}"
+
+    def _totals(self) -> str:
+        if not self.replies and not self.failures:
+            return ""
+        parts = [counted(self.replies, "reply", "replies")]
+        if self.failures:
+            parts.append(counted(self.failures, "failure", "failures"))
+        parts += [f"{bytes_text(self.bytes_down)} down", f"{bytes_text(self.bytes_up)} up"]
+        return ", ".join(parts)
+
+    def text(self, *, width: int = 80) -> str:
+        """Draw the progress as plain text of several lines.
+
+        Args:
+            width: Columns of the terminal, at least 40.
+
+        Returns:
+            Text without a line break at its end; the same progress gives the same text.
+        """
+        return text_of(self.snapshot(), width=width)
+
+
+def _evaluation_first(series: Series) -> tuple[bool, bool, str, bool]:
+    central = series.scope == "central"
+    return series.phase == "train", series.name.endswith("loss"), series.name, central
