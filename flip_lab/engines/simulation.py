@@ -110,10 +110,16 @@ class SimulationGrid(EngineGrid):
 
     def _absorb(self, outcome: ClientOutcome) -> None:
         message = self._sent.pop(outcome.message_id)
-        if outcome.state is not None and len(outcome.state):
-            self._states[message.metadata.dst_node_id] = outcome.state
+        if outcome.state is not None:
+            self._keep(message.metadata.dst_node_id, outcome.state)
         reply = outcome.reply or error_reply(message, outcome.error)
         stamp(reply, f"reply-to-{outcome.message_id}")
         self._ready[outcome.message_id] = Reply(
             message=reply, started_s=outcome.started_s, duration_s=outcome.duration_s
         )
+
+    def _keep(self, node_id: int, state: RecordDict) -> None:
+        if len(state):
+            self._states[node_id] = state
+        else:  # nodes without a state cost nothing, however many there are
+            self._states.pop(node_id, None)
