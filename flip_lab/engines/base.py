@@ -151,7 +151,8 @@ class EngineGrid(Grid):
         replies: dict[str, Message] = {}
         while len(replies) < len(order) and (end_s is None or tick_s() < end_s):
             missing = [key for key in order if key not in replies]
-            for reply in self.await_replies(missing, timeout_s=_BREATH_S):
+            left_s = _BREATH_S if end_s is None else max(0.0, end_s - tick_s())
+            for reply in self.await_replies(missing, timeout_s=min(_BREATH_S, left_s)):
                 replies[reply.message.metadata.reply_to_message_id] = reply.message
         return [replies[key] for key in order if key in replies]
 
