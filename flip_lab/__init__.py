@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flip_lab.core.scenario import Scenario as Scenario
     from flip_lab.fl.scenarios import load_scenario as load_scenario
     from flip_lab.fl.scenarios import scenario_names as scenario_names
+    from flip_lab.runs.inputs import App as App
     from flip_lab.runs.lab import Lab as Lab
     from flip_lab.runs.run import Run as Run
     from flip_lab.widgets.monitor import watch as watch
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "App": "flip_lab.runs.inputs",
     "FlipLabError": "flip_lab.core.errors",
     "Lab": "flip_lab.runs.lab",
     "Run": "flip_lab.runs.run",
@@ -31,6 +33,7 @@ _HOME = {
 }
 
 __all__ = [
+    "App",
     "FlipLabError",
     "Lab",
     "Run",

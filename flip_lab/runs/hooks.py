@@ -25,19 +25,24 @@ class _Place:
 
 
 class RunHooks:
-    """Turns what the server loop tells into facts, and remembers the newest arrays."""
+    """Turns what the server loop tells into facts, and remembers the newest arrays.
+
+    Attributes:
+        arrays: The model as last aggregated; ``None`` before the first time.
+        server_round: The round that it was aggregated in.
+        stopped: Whether the user's wish ended the loop.
+    """
 
     def __init__(self, grid: RunGrid, recorder: Recorder) -> None:
         """Watch one run."""
         self._grid = grid
         self._recorder = recorder
-        self._server_round = 0
+        self.server_round = 0
         self.arrays: ArrayRecord | None = None
         self.stopped = False
 
     def begin_round(self, server_round: int, num_rounds: int) -> None:
         """Open the round, unless the user wants to stop."""
-        self._server_round = server_round
         self._grid.begin_round(server_round, num_rounds)
         _log.info("[round %d/%d]", server_round, num_rounds)
 
@@ -45,11 +50,13 @@ class RunHooks:
         """Fail when no client could train."""
         self._grid.check_trained()
 
-    def trained(self, arrays: ArrayRecord | None, metrics: MetricRecord | None) -> None:
+    def trained(
+        self, arrays: ArrayRecord | None, metrics: MetricRecord | None, *, server_round: int
+    ) -> None:
         """Keep the new model and record the aggregated training metrics."""
         if arrays is not None:
-            self.arrays = arrays
-        where = _Place(phase="train", scope="federated", server_round=self._server_round)
+            self.arrays, self.server_round = arrays, server_round
+        where = _Place(phase="train", scope="federated", server_round=server_round)
         self._record(metrics, where)
 
     def evaluated(
@@ -83,8 +90,3 @@ class RunHooks:
             _log.info(
                 "[round %d] %s %s: %s", place.server_round, place.scope, place.phase, shown
             )
-
-    @property
-    def server_round(self) -> int:
-        """The last round that was begun."""
-        return self._server_round

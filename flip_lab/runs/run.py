@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from flip_lab.core.clock import tick_s
@@ -105,6 +106,11 @@ class Run:  # a handle offers all that can be asked of a run
     def spec(self) -> RunSpec:
         """The run as it was asked for."""
         return self._spec
+
+    @property
+    def working_dir(self) -> Path:
+        """Where the app ran: relative paths that it wrote to are below."""
+        return Path(self._spec.working_dir)
 
     @property
     def state(self) -> RunState:

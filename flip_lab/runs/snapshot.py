@@ -1,7 +1,8 @@
 """A Flower App directory as it was when the run started.
 
-Sources are copied, so that an edit during the run changes nothing and the run can be
-looked up later; everything else (data) is linked, so that relative paths still work.
+Code and small files are copied, so that neither an edit during the run nor a file that
+the app writes reaches the original; large files and folders of data are linked, so that
+relative paths still work.
 """
 
 from __future__ import annotations
@@ -11,52 +12,53 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Protocol
 
-_SOURCES = frozenset({".py", ".toml", ".md", ".yaml", ".yml", ".json", ".jsonl", ".txt"})
-_LARGEST_SOURCE_BYTES = 1 << 20
+_SOURCES = frozenset({".py", ".toml", ".md", ".yaml", ".yml", ".json", ".jsonl"})
+_LARGEST_COPY_BYTES = 10 << 20  # Flower ships no larger app either
+_IGNORED = frozenset({"__pycache__", "node_modules", "venv"})
 
 
 class _Digest(Protocol):
     def update(self, data: bytes, /) -> None: ...
 
 
-_IGNORED = frozenset({"__pycache__", "node_modules", "venv", ".venv"})
-
-
 def take_snapshot(directory: Path, into: Path) -> str:
-    """Copy an app's sources and link the rest.
+    """Copy an app's code and small files, link the rest; hidden files stay out.
 
     Args:
         directory: The Flower App directory; only read.
         into: Where to put the snapshot; must not exist.
 
     Returns:
-        The hash of the copied sources, by relative path: 64 hexadecimal digits.
+        The hash of the sources, by relative path: 64 hexadecimal digits.
     """
     digest = hashlib.sha256()
-    _copy_tree(directory, into, digest, prefix="")
+    _copy_folder(directory, into, digest, prefix="")
     return digest.hexdigest()
 
 
-def _copy_tree(directory: Path, into: Path, digest: _Digest, *, prefix: str) -> None:
+def _copy_folder(folder: Path, into: Path, digest: _Digest, *, prefix: str) -> None:
     into.mkdir(parents=True)
-    for entry in sorted(directory.iterdir()):
+    for entry in sorted(folder.iterdir()):
         target = into / entry.name
-        name = f"{prefix}{entry.name}"
-        if entry.name in _IGNORED or entry.name.startswith("."):
+        if _is_left_out(entry, into):
             continue
-        if entry.is_dir() and not entry.is_symlink():
-            _copy_tree(entry, target, digest, prefix=f"{name}/")
-        elif _is_source(entry):
+        if _is_code_folder(entry):
+            _copy_folder(entry, target, digest, prefix=f"{prefix}{entry.name}/")
+        elif entry.is_file() and entry.stat().st_size <= _LARGEST_COPY_BYTES:
             copyfile(entry, target)
-            digest.update(name.encode() + b"\0" + target.read_bytes() + b"\0")
+            if entry.suffix in _SOURCES:
+                name = f"{prefix}{entry.name}".encode()
+                digest.update(name + b"\0" + target.read_bytes() + b"\0")
         else:
             target.symlink_to(entry.resolve())
 
 
-def _is_source(entry: Path) -> bool:
-    return (
-        entry.is_file()
-        and not entry.is_symlink()
-        and entry.suffix in _SOURCES
-        and entry.stat().st_size <= _LARGEST_SOURCE_BYTES
-    )
+def _is_left_out(entry: Path, into: Path) -> bool:
+    """Leave out what is no part of an app, and a lab that lies inside the app."""
+    if entry.name.startswith(".") or entry.name in _IGNORED:
+        return True
+    return entry.resolve() in into.resolve().parents
+
+
+def _is_code_folder(entry: Path) -> bool:
+    return entry.is_dir() and not entry.is_symlink() and any(entry.rglob("*.py"))

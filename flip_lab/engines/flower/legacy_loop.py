@@ -38,7 +38,7 @@ def hooked_legacy_server(hooks: LoopHooks) -> Generator[None]:
         nonlocal total
         total = num_rounds
         outcome = fit(self, num_rounds, timeout)
-        hooks.trained(_arrays(self.parameters), None)
+        hooks.trained(_arrays(self.parameters), None, server_round=num_rounds)
         hooks.end_round()
         return outcome
 
@@ -48,7 +48,8 @@ def hooked_legacy_server(hooks: LoopHooks) -> Generator[None]:
         hooks.check_trained()
         if outcome is not None:
             parameters, metrics, _ = outcome
-            hooks.trained(_arrays(parameters) if parameters else None, _record(metrics))
+            arrays = _arrays(parameters) if parameters else None
+            hooks.trained(arrays, _record(metrics), server_round=server_round)
         return outcome
 
     def hooked_evaluate_round(  # what Flower calls after each round

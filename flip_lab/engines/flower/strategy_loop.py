@@ -10,35 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
+from flip_lab.engines.flower.watching import (
+    Watcher,
+    watched_central,
+    watched_own_loops,
+    watching,
+)
+
 EvaluateFn: TypeAlias = Callable[[int, ArrayRecord], MetricRecord | None]
-T = TypeVar("T")
 
 
-class LoopHooks(Protocol):
+class LoopHooks(Watcher, Protocol):
     """What the loop tells the run, in the order in which it happens."""
 
     def begin_round(self, server_round: int, num_rounds: int) -> None:
         """A round begins; may raise to leave the loop."""
-        ...
-
-    def trained(self, arrays: ArrayRecord | None, metrics: MetricRecord | None) -> None:
-        """The strategy has aggregated the training replies of the round."""
-        ...
-
-    def evaluated(
-        self, metrics: MetricRecord | None, *, scope: str, server_round: int
-    ) -> None:
-        """Clients (``"federated"``) or the server (``"central"``) evaluated the model."""
-        ...
-
-    def check_trained(self) -> None:
-        """Training replies are in, not yet aggregated; raises if none is any good."""
         ...
 
     def end_round(self) -> None:
@@ -89,13 +81,11 @@ class _Loop:
                 server_round, result.arrays, self.train_config, self.grid
             )
         )
-        self.hooks.check_trained()
         arrays, metrics = self.strategy.aggregate_train(server_round, replies)
         if arrays is not None:
             result.arrays = arrays
         if metrics is not None:
             result.train_metrics_clientapp[server_round] = metrics
-        self.hooks.trained(arrays, metrics)
 
     def _evaluate(self, result: Result, server_round: int) -> None:
         replies = self._exchange(
@@ -106,7 +96,6 @@ class _Loop:
         metrics = self.strategy.aggregate_evaluate(server_round, replies)
         if metrics is not None:
             result.evaluate_metrics_clientapp[server_round] = metrics
-        self.hooks.evaluated(metrics, scope="federated", server_round=server_round)
 
     def _evaluate_centrally(self, result: Result, server_round: int) -> None:
         if self.evaluate_fn is None:
@@ -114,7 +103,6 @@ class _Loop:
         metrics = self.evaluate_fn(server_round, result.arrays)
         if metrics is not None:
             result.evaluate_metrics_serverapp[server_round] = metrics
-        self.hooks.evaluated(metrics, scope="central", server_round=server_round)
 
 
 @contextmanager
@@ -139,12 +127,14 @@ def hooked_strategies(hooks: LoopHooks) -> Generator[None]:
             timeout=timeout,
             train_config=ConfigRecord() if train_config is None else train_config,
             evaluate_config=ConfigRecord() if evaluate_config is None else evaluate_config,
-            evaluate_fn=evaluate_fn,
+            evaluate_fn=watched_central(evaluate_fn, hooks),
         )
-        return loop.run(initial_arrays, num_rounds)
+        with watching(self, hooks):
+            return loop.run(initial_arrays, num_rounds)
 
     Strategy.start = start
     try:
-        yield
+        with watched_own_loops(hooks):
+            yield
     finally:
         Strategy.start = original
