@@ -11,10 +11,10 @@ where they are the bare words ``NaN`` and ``Infinity``, which DuckDB reads too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -45,10 +45,7 @@ TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """The columns of a line by table; metrics and client facts are typed, the rest is not."""
 
-_TYPED: Mapping[EventKind, tuple[str, Sequence[str], Callable[[Any], Row]]] = {
-    EventKind.METRIC: ("metric", _METRIC, itemgetter(*_METRIC)),
-    EventKind.CLIENT: ("client", _CLIENT, itemgetter(*_CLIENT)),
-}
+_TYPED = {EventKind.METRIC: ("metric", _METRIC), EventKind.CLIENT: ("client", _CLIENT)}
 _FLOATS = frozenset({"time_s", "value", "num_examples", "started_s", "duration_s"})
 _body_json = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), default=dict
@@ -175,10 +172,10 @@ def _parts(event: RunEvent) -> tuple[str, Row]:
     typed = _TYPED.get(event.kind)
     if typed is None:
         return "event", (event.kind.value, _body_json(event.body))
-    table, names, values_of = typed
+    table, names = typed
     try:
         if len(event.body) == len(names):
-            return table, values_of(event.body)
+            return table, tuple(map(event.body.__getitem__, names))
     except KeyError:
         pass
     raise StoreError(
