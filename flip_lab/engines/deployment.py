@@ -23,6 +23,7 @@ __all__ = ["DeploymentEngine", "DeploymentGrid", "FederationConfig", "load_feder
 
 _NODE_WAIT_S = 60.0
 _DESCRIBE_WAIT_S = 180.0  # a stock node starts a process, and imports torch, to answer
+_DETAILS_LENGTH = 500  # the SuperLink shows it in a list of runs
 _POLL_S = (0.1, 1.0)  # eager while replies come, gentle with the SuperLink while none do
 
 
@@ -187,7 +188,8 @@ class DeploymentEngine:
                 grid.ask_partitions()
             yield grid
         except Exception as error:
-            attachment.close(Ending.FAILED, f"{type(error).__name__}: {error}")
+            told = f"{type(error).__name__}: {error}"[:_DETAILS_LENGTH]
+            attachment.close(Ending.FAILED, told)
             raise
         except BaseException:
             attachment.close(Ending.STOPPED, "Stopped where the run was launched.")

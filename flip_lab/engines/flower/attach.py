@@ -147,7 +147,9 @@ class Attachment:
         return replies
 
     def close(self, ending: Ending, details: str = "") -> None:
-        """Tell the SuperLink how the run ended and let go of it; never raises.
+        """Tell the SuperLink how the run ended and let go of it.
+
+        A SuperLink that cannot be told any more is no error: the results are here.
 
         Args:
             ending: What ``flwr list`` shall show.
@@ -159,10 +161,12 @@ class Attachment:
             self._grid.client.PushTaskOutput(output)
         except httpx.HTTPError as error:
             _LOG.warning("The SuperLink did not hear that the run ended: %s", error)
-        self._heartbeat.stop()
-        self._pulse.close()
-        self._grid.close()
-        _ATTACHED.release()
+        finally:
+            if self._heartbeat.is_running:
+                self._heartbeat.stop()
+            self._pulse.close()
+            self._grid.close()
+            _ATTACHED.release()
 
 
 def attach(

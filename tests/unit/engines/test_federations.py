@@ -16,7 +16,7 @@ from flip_lab.core.errors import (
     UnknownFederationError,
     UnknownKeyError,
 )
-from flip_lab.engines.federations import load_federation
+from flip_lab.engines.federations import federation_names, load_federation
 from flip_lab.engines.flower.fab import build_fab
 from flip_lab.engines.flower.runtime import retries
 
@@ -61,6 +61,7 @@ def test_the_nearest_file_that_has_the_name_wins(project: Path, user_config: Pat
     (project / "flip-lab.toml").write_text(HOSPITALS.replace("hub.", "test-hub."))
     assert load_federation("hospitals", project).address == "test-hub.example.org:8000"
     assert load_federation("banks", project).address == "hub.example.org:8000"
+    assert federation_names(project) == ["banks", "hospitals"]
 
 
 def test_an_unknown_name_is_told_with_the_nearest_one(
