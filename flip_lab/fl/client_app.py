@@ -46,9 +46,11 @@ def train(message: Message, context: Context) -> Message:
         generator=torch.Generator().manual_seed(stream.integer()),
     )
 
-    metrics = {"train_loss": train_loss, "num-examples": len(partition.train_labels)}
-    content = {"arrays": ArrayRecord(model.state_dict()), "metrics": MetricRecord(metrics)}
-    return Message(RecordDict(content), reply_to=message)
+    metrics = MetricRecord(
+        {"train_loss": train_loss, "num-examples": len(partition.train_labels)}
+    )
+    content = RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": metrics})
+    return Message(content, reply_to=message)
 
 
 @app.evaluate()
@@ -60,12 +62,14 @@ def evaluate(message: Message, context: Context) -> Message:
     loss, accuracy = training.evaluate(
         model, partition.test_features, partition.test_labels
     )
-    metrics = {
-        "eval_loss": loss,
-        "eval_accuracy": accuracy,
-        "num-examples": len(partition.test_labels),
-    }
-    return Message(RecordDict({"metrics": MetricRecord(metrics)}), reply_to=message)
+    metrics = MetricRecord(
+        {
+            "eval_loss": loss,
+            "eval_accuracy": accuracy,
+            "num-examples": len(partition.test_labels),
+        }
+    )
+    return Message(RecordDict({"metrics": metrics}), reply_to=message)
 
 
 @app.query("describe")
@@ -73,12 +77,14 @@ def describe(message: Message, context: Context) -> Message:
     """Say which partition this node holds, and how many examples are in it."""
     scenario, partition_id = read_context(context)
     partition = load_partition(scenario, partition_id)
-    metrics = {
-        "partition-id": partition_id,
-        "num-partitions": scenario.data.num_partitions,
-        "num-examples": len(partition.train_labels) + len(partition.test_labels),
-    }
-    return Message(RecordDict({"metrics": MetricRecord(metrics)}), reply_to=message)
+    metrics = MetricRecord(
+        {
+            "partition-id": partition_id,
+            "num-partitions": scenario.data.num_partitions,
+            "num-examples": len(partition.train_labels) + len(partition.test_labels),
+        }
+    )
+    return Message(RecordDict({"metrics": metrics}), reply_to=message)
 
 
 def read_context(context: Context) -> tuple[Scenario, int]:
@@ -90,7 +96,7 @@ def read_context(context: Context) -> tuple[Scenario, int]:
     if "partition-id" not in context.node_config:
         raise PartitionError(
             f"Node {context.node_id} does not know which partition it holds.",
-            fix='Start it with --node-config "partition-id=0", another number on each node.',
+            fix='Start it with --node-config "partition-id=0", and so on.',
         )
     scenario = scenario_from_json(str(context.run_config["scenario"]))
     return scenario, int(context.node_config["partition-id"])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from flip_lab.core.errors import MissingExtraError
 
 
 @contextmanager
-def needs_extra(extra: str, purpose: str) -> Iterator[None]:
+def needs_extra(extra: str, purpose: str) -> Generator[None]:
     """Turn an import that fails inside the block into an instruction.
 
     Args:

@@ -16,7 +16,7 @@ from flip_lab.core.registry import Registry
 from flip_lab.core.scenario import Scenario
 from flip_lab.core.seeds import Stream
 from flip_lab.fl.data.dataset import Dataset
-from flip_lab.fl.validation import options_type, read
+from flip_lab.fl.validation import read_options
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,10 +43,10 @@ def build_model(scenario: Scenario, dataset: Dataset) -> nn.Module:
     import torch
 
     build = MODELS.get(scenario.model.name)
-    options = read(options_type(build), scenario.model.options, prefix="model.options.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(Stream(seed=scenario.seed, phase="model").integer())
-        return build(dataset.shape, dataset.num_classes, **vars(options))
+    options = read_options(build, scenario.model.options, prefix="model.options.")
+    with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]  # untyped in torch
+        torch.manual_seed(Stream(seed=scenario.seed, phase="model").integer())  # pyright: ignore[reportUnknownMemberType]  # untyped in torch
+        return build(dataset.shape, dataset.num_classes, **options)
 
 
 @MODELS.add("logistic")

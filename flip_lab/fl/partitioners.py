@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ from flip_lab.core.scenario import DataSpec
 from flip_lab.core.seeds import Stream
 from flip_lab.fl.data.dataset import Dataset, Labels
 from flip_lab.fl.extras import needs_extra
-from flip_lab.fl.validation import options_type, read
+from flip_lab.fl.validation import read_options
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
@@ -67,19 +68,19 @@ def partition_indices(dataset: Dataset, spec: DataSpec, seed: int) -> list[Indic
     num_examples = dataset.labels.size
     if spec.num_partitions * _SMALLEST > num_examples:
         raise PartitionError(
-            f"{num_examples} examples cannot fill {spec.num_partitions} partitions with one "
+            f"{num_examples} examples cannot fill {spec.num_partitions} partitions with a "
             "train and one test example each.",
             fix=f"Set data.num_partitions to {num_examples // _SMALLEST} or less.",
         )
     build = PARTITIONERS.get(spec.partitioner)
-    options = read(options_type(build), spec.options, prefix="data.options.")
+    options = read_options(build, spec.options, prefix="data.options.")
     pool = Pool(
         labels=dataset.labels,
         sites=dataset.sites,
         num_partitions=spec.num_partitions,
         seed=Stream(seed=seed, phase="partition").integer(),
     )
-    parts = build(pool, **vars(options))
+    parts = build(pool, **options)
     for partition_id, part in enumerate(parts):
         if part.size < _SMALLEST:
             raise PartitionError(
@@ -113,7 +114,7 @@ def dirichlet(
         self_balancing: Give no more of a class to partitions that are above average size.
 
     Raises:
-        PartitionError: If ``alpha`` is not above 0, or ten draws left a partition too small.
+        PartitionError: If ``alpha`` is not above 0, or ten draws left one too small.
 
     Source:
         Yurochkin et al., ICML 2019 (arXiv:1905.12022).
@@ -161,8 +162,8 @@ def pathological(
     num_classes = np.unique(pool.labels).size
     if not 1 <= classes_per_partition <= num_classes:
         raise PartitionError(
-            f"data.options.classes_per_partition is {classes_per_partition}, and the data set "
-            f"has {num_classes} classes.",
+            f"data.options.classes_per_partition is {classes_per_partition}, and the data "
+            f"set has {num_classes} classes.",
             fix=f"Set it to a whole number from 1 to {num_classes}.",
         )
     arguments = {
@@ -238,10 +239,14 @@ def natural(pool: Pool) -> list[Indices]:
 
 
 def _split(pool: Pool, kind: str, arguments: dict[str, Any]) -> list[Indices]:
-    """Let one of Flower Datasets' partitioners split the shuffled pool."""
+    """Let one of Flower Datasets' partitioners split the shuffled pool.
+
+    Raises:
+        PartitionError: If it cannot.
+    """
     with needs_extra("data", "Splitting a data set over nodes"):
-        import datasets
-        from flwr_datasets import partitioner as flower
+        datasets: Any = import_module("datasets")  # untyped
+        flower = import_module("flwr_datasets.partitioner")
     # Shuffled first, because some partitioners cut the examples of a class in their order.
     order = np.random.default_rng(pool.seed).permutation(pool.labels.size)
     columns = {"label": pool.labels[order], "index": order}

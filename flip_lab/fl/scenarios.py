@@ -22,7 +22,7 @@ from flip_lab.fl.data.catalog import check_dataset_name
 from flip_lab.fl.models import MODELS
 from flip_lab.fl.partitioners import PARTITIONERS
 from flip_lab.fl.strategies import check_strategy
-from flip_lab.fl.validation import options_type, read
+from flip_lab.fl.validation import read, read_options
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -73,9 +73,9 @@ def validate(scenario: Scenario) -> Scenario:
     checked = scenario_from_dict(scenario_to_dict(scenario))
     check_dataset_name(checked.data.dataset)
     partitioner = PARTITIONERS.get(checked.data.partitioner)
-    read(options_type(partitioner), checked.data.options, prefix="data.options.")
+    read_options(partitioner, checked.data.options, prefix="data.options.")
     model = MODELS.get(checked.model.name)
-    read(options_type(model), checked.model.options, prefix="model.options.")
+    read_options(model, checked.model.options, prefix="model.options.")
     check_strategy(checked)
     for position, expectation in enumerate(checked.expect):
         _check_reference(expectation.at_least, f"expect[{position}].at_least")
@@ -138,7 +138,11 @@ def _find(name_or_path: str | Path) -> Path:
 
 
 def _check_reference(at_least: float | str, path: str) -> None:
-    """Make sure that an expectation compares with something that exists."""
+    """Make sure that an expectation compares with something that exists.
+
+    Raises:
+        InvalidValueError: If it is no number and none of the words that stand for one.
+    """
     if isinstance(at_least, str) and at_least not in {"local_only", "pooled"}:
         if not at_least.startswith("scenario:"):
             raise InvalidValueError(

@@ -6,7 +6,7 @@ model out and lets the strategy do the rest.
 
 from __future__ import annotations
 
-from flwr.app import ArrayRecord, ConfigRecord, Context
+from flwr.app import ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 
 from flip_lab.fl.data.catalog import load_dataset
@@ -29,5 +29,5 @@ def main(grid: Grid, context: Context) -> None:
         initial_arrays=ArrayRecord(model.state_dict()),
         num_rounds=scenario.train.num_rounds,
         # The clients read their settings from here, so they can change during a run.
-        train_config=ConfigRecord(LocalTraining.from_spec(scenario.train).to_config()),
+        train_config=LocalTraining.from_spec(scenario.train).to_config(),
     )

@@ -25,7 +25,7 @@ from flwr.serverapp.strategy import (
 from flip_lab.core.errors import InvalidValueError, UnknownKeyError, nearest
 from flip_lab.core.registry import Registry
 from flip_lab.core.scenario import Scenario
-from flip_lab.fl.validation import options_type, read
+from flip_lab.fl.validation import options_type, read_options
 
 STRATEGIES: Registry[Callable[..., Strategy]] = Registry("strategy", "flip_lab.strategies")
 for _strategy in (
@@ -65,9 +65,10 @@ def check_strategy(scenario: Scenario) -> dict[str, Any]:
         InvalidValueError: If an option has the wrong type, or would make the run wait for
             nodes that do not exist.
     """
-    kind = options_type(STRATEGIES.get(scenario.strategy.name))
+    builder = STRATEGIES.get(scenario.strategy.name)
     # The keys of the records are settled between our ServerApp and our ClientApp.
-    known = {item.name for item in fields(kind) if not item.name.endswith("_key")}
+    every = (item.name for item in fields(options_type(builder)))
+    known = {name for name in every if not name.endswith("_key")}
     given = scenario.strategy.options
     for name in given:
         if name not in known:
@@ -76,7 +77,7 @@ def check_strategy(scenario: Scenario) -> dict[str, Any]:
                 fix=nearest(name, known),
             )
     wanted = {key: value for key, value in _defaults(scenario).items() if key in known}
-    arguments = vars(read(kind, {**wanted, **given}, prefix="strategy.options."))
+    arguments = read_options(builder, {**wanted, **given}, prefix="strategy.options.")
     for name, value in arguments.items():
         _check_range(name, value, scenario.data.num_partitions)
     return arguments
@@ -94,14 +95,18 @@ def _defaults(scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def _check_range(name: str, value: Any, num_nodes: int) -> None:  # noqa: ANN401  # any option
-    """Refuse what Flower would accept and then wait for, for ever."""
+def _check_range(name: str, value: Any, num_nodes: int) -> None:  # noqa: ANN401  # any
+    """Refuse what Flower would accept and then wait for, for ever.
+
+    Raises:
+        InvalidValueError: If the value lies outside its range.
+    """
     if name.startswith("fraction_") and not 0 <= value <= 1:
         raise InvalidValueError(
             f"strategy.options.{name} is {value}.", fix="Set it to a number ≥ 0 and ≤ 1."
         )
     if name.startswith("min_") and name.endswith("_nodes") and not 0 <= value <= num_nodes:
         raise InvalidValueError(
-            f"strategy.options.{name} is {value}, and the federation has {num_nodes} nodes.",
+            f"strategy.options.{name} is {value}, and there are {num_nodes} nodes.",
             fix=f"Set it to a whole number from 0 to {num_nodes}.",
         )

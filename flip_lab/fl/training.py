@@ -6,12 +6,13 @@ one thread, and batches in an order drawn from the generator that is passed in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from flwr.app import ConfigRecord
 from torch import nn
 
 from flip_lab.core.scenario import TrainSpec
@@ -57,18 +58,18 @@ class LocalTraining:
         keys = {name: name.replace("_", "-") for name in cls.__dataclass_fields__}
         return cls(**{name: config[key] for name, key in keys.items() if key in config})
 
-    def to_config(self) -> dict[str, int | float]:
+    def to_config(self) -> ConfigRecord:
         """Give the settings as they travel, in Flower's spelling: ``learning-rate``.
 
         ``proximal-mu`` is left to the strategy, which alone knows it.
         """
         config = {name.replace("_", "-"): value for name, value in vars(self).items()}
         del config["proximal-mu"]
-        return config
+        return ConfigRecord(config)
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Generator[None]:
     """Let torch compute with one thread inside the block: the sums keep their order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -89,9 +90,6 @@ def train(
 ) -> float:
     """Train the model in place.
 
-    The step is written out: ``torch.optim`` gives the same bits, but its first optimiser
-    loads torch's compiler, which costs every new process more than a second.
-
     Args:
         model: Gives scores of shape ``(batch, num_classes)``.
         features: Shape ``(num_examples, …)``, without NaN.
@@ -107,25 +105,16 @@ def train(
         McMahan et al., AISTATS 2017 (arXiv:1602.05629), ``ClientUpdate``; the proximal
         term is that of Li et al., MLSys 2020 (arXiv:1812.06127).
     """
-    inputs, targets = torch.from_numpy(features), torch.from_numpy(labels)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    start = [p.detach().clone() for p in parameters]
-    steps = [torch.zeros_like(p) for p in parameters]
+    inputs, targets = torch.as_tensor(features), torch.as_tensor(labels)
+    descent = _Descent(model, settings)
     total = 0.0
     model.train()
     for _ in range(settings.local_epochs):
         order = torch.randperm(len(targets), generator=generator)
-        for rows in order.split(settings.batch_size):
+        for first in range(0, len(order), settings.batch_size):
+            rows = order[first : first + settings.batch_size]
             loss = nn.functional.cross_entropy(model(inputs[rows]), targets[rows])
-            gradients = torch.autograd.grad(loss, parameters)
-            with torch.no_grad():
-                for p, gradient, origin, step in zip(
-                    parameters, gradients, start, steps, strict=True
-                ):
-                    direction = gradient.add(p, alpha=settings.weight_decay)
-                    direction.add_(p - origin, alpha=settings.proximal_mu)
-                    step.mul_(settings.momentum).add_(direction)
-                    p.sub_(step, alpha=settings.learning_rate)
+            descent.step(loss)
             total += loss.item() * len(rows)
     return total / (settings.local_epochs * len(targets))
 
@@ -147,8 +136,37 @@ def evaluate(model: nn.Module, features: Features, labels: Labels) -> tuple[floa
     with torch.inference_mode():
         for start in range(0, len(labels), _EVALUATION_BATCH):
             rows = slice(start, start + _EVALUATION_BATCH)
-            targets = torch.from_numpy(labels[rows])
-            scores = model(torch.from_numpy(features[rows]))
+            targets = torch.as_tensor(labels[rows])
+            scores = model(torch.as_tensor(features[rows]))
             loss += nn.functional.cross_entropy(scores, targets, reduction="sum").item()
             correct += int((scores.argmax(dim=1) == targets).sum())
     return loss / len(labels), correct / len(labels)
+
+
+class _Descent:
+    """Gradient descent with momentum, weight decay and FedProx's proximal term.
+
+    Written out although ``torch.optim.SGD`` takes the same steps, to the bit: the first
+    optimiser of a process loads torch's compiler, which takes more than a second.
+    """
+
+    def __init__(self, model: nn.Module, settings: LocalTraining) -> None:
+        """Remember where the model starts: the proximal term pulls it back there."""
+        self._settings = settings
+        self._parameters = [each for each in model.parameters() if each.requires_grad]
+        self._start = [each.detach().clone() for each in self._parameters]
+        self._steps = [torch.zeros_like(each) for each in self._parameters]
+
+    def step(self, loss: torch.Tensor) -> None:
+        """Move every parameter once, down the gradient of the loss."""
+        settings = self._settings
+        gradients = torch.autograd.grad(loss, self._parameters)
+        with torch.no_grad():
+            for parameter, gradient, start, step in zip(
+                self._parameters, gradients, self._start, self._steps, strict=True
+            ):
+                direction = gradient.add(parameter, alpha=settings.weight_decay)
+                if settings.proximal_mu:
+                    direction.add_(parameter - start, alpha=settings.proximal_mu)
+                step.mul_(settings.momentum).add_(direction)
+                parameter.sub_(step, alpha=settings.learning_rate)

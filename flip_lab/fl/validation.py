@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
 from functools import lru_cache
-from types import NoneType, SimpleNamespace, UnionType
+from types import GenericAlias, NoneType, SimpleNamespace, UnionType
 from typing import (
     Annotated,
     Any,
@@ -51,10 +51,30 @@ def read(kind: type[T], data: Mapping[str, Any], *, prefix: str = "") -> T:
     """
     try:
         # JSON, because pydantic's strict mode takes a table for a dataclass only there.
-        return _adapter(kind).validate_json(json.dumps([data], default=str))[0]
+        return cast("T", _adapter(kind).validate_json(json.dumps([data], default=str))[0])
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise _coded(kind, data, (first["type"], first["loc"][1:], prefix)) from None
+        finding = (first["type"], first["loc"][1:], prefix)
+    raise _coded(kind, data, finding)  # noqa: DOC501  # listed above
+
+
+def read_options(
+    builder: Callable[..., Any], options: Mapping[str, Any], *, prefix: str
+) -> dict[str, Any]:
+    """Check the options of a builder, and fill in its defaults.
+
+    Args:
+        builder: A partitioner, model or strategy of a registry.
+        options: What the scenario says, by name.
+        prefix: Where the options stand in the scenario, with its dot.
+
+    Raises:
+        UnknownKeyError: If the builder has no such option; names the nearest one.
+        InvalidValueError: If a value has the wrong type or lies outside its range.
+        ScenarioError: If an option without a default is missing.
+    """
+    checked = cast("object", read(options_type(builder), options, prefix=prefix))
+    return dict(vars(checked))
 
 
 def options_type(builder: Callable[..., Any]) -> type[Any]:
@@ -109,9 +129,9 @@ def describe(hint: Any) -> str:  # noqa: ANN401  # any type hint
 
 
 @lru_cache(maxsize=64)
-def _adapter(kind: type[T]) -> TypeAdapter[tuple[T]]:
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     """Give a strict reader; the tuple is there to carry the settings to the dataclass."""
-    return TypeAdapter(cast("type[tuple[T]]", tuple[kind]), config=_STRICT)
+    return TypeAdapter(cast("Any", GenericAlias(tuple, (kind,))), config=_STRICT)
 
 
 def _coded(
@@ -121,22 +141,30 @@ def _coded(
 ) -> ScenarioError:
     """Put one finding of pydantic into our words."""
     problem, location, prefix = finding
-    path, value, hint = [], data, kind
-    parents: Any = kind
+    path: list[str] = []
+    value: Any = data
+    hint: Any = kind
+    holder: Any = kind
     for step in location:
+        # pydantic also names the member of a union that it tried; that is no step down.
         if isinstance(step, int) or isinstance(value, Mapping):
-            parents, hint = hint, _below(hint, step)
-            value = value.get(step) if isinstance(value, Mapping) else value[step]
+            holder, hint = hint, _below(hint, step)
+            value = _get(value, step)
             path.append(f"[{step}]" if isinstance(step, int) else f".{step}")
     where = prefix + "".join(path).removeprefix(".")
     if problem in {"unexpected_keyword_argument", "extra_forbidden"}:
-        valid = [item.name for item in fields(parents)]
+        valid = [item.name for item in fields(holder)]
         return UnknownKeyError(
             f"There is no key {where!r}.", fix=nearest(str(location[-1]), valid)
         )
     if problem.startswith("missing"):
         return ScenarioError(f"{where!r} is missing.", fix=f"Set it to {describe(hint)}.")
     return InvalidValueError(f"{where} is {value!r}.", fix=f"Set it to {describe(hint)}.")
+
+
+def _get(container: Any, step: int | str) -> Any:  # noqa: ANN401  # any value
+    """Give what stands at a place; ``None`` where a key is missing."""
+    return container[step] if isinstance(step, int) else container.get(step)
 
 
 def _below(hint: Any, step: int | str) -> Any:  # noqa: ANN401  # any type hint

@@ -64,6 +64,6 @@ def data_fingerprint(dataset: Dataset) -> str:
     for array in arrays:
         digest.update(repr(array.shape).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
-    sites = [] if dataset.sites is None else dataset.sites.tolist()
-    digest.update("\n".join([*dataset.class_names, *sites]).encode())
+    sites = () if dataset.sites is None else dataset.sites
+    digest.update("\n".join([*dataset.class_names, *map(str, sites)]).encode())
     return digest.hexdigest()

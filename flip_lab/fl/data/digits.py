@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -22,15 +23,15 @@ def load_digits() -> Dataset:
         Alpaydin and Kaynak, UCI Machine Learning Repository, 1998 (the test set).
     """
     with needs_extra("data", "The data set 'digits'"):
-        from sklearn.datasets import load_digits as load
-    bunch = cast("Any", load())
+        sklearn: Any = import_module("sklearn.datasets")  # untyped
+    bunch = sklearn.load_digits()
     return Dataset(
         title="Handwritten digits, 8 × 8 pixels",
         features=(bunch.images[:, None] / _BRIGHTEST).astype(np.float32),
         labels=bunch.target.astype(np.int64),
         class_names=tuple("0123456789"),
         attribution=(
-            "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI Machine "
-            "Learning Repository, 1998, doi:10.24432/C50P49, CC BY 4.0."
+            "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI "
+            "Machine Learning Repository, 1998, doi:10.24432/C50P49, CC BY 4.0."
         ),
     )

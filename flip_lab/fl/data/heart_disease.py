@@ -67,8 +67,8 @@ def load_heart_disease() -> Dataset:
         feature_names=_feature_names(),
         sites=np.array([row["dataset"] for row in rows]),
         attribution=(
-            "A. Janosi, W. Steinbrunn, M. Pfisterer, R. Detrano: Heart Disease, UCI Machine "
-            "Learning Repository, 1989, doi:10.24432/C52P4X, CC BY 4.0."
+            "A. Janosi, W. Steinbrunn, M. Pfisterer, R. Detrano: Heart Disease, UCI "
+            "Machine Learning Repository, 1989, doi:10.24432/C52P4X, CC BY 4.0."
         ),
         prepare=impute,
     )
@@ -84,15 +84,10 @@ def impute(train: Features, test: Features) -> tuple[Features, Features]:
     Returns:
         Train and test rows without NaN, as new arrays.
     """
-    medians = np.array(
-        [
-            np.median(seen) if (seen := column[~np.isnan(column)]).size else 0
-            for column in train.T
-        ],
-        dtype=np.float32,
-    )
-    filled_train = np.where(np.isnan(train), medians, train)
-    return filled_train, np.where(np.isnan(test), medians, test)
+    seen = [column[~np.isnan(column)] for column in train.T]
+    medians = np.array([np.median(known) if known.size else 0 for known in seen])
+    filled = [np.where(np.isnan(rows), medians, rows) for rows in (train, test)]
+    return filled[0].astype(np.float32), filled[1].astype(np.float32)
 
 
 def _number(row: dict[str, str], name: str) -> float:

@@ -7,8 +7,9 @@ is the label, the first ``Image`` column the example, or all numeric columns tog
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def load_hub_dataset(identifier: str) -> Dataset:
     if label is None:
         raise ScenarioError(
             f"The data set {name!r} has no column of class labels.",
-            fix=f"Choose a data set with a ClassLabel column; this one has {table.features}.",
+            fix=f"Choose one with a ClassLabel column; this has {list(table.features)}.",
         )
     image = _first(table.features, "Image")
     names = () if image else _numeric_columns(table.features, label)
@@ -59,12 +60,16 @@ def load_hub_dataset(identifier: str) -> Dataset:
 
 
 def _open(name: str, split: str) -> Any:  # noqa: ANN401  # `datasets` ships no types
-    """Open one split, from disk where ``name`` is a directory and else from the hub."""
+    """Open one split, from disk where ``name`` is a directory and else from the hub.
+
+    Raises:
+        UnknownNameError: If there is no such data set or split, or the hub does not answer.
+    """
     with needs_extra("hf", f"The data set 'hf:{name}'"):
-        import datasets
+        datasets: Any = import_module("datasets")  # untyped
     try:
         if (Path(name) / "dataset_dict.json").is_file():
-            return cast("Any", datasets.load_from_disk(name))[split]
+            return datasets.load_from_disk(name)[split]
         if (Path(name) / "state.json").is_file():
             return datasets.load_from_disk(name)
         return datasets.load_dataset(name, split=split)
@@ -91,7 +96,11 @@ def _numeric_columns(features: Any, label: str) -> tuple[str, ...]:  # noqa: ANN
 
 
 def _images(table: Any, column: str, name: str) -> Features:  # noqa: ANN401  # as above
-    """Stack images as ``(num_examples, channels, height, width)`` in ``[0, 1]``."""
+    """Stack images as ``(num_examples, channels, height, width)`` in ``[0, 1]``.
+
+    Raises:
+        ScenarioError: If they differ in size.
+    """
     mode = "L" if table[0][column].mode in {"1", "L"} else "RGB"
     pixels = [np.asarray(image.convert(mode)) for image in table[column]]
     sizes = {image.shape for image in pixels}
@@ -100,18 +109,22 @@ def _images(table: Any, column: str, name: str) -> Features:  # noqa: ANN401  # 
             f"The images of {name!r} have {len(sizes)} different sizes.",
             fix="Choose a data set with images of one size, or resize them beforehand.",
         )
-    stack = np.stack(pixels).astype(np.float32) / _BRIGHTEST
+    stack = (np.stack(pixels) / _BRIGHTEST).astype(np.float32)
     return (
         stack[:, None] if mode == "L" else np.ascontiguousarray(stack.transpose(0, 3, 1, 2))
     )
 
 
 def _numbers(table: Any, columns: tuple[str, ...], name: str) -> Features:  # noqa: ANN401  # as above
-    """Stack the numeric columns as ``(num_examples, num_columns)``."""
+    """Stack the numeric columns as ``(num_examples, num_columns)``.
+
+    Raises:
+        ScenarioError: If there is none.
+    """
     if not columns:
         raise ScenarioError(
             f"The data set {name!r} has neither images nor numbers to learn from.",
             fix="Choose a data set with an Image column or numeric columns.",
         )
-    values = [np.asarray(table[column][:], dtype=np.float32) for column in columns]
-    return np.stack(values, axis=1)
+    values = [table[column][:] for column in columns]
+    return np.array(values, dtype=np.float32).T.copy()

