@@ -47,7 +47,7 @@ contents = (
 )
 
 
-def event(sequence: int, kind: EventKind, body: Any) -> RunEvent:
+def event(sequence: int, kind: EventKind, body: dict[str, Any]) -> RunEvent:
     """Make an event of run ``run``."""
     return RunEvent(
         run_id="run",
@@ -59,7 +59,7 @@ def event(sequence: int, kind: EventKind, body: Any) -> RunEvent:
     )
 
 
-def comparable(value: Any) -> Any:
+def comparable(value: object) -> object:
     """Replace each number by its text, so that NaN equals NaN and -0.0 is not 0.0."""
     if isinstance(value, float):
         return repr(value)

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -258,10 +259,51 @@ def test_a_reader_beside_a_writer_sees_each_event_once(
     assert polls > 1
 
 
+def test_sql_beside_a_writer_sees_a_gap_free_beginning(
+    lab: LabDir, start: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
+    """A notebook that asks while a run writes gets whole batches, never a hole."""
+    writing = start("""
+for k in range(500):
+    writer.append(batch(3 * k, 3, 'y' * 500))
+    time.sleep(0.001)
+""")
+    answers = [0]
+    while writing.poll() is None:
+        kept = sql_sequences(lab)
+        assert kept == list(range(len(kept)))
+        answers.append(len(kept))
+    assert answers == sorted(answers)
+    assert any(0 < answer < 1500 for answer in answers)
+    assert len(sql_sequences(lab)) == 1500
+
+
+def test_threads_share_a_writer(lab: LabDir, metrics: Metrics) -> None:
+    """Of four threads that append the same event exactly one succeeds."""
+    refused: list[StoreError] = []
+
+    def append_all() -> None:
+        for sequence in range(200):
+            try:
+                writer.append(metrics(sequence, 1))
+            except StoreError as error:
+                refused.append(error)
+
+    with closing(JournalWriter(lab, "run")) as writer:
+        threads = [threading.Thread(target=append_all) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    kept = sequences(read_events(lab, "run"))
+    assert kept == list(range(len(kept)))
+    assert len(kept) + len(refused) == 4 * 200
+
+
 def test_kill_9_loses_nothing_that_was_acknowledged(
     lab: LabDir, start: Callable[[str], subprocess.Popen[bytes]]
 ) -> None:
-    """Twenty-five writers of one run, each killed at a random moment and followed by the next."""
+    """Twenty-five writers of one run, each killed at a random moment, leave no gap."""
     program = """
 while True:
     writer.append(batch(done, 20))
