@@ -233,7 +233,8 @@ class _Box(NamedTuple):
         gap = _GAP_PX / _drawing_px(num_lines)
         wide, high = (1 + _GAP) / num_columns, (1 + gap) / num_lines
         left, top = column * wide, 1 - line * high
-        return cls(left, left + wide - _GAP, top - high + gap, top)
+        right, bottom = left + wide - _GAP, top - high + gap
+        return cls(left, min(right, 1.0), max(bottom, 0.0), top)  # sums may miss by a bit
 
 
 def _heading(name: str, box: _Box) -> dict[str, Any]:

@@ -64,9 +64,11 @@ class RunMonitor(anywidget.AnyWidget):
 
     def __init__(self, run: Watchable, *, refresh_hz: float = FASTEST_HZ) -> None:
         """Look once, then go on looking in the background until the run has ended."""
-        self._follower = Follower(run, interval_s=_interval_s(refresh_hz))
+        self._closed = (
+            threading.Event()
+        )  # first: a widget that cannot be made is closed, too
         self._polling = threading.RLock()  # the thread and a display may ask at once
-        self._closed = threading.Event()
+        self._follower = Follower(run, interval_s=_interval_s(refresh_hz))
         super().__init__(snapshot=self._follower.poll())
         if not self._follower.is_done:
             threading.Thread(
