@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 
 import pytest
 
+import flip_lab
 from flip_lab.core import errors
 from flip_lab.core.errors import FlipLabError
 
@@ -55,14 +58,33 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
             assert anchor in anchors(target), link
 
 
+def python_of(path: Path) -> list[ast.Module]:
+    """Parse the Python blocks of a document."""
+    blocks = _FENCE.findall(path.read_text(encoding="utf-8"))
+    return [ast.parse(dedent(code)) for language, code in blocks if language == "python"]
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_python_in_the_documents_compiles(path: Path) -> None:
     """Code that a reader copies is at least Python."""
-    for language, code in _FENCE.findall(path.read_text(encoding="utf-8")):
-        if language == "python":
-            lines = code.splitlines()
-            indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
-            compile("\n".join(line[indent:] for line in lines), str(path), "exec")
+    for tree in python_of(path):
+        compile(tree, str(path), "exec")
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in DOCUMENTS if "lab.sql(" in path.read_text()], ids=name_of
+)
+def test_sql_in_the_documents_fits_the_tables(path: Path, lab_path: Path) -> None:
+    """Every query that a reader copies names tables and columns that there are."""
+    calls = (
+        node
+        for tree in python_of(path)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "lab.sql"
+    )
+    lab = flip_lab.Lab(lab_path)
+    for call in calls:
+        assert len(lab.sql(ast.literal_eval(call.args[0]))) == 0  # an empty lab
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
