@@ -230,19 +230,25 @@ def read_manifest(directory: Path) -> AppManifest:
         raise AppPartMissingError(
             f"{project_file} is not valid TOML: {error}.", fix="Mend that line."
         ) from error
-    flower = project.get("tool", {}).get("flwr", {})
-    components = flower.get("app", {}).get("components", {})
+    flower = _table(_table(project.get("tool")).get("flwr"))
+    app = _table(flower.get("app"))
+    components = _table(app.get("components"))
     references = {
         part: _checked_reference(directory, components, part)
         for part in ("serverapp", "clientapp")
     }
     return AppManifest(
-        name=str(project.get("project", {}).get("name", directory.name)),
+        name=str(_table(project.get("project")).get("name", directory.name)),
         server_ref=references["serverapp"],
         client_ref=references["clientapp"],
-        config=flatten_config(flower["app"].get("config", {}), project_file),
+        config=flatten_config(app.get("config", {}), project_file),
         num_nodes=_num_supernodes(flower),
     )
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    """Give a TOML table; anything else that a user wrote there counts as an empty one."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def _checked_reference(directory: Path, components: Mapping[str, object], part: str) -> str:
@@ -271,9 +277,9 @@ def _module_exists(directory: Path, module: str) -> bool:
 
 def _num_supernodes(flower: Mapping[str, Any]) -> int | None:
     """Read ``options.num-supernodes`` of the app's default federation, where it has one."""
-    federations = flower.get("federations", {})
-    default = federations.get(federations.get("default", ""), {})
-    value = default.get("options", {}).get("num-supernodes")
+    federations = _table(flower.get("federations"))
+    default = _table(federations.get(str(federations.get("default", ""))))
+    value = _table(default.get("options")).get("num-supernodes")
     return value if isinstance(value, int) else None
 
 

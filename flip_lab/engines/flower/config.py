@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from flwr.common.config import flatten_dict
 
 from flip_lab.core.errors import InvalidValueError
 
 
-def flatten_config(
-    config: Mapping[str, object], source: Path
-) -> dict[str, bool | int | float | str]:
+def flatten_config(config: object, source: Path) -> dict[str, bool | int | float | str]:
     """Join nested keys with dots, as Flower hands them to apps.
 
     Args:
@@ -23,8 +22,8 @@ def flatten_config(
         InvalidValueError: If a value is neither a scalar nor a table.
     """
     try:
-        return dict(flatten_dict(dict(config)))
-    except ValueError as error:
+        return dict(flatten_dict(dict(cast("Mapping[str, object]", config))))
+    except (TypeError, ValueError) as error:
         raise InvalidValueError(
             f"The configuration in {source} holds a value Flower does not carry: {error}",
             fix="Use booleans, numbers, strings and tables of those only.",
