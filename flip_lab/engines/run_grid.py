@@ -161,6 +161,8 @@ class RunGrid(EngineGrid):
         batch = list(messages)
         self.check_stop()
         dispatches = [self._describe(message) for message in batch]
+        for message, dispatch in zip(batch, dispatches, strict=True):
+            _name_round(message, dispatch.server_round)
         message_ids = list(self._inner.push_messages(batch))
         with self._lock:
             self._sent.update(zip(message_ids, dispatches, strict=True))
@@ -275,3 +277,12 @@ class RunGrid(EngineGrid):
                 error=f"No reply within the strategy's timeout ({waited_s:.1f} s).",
             ),
         )
+
+
+def _name_round(message: Message, server_round: int) -> None:
+    """Tell the engine the round of a message whose app names none.
+
+    A client's random numbers depend on the round; without it they would repeat.
+    """
+    if server_round_of(message) is None and not message.metadata.group_id:
+        message.metadata.group_id = str(server_round)
