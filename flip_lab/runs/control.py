@@ -22,9 +22,16 @@ _LOOK_EVERY_S = 0.05
 
 def send_command(run_dir: Path, command: str) -> None:
     """Leave a command for the run process; it becomes an event with its author."""
-    wish = {"command": command, "author": getpass.getuser(), "sent_s": now_s()}
+    wish = {"command": command, "author": _author(), "sent_s": now_s()}
     name = f"{now_s():.6f}-{os.getpid()}-{command}.json"
     write_json_atomic(run_dir / "control" / name, wish)
+
+
+def _author() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have a number and no name
+        return f"user {os.getuid()}"
 
 
 class FileControl:
@@ -42,6 +49,7 @@ class FileControl:
         self._seen: set[str] = set()
         self._looked_s = 0.0
         self._stop = False
+        self._signal = ""
 
     def request_stop(self, author: str) -> None:
         """Take a wish to stop that came another way, such as a signal."""
@@ -50,12 +58,18 @@ class FileControl:
             self._record("stop", author)
 
     def on_signal(self, number: int, frame: object) -> None:
-        """Take a signal as the wish to stop."""
+        """Take a signal as the wish to stop.
+
+        Only noted here: a signal arrives anywhere, also while this very thread records an
+        event and holds the lock that recording the wish would need.
+        """
         del frame
-        self.request_stop(signal.Signals(number).name)
+        self._signal = signal.Signals(number).name
 
     def stop_requested(self) -> bool:
         """Whether the run should end now and keep what it has."""
+        if self._signal:
+            self.request_stop(self._signal)
         if not self._stop and tick_s() - self._looked_s > _LOOK_EVERY_S:
             self._looked_s = tick_s()
             self._look()
@@ -66,9 +80,20 @@ class FileControl:
             if file.name in self._seen:
                 continue
             self._seen.add(file.name)
+            command, author = self._read(file)
+            if command == "stop":
+                self.request_stop(author)
+
+    def _read(self, file: Path) -> tuple[str, str]:
+        """Give a command and its author; a file that holds none must not end the run."""
+        try:
             wish = json.loads(file.read_text(encoding="utf-8"))
-            if wish["command"] == "stop":
-                self.request_stop(str(wish["author"]))
+            return str(wish["command"]), str(wish["author"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            message = f"{file} holds no command: {error!r}"
+            body = {"code": "FLIP-300", "message": message}
+            self._emit(EventKind.WARNING, body, server_round=0)
+            return "", ""
 
     def _record(self, command: str, author: str) -> None:
         body = {"command": command, "author": author}

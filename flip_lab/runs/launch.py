@@ -22,12 +22,13 @@ from flip_lab.core.ids import new_run_id
 from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.federations import federation_names
 from flip_lab.runs.inputs import Changes, Launchable, Prepared, prepare
+from flip_lab.runs.leftovers import MARK
 from flip_lab.runs.life_sign import held_lock
 from flip_lab.runs.lineage import capture_lineage
 from flip_lab.runs.process import LOCK_VARIABLE
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.blobs import Blobs
-from flip_lab.store.layout import LabDir, write_json_atomic
+from flip_lab.store.layout import LabDir, explained, write_json_atomic
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -101,7 +102,8 @@ def _write_run_dir(lab: LabDir, prepared: Prepared) -> Path:
     final = lab.run_dir(prepared.spec.run_id)
     draft = final.with_name(f".{final.name}")
     try:
-        (draft / "control").mkdir(parents=True)
+        with explained(draft):
+            (draft / "control").mkdir(parents=True)
         app_sha256 = prepared.unpack(draft)
         lineage = capture_lineage(Path.cwd(), Blobs(lab)) | {"app_sha256": app_sha256}
         spec = replace(
@@ -140,7 +142,7 @@ def _start_process(run_dir: Path) -> None:
     with held_lock(run_dir) as lock, (run_dir / "output.log").open("ab") as output:
         process = subprocess.Popen(  # noqa: S603  # our own module, no shell
             [sys.executable, "-P", "-m", "flip_lab.runs.process", str(run_dir)],
-            env={**environment, LOCK_VARIABLE: str(lock)},
+            env={**environment, LOCK_VARIABLE: str(lock), MARK: run_dir.name},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -22,6 +22,7 @@ from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.core.state import RunLife, RunState
 from flip_lab.runs import life_sign
 from flip_lab.runs.control import send_command
+from flip_lab.runs.leftovers import end_leftovers
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.blobs import Blobs
@@ -139,6 +140,7 @@ class Run:  # a handle offers all that can be asked of a run
             writer = JournalWriter(self._lab, self.run_id, role="survivor")
         except SecondWriterError:
             return  # another kernel is writing the same
+        end_leftovers(self.run_id)
         first = last_sequence(self._lab, self.run_id) + 1
         recorder = Recorder(self.run_id, writer, first=first, life=self._life)
         try:

@@ -6,15 +6,18 @@ of arrival, so unlike everything else their results may differ in the last bits.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import functools
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from flwr.app import Array, ArrayRecord, MetricRecord
 from flwr.common import parameters_to_ndarrays
 from flwr.server.server import Server
 
 from flip_lab.engines.flower.strategy_loop import LoopHooks
+
+Method: TypeAlias = Callable[..., Any]
 
 
 def _record(metrics: Mapping[str, object] | None, **more: float | None) -> MetricRecord:
@@ -28,44 +31,65 @@ def _arrays(parameters: Any) -> ArrayRecord:  # noqa: ANN401  # Flower's legacy 
     return ArrayRecord({str(i): Array(array) for i, array in enumerate(arrays)})
 
 
-@contextmanager
-def hooked_legacy_server(hooks: LoopHooks) -> Generator[None]:
-    """Let the hooks see the rounds of a legacy server while the block runs."""
-    fit, fit_round, evaluate_round = Server.fit, Server.fit_round, Server.evaluate_round
-    total = 0
+class _Hooked:
+    """What follows each of a legacy server's three methods; Flower calls them by keyword."""
 
-    def hooked_fit(self: Server, num_rounds: int, timeout: float | None) -> Any:  # noqa: ANN401
-        nonlocal total
-        total = num_rounds
-        outcome = fit(self, num_rounds, timeout)
-        hooks.trained(_arrays(self.parameters), None, server_round=num_rounds)
-        hooks.end_round()
+    def __init__(self, hooks: LoopHooks) -> None:
+        self._hooks = hooks
+        self._num_rounds = 0
+
+    def fit(self, original: Method, server: Server, **given: Any) -> Any:  # noqa: ANN401
+        self._num_rounds = given["num_rounds"]
+        outcome = original(server, **given)
+        arrays = _arrays(server.parameters)
+        self._hooks.trained(arrays, None, server_round=self._num_rounds)
+        self._hooks.end_round()
         return outcome
 
-    def hooked_fit_round(self: Server, server_round: int, timeout: float | None) -> Any:  # noqa: ANN401
-        hooks.begin_round(server_round, total)
-        outcome = fit_round(self, server_round, timeout)
-        hooks.check_trained()
+    def fit_round(self, original: Method, server: Server, **given: Any) -> Any:  # noqa: ANN401
+        server_round: int = given["server_round"]
+        self._hooks.begin_round(server_round, self._num_rounds)
+        outcome = original(server, **given)
+        self._hooks.check_trained()
         if outcome is not None:
             parameters, metrics, _ = outcome
             arrays = _arrays(parameters) if parameters else None
-            hooks.trained(arrays, _record(metrics), server_round=server_round)
+            self._hooks.trained(arrays, _record(metrics), server_round=server_round)
         return outcome
 
-    def hooked_evaluate_round(  # what Flower calls after each round
-        self: Server, server_round: int, timeout: float | None
-    ) -> Any:  # noqa: ANN401
-        outcome = evaluate_round(self, server_round, timeout)
+    def evaluate_round(self, original: Method, server: Server, **given: Any) -> Any:  # noqa: ANN401
+        outcome = original(server, **given)
         if outcome is not None:
             loss, metrics, _ = outcome
             record = _record(metrics, eval_loss=loss)
-            hooks.evaluated(record, scope="federated", server_round=server_round)
+            self._hooks.evaluated(
+                record, scope="federated", server_round=given["server_round"]
+            )
         return outcome
 
-    Server.fit, Server.fit_round = hooked_fit, hooked_fit_round  # type: ignore[method-assign]
-    Server.evaluate_round = hooked_evaluate_round  # type: ignore[method-assign]
+
+@contextmanager
+def hooked_legacy_server(hooks: LoopHooks) -> Generator[None]:
+    """Let the hooks see the rounds of a legacy server while the block runs."""
+    hooked = _Hooked(hooks)
+    after: dict[str, Method] = {
+        "fit": hooked.fit,
+        "fit_round": hooked.fit_round,
+        "evaluate_round": hooked.evaluate_round,
+    }
+    originals: dict[str, Method] = {name: getattr(Server, name) for name in after}
+    for name, original in originals.items():
+        setattr(Server, name, _joined(after[name], original))
     try:
         yield
     finally:
-        Server.fit, Server.fit_round = fit, fit_round  # type: ignore[method-assign]
-        Server.evaluate_round = evaluate_round  # type: ignore[method-assign]
+        for name, original in originals.items():
+            setattr(Server, name, original)
+
+
+def _joined(hooked: Method, original: Method) -> Method:
+    @functools.wraps(original)
+    def method(server: Server, **given: Any) -> Any:  # noqa: ANN401  # as Flower's
+        return hooked(original, server, **given)
+
+    return method
