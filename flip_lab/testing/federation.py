@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from flip_lab.engines.flower.control import ControlClient, SuperLink
 from flip_lab.testing.credentials import write_node_key, write_server_certificates
 
 _HOST = "127.0.0.1"
-_GRACE_S = 10.0
+_GRACE_S = 5.0
 _TAIL_LINES = 25
 
 
@@ -59,15 +59,23 @@ class _Server:
     process: subprocess.Popen[bytes]
     log_path: Path
 
-    def terminate(self) -> None:
-        """Ask it to end, then make sure that nothing of its group is left."""
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and its children, if there are any left."""
         with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGTERM)
+            os.killpg(self.process.pid, number)
+
+
+def _end(servers: Sequence[_Server]) -> None:
+    """Ask them to end, all at once, then make sure that nothing of them is left."""
+    for server in servers:
+        server.send_signal(signal.SIGTERM)
+    end_s = tick_s() + _GRACE_S
+    for server in servers:
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(_GRACE_S)
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+            server.process.wait(max(end_s - tick_s(), 0))
+    for server in servers:
+        server.send_signal(signal.SIGKILL)
+        server.process.wait()
 
 
 class LoopbackFederation:
@@ -142,6 +150,7 @@ class LoopbackFederation:
     def _start_all(self) -> None:
         temporary = tempfile.TemporaryDirectory(prefix="flip-lab-")
         self._directory = Path(self._cleanup.enter_context(temporary))
+        self._cleanup.callback(self._end_all)
         end_s = tick_s() + self._start_timeout_s
         self._start_superlink()
         with ControlClient(self._superlink()) as control:
@@ -150,6 +159,11 @@ class LoopbackFederation:
             self.nodes = tuple(self._start_node(control, index) for index in indices)
             ids = {node.node_id for node in self.nodes}
             self._wait("A node", lambda: ids <= set(control.online_node_ids()), end_s)
+
+    def _end_all(self) -> None:
+        """End the nodes first: they say goodbye to the SuperLink."""
+        _end(self._servers[1:])
+        _end(self._servers[:1])
 
     def _start_superlink(self) -> None:
         files = write_server_certificates(self._directory, host=_HOST)
@@ -206,7 +220,6 @@ class LoopbackFederation:
                 start_new_session=True,
             )
         server = _Server(process=process, log_path=log_path)
-        self._cleanup.callback(server.terminate)
         self._servers.append(server)
         return server
 
