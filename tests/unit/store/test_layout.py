@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import orjson
@@ -60,6 +61,20 @@ def test_a_disk_that_even_root_cannot_write_is_refused() -> None:
     """Writability is tried, not read from the permissions."""
     with pytest.raises(StoreNotWritableError, match="/proc/lab"):
         open_lab("/proc/lab")
+
+
+def test_a_lab_on_a_disk_that_became_read_only_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An existing lab is tried as well, since a run would fail on it later."""
+
+    def read_only(**_options: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    open_lab(tmp_path)
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    with pytest.raises(StoreNotWritableError, match=r"Read-only.*Fix: Choose a directory"):
+        open_lab(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

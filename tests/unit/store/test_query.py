@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -81,12 +82,12 @@ STORY: list[tuple[int, EventKind, dict[str, Any]]] = [
     (
         2,
         EventKind.ARTIFACT,
-        {"name": "log", "sha256": "ll", "size_bytes": 1, "media_type": "t"},
+        {"name": "model", "sha256": "mm", "size_bytes": 2**41, "media_type": "m"},
     ),
     (
         2,
         EventKind.ARTIFACT,
-        {"name": "model", "sha256": "mm", "size_bytes": 2**41, "media_type": "m"},
+        {"name": "log", "sha256": "ll", "size_bytes": 1, "media_type": "t"},
     ),
     (
         2,
@@ -315,8 +316,8 @@ def test_events_are_the_whole_stream(told: LabDir) -> None:
 def test_artifacts_list_what_was_kept(told: LabDir) -> None:
     """Each kept file has its hash and size."""
     assert [tuple(row.values()) for row in rows(told, "artifacts")] == [
-        ("a", 11, 2, "log", "ll", 1, "t"),
-        ("a", 12, 2, "model", "mm", 2**41, "m"),
+        ("a", 11, 2, "model", "mm", 2**41, "m"),
+        ("a", 12, 2, "log", "ll", 1, "t"),
     ]
 
 
@@ -562,7 +563,13 @@ def test_a_lab_may_have_any_name(tmp_path: Path) -> None:
     """Letters that mean something in patterns or SQL are only letters in a path."""
     lab = open_lab(tmp_path / "it's [1] *? {x} lab")
     keep(lab, "r[a]*", STORY)
-    assert len(table(lab, "events")) == len(STORY)
+    keep(lab, "ra-other", STORY[:3])
+    assert len(table(lab, "events", run_ids=["r[a]*"])) == len(STORY)
+    assert len(table(lab, "events")) == len(STORY) + 3
+    beside = open_lab(tmp_path / "*")
+    keep(beside, "run", STORY[:2])
+    shutil.copytree(beside.root, tmp_path / "a copy that the pattern * would find")
+    assert len(table(beside, "events")) == 2
 
 
 def test_a_run_that_vanishes_while_we_read_is_left_out(
