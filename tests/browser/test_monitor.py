@@ -56,6 +56,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name
         """Keep the test's output clean."""
+        del format, args
 
 
 @pytest.fixture(scope="module")
