@@ -86,11 +86,18 @@ def prepare(what: Launchable, blank: RunSpec, changes: Changes) -> Prepared:
         ScenarioError: If the scenario cannot be run as written.
         AppError: If the Flower App lacks a part.
         UnknownNameError: If nothing of this name exists.
+        InvalidValueError: If the input is of another type.
     """
     if isinstance(what, App):
         return _prepare_notebook(what, blank, changes)
     if isinstance(what, Scenario):
         return _prepare_scenario(what, blank, changes)
+    if not isinstance(what, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]  # users err
+        raise InvalidValueError(
+            f"A {type(what).__name__} cannot be launched: {what!r}.",
+            fix="Give a Scenario, its name or file, a Flower App directory, or "
+            "App(server_app=…, client_app=…).",
+        )
     if Path(what).is_dir():
         return _prepare_directory(Path(what).resolve(), blank, changes)
     if isinstance(what, Path) and what.suffix != ".toml":
