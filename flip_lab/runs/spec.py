@@ -93,9 +93,9 @@ class RunSpec:
         known = {item.name for item in fields(cls)}
         try:
             return cls(**{key: value for key, value in data.items() if key in known})
-        except TypeError as error:
+        except (AttributeError, TypeError) as error:  # no object, or not all of it
             raise RunNotFoundError(
-                f"run.json of {data.get('run_id', 'a run')} is incomplete: {error}.",
+                f"A run.json is incomplete: {error}. It says {str(data)[:200]!r}.",
                 fix="Restore the file from a backup, or delete the run's directory.",
             ) from error
 
