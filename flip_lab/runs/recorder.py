@@ -107,5 +107,7 @@ class Recorder:
         """Keep what is waiting and let go of the sink."""
         self._closed.set()
         self._thread.join()
-        self.flush()
-        self._sink.close()
+        try:
+            self.flush()
+        finally:
+            self._sink.close()
