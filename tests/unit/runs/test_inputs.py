@@ -1,0 +1,112 @@
+"""What can be launched; and of what cannot, nothing is left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+
+from flip_lab.core.errors import (
+    AppPartMissingError,
+    FlipLabError,
+    InvalidValueError,
+    ScenarioError,
+    StoreNotWritableError,
+    UnknownFederationError,
+    UnknownKeyError,
+    UnknownNameError,
+)
+from flip_lab.core.scenario import Scenario
+from flip_lab.fl.scenarios import load_scenario
+from flip_lab.runs.inputs import App
+from flip_lab.runs.lab import Lab
+
+APPS = Path(__file__).parents[2] / "apps"
+
+
+def unpicklable() -> App:
+    """Give an app that holds a lock, which cannot travel."""
+    lock, client_app = threading.Lock(), ClientApp()
+
+    @client_app.train()
+    def train(message: Any, context: Any) -> Any:  # noqa: ANN401  # as in a notebook
+        del context
+        with lock:
+            return message
+
+    return App(server_app=ServerApp(), client_app=client_app)
+
+
+def small() -> Scenario:
+    """Give a scenario that is fine."""
+    return load_scenario("hospitals")
+
+
+WRONG: list[tuple[str, Callable[[], Any], dict[str, Any], type[FlipLabError]]] = [
+    ("unknown name", lambda: "hospital", {}, UnknownNameError),
+    ("no such file", lambda: "nowhere.toml", {}, ScenarioError),
+    ("no such directory", lambda: Path("nowhere"), {}, UnknownNameError),
+    ("no app", lambda: APPS, {}, AppPartMissingError),
+    ("no components", lambda: APPS / "broken/no_components", {}, AppPartMissingError),
+    ("app key", lambda: APPS / "numpy", {"overrides": {"lr": 1}}, UnknownKeyError),
+    ("scenario key", small, {"overrides": {"learning": 1}}, UnknownKeyError),
+    ("scenario value", small, {"overrides": {"num_rounds": 0}}, InvalidValueError),
+    ("scenario type", small, {"overrides": {"num_rounds": "x"}}, InvalidValueError),
+    ("data set", small, {"overrides": {"dataset": "hearts"}}, UnknownNameError),
+    ("seed", lambda: APPS / "numpy", {"seed": -1}, InvalidValueError),
+    ("large seed", lambda: APPS / "numpy", {"seed": 2**32}, InvalidValueError),
+    ("scenario seed", small, {"seed": -1}, InvalidValueError),
+    ("nodes", lambda: APPS / "numpy", {"num_nodes": 0}, InvalidValueError),
+    ("scenario nodes", small, {"num_nodes": 0}, InvalidValueError),
+    ("workers", small, {"workers": 0}, InvalidValueError),
+    ("federation", small, {"on": "hospitals-net"}, UnknownFederationError),
+    ("pickle", unpicklable, {}, InvalidValueError),
+    (
+        "notebook nodes",
+        lambda: App(server_app=ServerApp(), client_app=ClientApp(), num_nodes=0),
+        {},
+        InvalidValueError,
+    ),
+    ("a number", lambda: 3, {}, InvalidValueError),
+    ("None", lambda: None, {}, InvalidValueError),
+    ("a ServerApp alone", ServerApp, {}, InvalidValueError),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "more", "kind"), [pytest.param(*rest, id=name) for name, *rest in WRONG]
+)
+def test_a_wrong_input_leaves_nothing_in_the_lab(
+    lab_path: Path, make: Callable[[], Any], more: dict[str, Any], kind: type[FlipLabError]
+) -> None:
+    """A coded error with a fix; no run, no draft, no process."""
+    lab = Lab(lab_path)
+    with pytest.raises(kind) as caught:
+        lab.launch(make(), **more)
+    assert caught.value.fix
+    left = [path for path in lab_path.rglob("*") if path.is_file()]
+    assert [path.name for path in left] == ["lab.json"]
+    assert not lab_path.joinpath("runs").exists() or not list((lab_path / "runs").iterdir())
+    assert lab.runs().empty
+
+
+def test_a_launch_that_cannot_write_says_so(lab_path: Path) -> None:
+    """A file stands where the runs belong; not even root could write there."""
+    lab = Lab(lab_path)
+    (lab_path / "runs").write_text("in the way")
+    with pytest.raises(StoreNotWritableError):
+        lab.launch("hospitals")
+
+
+def test_a_scenario_is_not_changed_by_launching_it() -> None:
+    """Overrides give a copy."""
+    scenario = small()
+    changed = scenario.override({"num_rounds": 1})
+    assert scenario == small()
+    assert replace(changed, train=scenario.train) == scenario

@@ -1,0 +1,75 @@
+"""The lock that says whether a run's process lives: freed by any death."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flip_lab.runs.life_sign import held_lock, is_alive
+
+HOLD = """
+import os, sys, time
+from flip_lab.runs.life_sign import keep
+keep(int(sys.argv[1]))
+child = os.fork() if sys.argv[2] == "fork" else None
+if child == 0:
+    os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(60)"])
+print(child or 0, flush=True)
+time.sleep(60)
+"""
+
+
+def start_holder(run_dir: Path, mode: str) -> subprocess.Popen[str]:
+    """Start a process that inherits the lock, as a launch does."""
+    with held_lock(run_dir) as lock:
+        return subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(lock), mode],
+            pass_fds=[lock],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        )
+
+
+def test_a_run_without_a_lock_is_dead(tmp_path: Path) -> None:
+    """It was never started, or somebody removed the file."""
+    assert not is_alive(tmp_path)
+
+
+def test_there_is_no_moment_without_a_life_sign(tmp_path: Path) -> None:
+    """The launcher holds the lock before the process does."""
+    with held_lock(tmp_path):
+        assert is_alive(tmp_path)
+    assert not is_alive(tmp_path)
+
+
+def test_looking_does_not_take_the_lock(tmp_path: Path) -> None:
+    """Many kernels may look while a run starts."""
+    with held_lock(tmp_path):
+        pass
+    assert not is_alive(tmp_path)
+    with held_lock(tmp_path):
+        assert is_alive(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["alone", "fork"])
+def test_kill_9_frees_the_lock(tmp_path: Path, mode: str) -> None:
+    """At once, also when a program that the process started lives on."""
+    holder = start_holder(tmp_path, mode)
+    assert holder.stdout is not None
+    child = int(holder.stdout.readline())
+    try:
+        assert is_alive(tmp_path)
+        holder.kill()
+        assert holder.wait() == -signal.SIGKILL
+        assert not is_alive(tmp_path)
+    finally:
+        holder.kill()
+        holder.stdout.close()
+        if child:
+            os.kill(child, signal.SIGKILL)
