@@ -14,13 +14,16 @@ from flwr.serverapp import ServerApp
 
 from flip_lab.core.errors import InvalidValueError, MissingExtraError, UnknownNameError
 from flip_lab.core.scenario import Scalar, Scenario
-from flip_lab.engines.apps import read_manifest, scenario_run_config
+from flip_lab.engines.apps import AppManifest, read_manifest, scenario_run_config
 from flip_lab.fl.scenarios import load_scenario, scenario_to_dict, validate
 from flip_lab.runs.snapshot import take_snapshot
 from flip_lab.runs.spec import RunSpec
 
 DEFAULT_NUM_NODES = 10
 """Simulated nodes of a Flower App that names no number; Flower's own default."""
+
+MIN_REAL_NODES = 2
+"""Real nodes that a Flower App waits for at least; its strategy may wait for more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ def _prepare_directory(directory: Path, blank: RunSpec, changes: Changes) -> Pre
         kind="app",
         name=manifest.name,
         seed=_seed(changes),
-        num_nodes=_num_nodes(changes, manifest.num_nodes or DEFAULT_NUM_NODES),
+        num_nodes=_num_nodes(changes, _default_num_nodes(manifest, blank)),
         run_config=dict(manifest.run_config(changes.overrides)),
         overrides=dict(changes.overrides),
         server_ref=manifest.server_ref,
@@ -147,6 +150,12 @@ def _prepare_directory(directory: Path, blank: RunSpec, changes: Changes) -> Pre
     return Prepared(
         spec=spec, unpack=lambda run_dir: take_snapshot(directory, run_dir / "app")
     )
+
+
+def _default_num_nodes(manifest: AppManifest, blank: RunSpec) -> int:
+    if blank.federation is not None:
+        return MIN_REAL_NODES
+    return manifest.num_nodes or DEFAULT_NUM_NODES
 
 
 def _prepare_notebook(app: App, blank: RunSpec, changes: Changes) -> Prepared:

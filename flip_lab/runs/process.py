@@ -68,6 +68,7 @@ def _conduct(stage: Stage) -> RunState:
     from flip_lab.runs.conduct import conduct
 
     logging.getLogger("flwr").handlers.clear()  # ours prints its lines, without colours
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each poll of a hub
     torch.set_num_threads(1)  # sums of floats depend on the number of threads
     return conduct(stage)
 

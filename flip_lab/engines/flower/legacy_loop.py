@@ -1,18 +1,19 @@
 """Hooks for Flower's older server loop (``server_fn``, ``flwr.server.strategy``).
 
-Apps of that style still run. Flower waits for their clients in threads and sums in order
-of arrival, so unlike everything else their results may differ in the last bits.
+Apps of that style still run, with the same bits every time: Flower waits for their clients
+in threads and would sum in order of arrival; here results are put in order first.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
 
 from flwr.app import Array, ArrayRecord, MetricRecord
 from flwr.common import parameters_to_ndarrays
+from flwr.server import server as flwr_server
 from flwr.server.server import Server
 
 from flip_lab.engines.flower.strategy_loop import LoopHooks
@@ -32,7 +33,7 @@ def _arrays(parameters: Any) -> ArrayRecord:  # noqa: ANN401  # Flower's legacy 
 
 
 class _Hooked:
-    """What follows each of a legacy server's three methods; Flower calls them by keyword."""
+    """What follows each of a legacy server's methods; Flower calls them by keyword."""
 
     def __init__(self, hooks: LoopHooks) -> None:
         self._hooks = hooks
@@ -77,14 +78,30 @@ def hooked_legacy_server(hooks: LoopHooks) -> Generator[None]:
         "fit_round": hooked.fit_round,
         "evaluate_round": hooked.evaluate_round,
     }
-    originals: dict[str, Method] = {name: getattr(Server, name) for name in after}
-    for name, original in originals.items():
-        setattr(Server, name, _joined(after[name], original))
-    try:
+    with ExitStack() as stack:
+        for name, follow in after.items():
+            _swap(stack, Server, name, _joined(follow, getattr(Server, name)))
+        for name in ("fit_clients", "evaluate_clients"):
+            _swap(stack, flwr_server, name, _ordered(getattr(flwr_server, name)))
         yield
-    finally:
-        for name, original in originals.items():
-            setattr(Server, name, original)
+
+
+def _swap(stack: ExitStack, holder: object, name: str, new: Method) -> None:
+    """Replace an attribute until the stack unwinds."""
+    stack.callback(setattr, holder, name, getattr(holder, name))
+    setattr(holder, name, new)
+
+
+def _ordered(exchange: Method) -> Method:
+    """Put results in the order of the instructions: sums of floats depend on it."""
+
+    @functools.wraps(exchange)
+    def ordered(client_instructions: Any, **given: Any) -> Any:  # noqa: ANN401  # Flower's
+        results, failures = exchange(client_instructions=client_instructions, **given)
+        place = {id(client): i for i, (client, _) in enumerate(client_instructions)}
+        return sorted(results, key=lambda result: place[id(result[0])]), failures
+
+    return ordered
 
 
 def _joined(hooked: Method, original: Method) -> Method:
