@@ -16,6 +16,7 @@ from typing import (
     Annotated,
     Any,
     Literal,
+    NoReturn,
     TypeVar,
     Union,
     cast,
@@ -51,11 +52,11 @@ def read(kind: type[T], data: Mapping[str, Any], *, prefix: str = "") -> T:
     """
     try:
         # JSON, because pydantic's strict mode takes a table for a dataclass only there.
-        return cast("T", _adapter(kind).validate_json(json.dumps([data], default=str))[0])
+        checked = _adapter(kind).validate_json(json.dumps([data], default=str))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        finding = (first["type"], first["loc"][1:], prefix)
-    raise _coded(kind, data, finding)  # noqa: DOC501  # listed above
+        _refuse(kind, data, (first["type"], first["loc"][1:], prefix))
+    return cast("T", checked[0])
 
 
 def read_options(
@@ -134,12 +135,18 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(cast("Any", GenericAlias(tuple, (kind,))), config=_STRICT)
 
 
-def _coded(
+def _refuse(
     kind: type[Any],
     data: Mapping[str, Any],
     finding: tuple[str, tuple[int | str, ...], str],
-) -> ScenarioError:
-    """Put one finding of pydantic into our words."""
+) -> NoReturn:
+    """Put one finding of pydantic into our words.
+
+    Raises:
+        UnknownKeyError: If a key means nothing.
+        ScenarioError: If a key is missing.
+        InvalidValueError: If a value is none that may stand there.
+    """
     problem, location, prefix = finding
     path: list[str] = []
     value: Any = data
@@ -147,19 +154,26 @@ def _coded(
     holder: Any = kind
     for step in location:
         # pydantic also names the member of a union that it tried; that is no step down.
-        if isinstance(step, int) or isinstance(value, Mapping):
+        is_key = isinstance(value, Mapping) and (
+            step in value or problem.startswith("missing")
+        )
+        if isinstance(step, int) or is_key:
             holder, hint = hint, _below(hint, step)
             value = _get(value, step)
             path.append(f"[{step}]" if isinstance(step, int) else f".{step}")
     where = prefix + "".join(path).removeprefix(".")
     if problem in {"unexpected_keyword_argument", "extra_forbidden"}:
         valid = [item.name for item in fields(holder)]
-        return UnknownKeyError(
+        raise UnknownKeyError(
             f"There is no key {where!r}.", fix=nearest(str(location[-1]), valid)
-        )
+        ) from None
     if problem.startswith("missing"):
-        return ScenarioError(f"{where!r} is missing.", fix=f"Set it to {describe(hint)}.")
-    return InvalidValueError(f"{where} is {value!r}.", fix=f"Set it to {describe(hint)}.")
+        raise ScenarioError(
+            f"{where!r} is missing.", fix=f"Set it to {describe(hint)}."
+        ) from None
+    raise InvalidValueError(
+        f"{where} is {value!r}.", fix=f"Set it to {describe(hint)}."
+    ) from None
 
 
 def _get(container: Any, step: int | str) -> Any:  # noqa: ANN401  # any value
@@ -199,8 +213,8 @@ def _default(parameter: inspect.Parameter) -> Any:  # noqa: ANN401  # any defaul
 
 def _is_plain(hint: Any) -> bool:  # noqa: ANN401  # any type hint
     """Whether a scenario file can hold a value of this type."""
-    if get_origin(hint) in {Union, UnionType, Annotated, list}:
-        return all(
-            _is_plain(part) for part in get_args(hint) if isinstance(part, type | UnionType)
-        )
+    if get_origin(hint) is Annotated:
+        return _is_plain(get_args(hint)[0])
+    if get_origin(hint) in {Union, UnionType, list}:
+        return all(_is_plain(part) for part in get_args(hint))
     return hint in _NOUNS or hint is NoneType or get_origin(hint) is Literal

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from flwr.app import Context, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity  # noqa: TID251  # engines must set it
 
 from flip_lab.core.scenario import Scenario
 from flip_lab.fl import client_app, server_app
+from flip_lab.fl.data.catalog import load_dataset
+from flip_lab.fl.models import build_model
 from flip_lab.fl.scenarios import scenario_to_json
+from flip_lab.fl.training import LocalTraining
 
 
 class LoopGrid(Grid):
@@ -61,7 +64,8 @@ class LoopGrid(Grid):
     ) -> list[Message]:
         """Let every client answer; each gets its own copy of the records."""
         replies: list[Message] = []
-        for message in messages:
+        # Strategies shuffle the nodes; sums of floats want an order, as engines keep it.
+        for message in sorted(messages, key=lambda each: each.metadata.dst_node_id):
             content = RecordDict({key: rec.copy() for key, rec in message.content.items()})
             message.content = content
             context = self.contexts[message.metadata.dst_node_id]
@@ -111,3 +115,30 @@ def _mean(records: list[MetricRecord]) -> dict[str, float]:
 def federate() -> Callable[[Scenario], dict[str, float]]:
     """Give the function that runs a scenario in this process."""
     return run_in_loop
+
+
+@pytest.fixture
+def ask() -> Callable[..., Message]:
+    """Give the function that sends one message to one client."""
+    return ask_client
+
+
+def ask_client(
+    scenario: Scenario,
+    message_type: str,
+    *,
+    partition_id: int | None,
+    server_round: int = 1,
+    settings: LocalTraining | None = None,
+) -> Message:
+    """Let a client answer one message with the scenario's initial model."""
+    TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 1
+    model = build_model(scenario, load_dataset(scenario.data.dataset))
+    config = (settings or LocalTraining.from_spec(scenario.train)).to_config()
+    config["server-round"] = server_round
+    content = RecordDict({"arrays": ArrayRecord(model.state_dict()), "config": config})
+    node_config = {} if partition_id is None else {"partition-id": partition_id}
+    return client_app.app(
+        message=Message(content, dst_node_id=1, message_type=message_type),
+        context=make_context(scenario, node_config),
+    )
