@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # loaded where they are used: help and mistakes come at once
     from rich.console import Console
 
 NOTEBOOK = Path(__file__).with_name("01_first_federation.ipynb")
+SCENARIO = "hospitals"  # what the notebook launches
 VERDICT = "verdict"  # the tag of the cell with the table that the demo prints
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 NO_RAY = {EngineStartError.code, MissingExtraError.code}
@@ -54,9 +55,10 @@ def main() -> int:
         lab = Lab()
         before = run_ids(lab)
         try:
-            demo(lab, Console(highlight=False), engine=asked.engine, output=asked.output)
-        finally:
-            stop_runs(lab, run_ids(lab) - before)
+            demo(lab, Console(highlight=False), asked, before=before)
+        except BaseException:
+            stop_runs(lab, before=before)
+            raise
     except (FlipLabError, NotebookError) as error:
         what, fix, rest = str(error).partition(" Fix: ")
         print(f"\n{what}" + (f"\nFix: {rest}" if fix else ""), file=sys.stderr)
@@ -92,30 +94,33 @@ def run_ids(lab: Lab) -> set[str]:
     return set(lab.runs()["run_id"])
 
 
-def stop_runs(lab: Lab, started: set[str]) -> None:
-    """Leave no run going that nobody waits for any more."""
-    going = [run for run in map(lab.run, started) if not run.state.is_final]
+def stop_runs(lab: Lab, *, before: set[str]) -> None:
+    """Leave no run of ours going that nobody waits for any more."""
+    started = map(lab.run, run_ids(lab) - before)
+    going = [run for run in started if run.name == SCENARIO and not run.state.is_final]
     for run in going:
         run.stop()
     for run in going:
         run.wait()
 
 
-def demo(lab: Lab, console: Console, *, engine: str, output: Path | None) -> None:
+def demo(
+    lab: Lab, console: Console, asked: argparse.Namespace, *, before: set[str]
+) -> None:
     """Execute the notebook, write the report, say what came out and where it is."""
     now = datetime.now().astimezone()
-    folder = output or lab.path / "demo" / f"{now:%Y%m%d-%H%M%S}"
+    folder = asked.output or lab.path / "demo" / f"{now:%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True, exist_ok=True)
     executed, report = folder / NOTEBOOK.name, folder / "report.html"
 
-    before = run_ids(lab)
     console.print("[bold]FLIP Lab: four hospitals train one model[/bold]")
-    notebook, remark = execute_anyhow(executed, console, engine=engine)
+    notebook, remark = execute_anyhow(executed, console, engine=asked.engine)
 
     from report import write_report
 
-    runs = lab.runs().query("state == 'completed' and run_id not in @before")
-    first = runs.iloc[-1]  # the newest stands first
+    runs = lab.runs()
+    ours = runs[~runs["run_id"].isin(before) & (runs["state"] == "completed")]
+    first = ours.iloc[-1]  # the newest stands first
     facts = (
         f"{first['num_nodes']} hospitals, {first['num_rounds']} rounds, seed "
         f"{first['seed']}, engine {first['engine']} · {now.day} {now:%B %Y} · "
