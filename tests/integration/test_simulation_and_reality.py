@@ -1,0 +1,59 @@
+"""The same scenario, simulated and on real nodes, gives the same bits and the same tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from flip_lab import Lab
+from flip_lab.core.state import RunState
+from flip_lab.testing.federation import LoopbackFederation
+
+pytestmark = [pytest.mark.hub, pytest.mark.slow]
+
+WHEN_AND_WHERE = ["run_id", "sequence", "time_at", "started_at", "duration_s", "node_id"]
+
+
+@pytest.fixture(scope="module")
+def federation() -> Iterator[LoopbackFederation]:
+    """Give a SuperLink with TLS and two SuperNodes with registered keys."""
+    with LoopbackFederation(num_nodes=2) as running:
+        yield running
+
+
+def what_was_measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep what must not depend on where a run happens: no times, no node ids."""
+    kept = frame.drop(columns=WHEN_AND_WHERE, errors="ignore")
+    return kept.sort_values(list(kept.columns[:4]), ignore_index=True)
+
+
+def test_a_scenario_gives_the_same_model_and_tables_on_real_nodes(
+    federation: LoopbackFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hospitals, two rounds: one argument changes, not one bit of the result."""
+    monkeypatch.chdir(tmp_path)
+    federation.write_config(tmp_path / "flip-lab.toml", "loopback")
+    lab = Lab(tmp_path / "lab")
+    changes = {"train.num_rounds": 2}
+
+    simulated = lab.launch("hospitals", num_nodes=2, overrides=changes)
+    real = lab.launch("hospitals", on="loopback", num_nodes=2, overrides=changes)
+
+    assert simulated.wait(300) is RunState.COMPLETED
+    assert real.wait(500) is RunState.COMPLETED, real.logs(tail=40)
+    assert real.outcome().model_sha256 == simulated.outcome().model_sha256 != ""
+    assert real.outcome().metrics == simulated.outcome().metrics
+    for table in ("metrics", "client_metrics", "clients"):
+        left, right = (
+            what_was_measured(getattr(run, table)()) for run in (simulated, real)
+        )
+        assert len(left), table
+        pd.testing.assert_frame_equal(left, right)
+    rows = lab.sql("SELECT engine, federation, state FROM runs ORDER BY engine", as_="arrow")
+    assert rows.to_pylist() == [
+        {"engine": "deployment", "federation": "loopback", "state": "completed"},
+        {"engine": "in_process", "federation": None, "state": "completed"},
+    ]
