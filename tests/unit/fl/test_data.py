@@ -166,11 +166,11 @@ def test_mnist_does_not_import_the_package_that_ships_it() -> None:
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep Hugging Face's libraries off the network and out of the home directory."""
-    import datasets
+    from datasets import config
 
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(config, "HF_DATASETS_OFFLINE", True)
+    monkeypatch.setattr(config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 @pytest.mark.usefixtures("offline")
@@ -219,7 +219,7 @@ class TestHub:
         table = datasets.Dataset.from_dict(
             {"a": [1, 2], "b": [0.5, 1.5], "note": ["x", "y"], "label": [0, 1]},
         ).cast_column("label", datasets.ClassLabel(names=["no", "yes"]))
-        datasets.DatasetDict(train=table).save_to_disk(str(tmp_path / "table"))
+        datasets.DatasetDict({"train": table}).save_to_disk(str(tmp_path / "table"))
         dataset = load_hub_dataset(str(tmp_path / "table"))
         assert dataset.features.tolist() == [[1, 0.5], [2, 1.5]]
         assert dataset.feature_names == ("a", "b")
@@ -235,7 +235,7 @@ class TestHub:
         labels = datasets.Dataset.from_dict({"label": [0, 1]}).cast_column(
             "label", datasets.ClassLabel(names=["no", "yes"])
         )
-        datasets.DatasetDict(train=labels).save_to_disk(str(tmp_path / "labels"))
+        datasets.DatasetDict({"train": labels}).save_to_disk(str(tmp_path / "labels"))
         with pytest.raises(ScenarioError, match="neither images nor numbers"):
             load_hub_dataset(str(tmp_path / "labels"))
         with pytest.raises(UnknownNameError, match="split 'valid' cannot be loaded"):
