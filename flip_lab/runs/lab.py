@@ -9,13 +9,12 @@ from typing import Any
 
 from flip_lab.core.errors import RunNotFoundError, nearest
 from flip_lab.fl.expectations import Outcome, check
+from flip_lab.runs import life_sign
 from flip_lab.runs.inputs import Changes, Launchable
 from flip_lab.runs.launch import launch_run
 from flip_lab.runs.run import Frame, Run
 from flip_lab.store import query
 from flip_lab.store.layout import open_lab
-
-_ENDED = ("completed", "failed", "stopped")
 
 
 class Lab:
@@ -140,16 +139,9 @@ class Lab:
 
     def _bury_the_dead(self) -> None:
         """Let no run whose process died look alive in a table."""
-        if not self._run_ids():
-            return
-        rows = query.sql(
-            self._dir,
-            "SELECT run_id FROM runs WHERE state NOT IN (?, ?, ?)",
-            _ENDED,
-            as_="rows",
-        )
-        for row in rows:
-            _ = Run(self._dir, row["run_id"]).state  # looking at it writes its end
+        for run_id in self._run_ids():
+            if life_sign.needs_a_look(self._dir.run_dir(run_id)):
+                _ = Run(self._dir, run_id).state  # looking at it writes its end
 
     def check(self, run: Run) -> list[Outcome]:
         """Check what the run's scenario must show.

@@ -9,10 +9,11 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _FILE = "run.lock"
+_ENDED = "ended"
 
 
 @contextmanager
@@ -32,6 +33,20 @@ def held_lock(run_dir: Path) -> Generator[int]:
 def keep(descriptor: int) -> None:
     """Hold an inherited lock in this process only, not in its own children."""
     os.set_inheritable(descriptor, False)
+
+
+def mark_ended(run_dir: Path) -> None:
+    """Note that the run's end is in its journal, so that nobody need look there again.
+
+    Only saves time: a lab that cannot be written is read without it.
+    """
+    with suppress(OSError):
+        (run_dir / _ENDED).touch()
+
+
+def needs_a_look(run_dir: Path) -> bool:
+    """Say whether a run may be dead without its end having been written."""
+    return not (run_dir / _ENDED).exists() and not is_alive(run_dir)
 
 
 def is_alive(run_dir: Path) -> bool:

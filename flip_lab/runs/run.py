@@ -117,10 +117,12 @@ class Run:  # a handle offers all that can be asked of a run
     def state(self) -> RunState:
         """Where the run stands now."""
         self._follow()
-        if not self._life.state.is_final and not life_sign.is_alive(self._dir):
+        if life_sign.needs_a_look(self._dir):
             self._follow()  # it may have ended between the two looks
             if not self._life.state.is_final:
                 self._bury()
+            if self._life.state.is_final:
+                life_sign.mark_ended(self._dir)
         return self._life.state
 
     def _follow(self) -> None:
@@ -140,6 +142,10 @@ class Run:  # a handle offers all that can be asked of a run
             writer = JournalWriter(self._lab, self.run_id, role="survivor")
         except SecondWriterError:
             return  # another kernel is writing the same
+        self._follow()
+        if self._life.state.is_final:  # another kernel was faster
+            writer.close()
+            return
         end_leftovers(self.run_id)
         first = last_sequence(self._lab, self.run_id) + 1
         recorder = Recorder(self.run_id, writer, first=first, life=self._life)

@@ -23,9 +23,8 @@ from flip_lab.store.layout import LabDir
 from flip_lab.store.schema import TABLES
 from flip_lab.store.tables import fill
 
-if TYPE_CHECKING:  # both take longer to import than many queries take to run
+if TYPE_CHECKING:  # takes longer to import than many queries take to run
     import pandas as pd
-    import pyarrow as pa
 
 Parameters: TypeAlias = Sequence[object] | Mapping[str, object] | None
 Rows: TypeAlias = list[dict[str, Any]]
@@ -67,7 +66,7 @@ def sql(
 @overload
 def sql(
     lab: LabDir, query: str, parameters: Parameters = None, *, as_: Literal["arrow"]
-) -> pa.Table: ...
+) -> Any: ...  # noqa: ANN401  # a pyarrow.Table; pyarrow ships no types
 @overload
 def sql(
     lab: LabDir, query: str, parameters: Parameters = None, *, as_: Literal["rows"]
@@ -112,7 +111,7 @@ def table(
 @overload
 def table(
     lab: LabDir, name: str, *, run_ids: Iterable[str] | None = None, as_: Literal["arrow"]
-) -> pa.Table: ...
+) -> Any: ...  # noqa: ANN401  # a pyarrow.Table; pyarrow ships no types
 @overload
 def table(
     lab: LabDir, name: str, *, run_ids: Iterable[str] | None = None, as_: Literal["rows"]
