@@ -50,19 +50,20 @@ class LoopGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Nobody asks; strategies send and receive."""
-        raise NotImplementedError
+        raise NotImplementedError(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Nobody asks; strategies send and receive."""
-        raise NotImplementedError
+        raise NotImplementedError(message_ids)
 
     def send_and_receive(
         self,
         messages: Iterable[Message],
         *,
-        timeout: float | None = None,  # noqa: ARG002  # nothing here takes time
+        timeout: float | None = None,
     ) -> list[Message]:
         """Let every client answer; each gets its own copy of the records."""
+        del timeout  # nothing here takes time
         replies: list[Message] = []
         # Strategies shuffle the nodes; sums of floats want an order, as engines keep it.
         for message in sorted(messages, key=lambda each: each.metadata.dst_node_id):
