@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -64,8 +65,9 @@ class RunSpec:
     lineage: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def to_json(self) -> dict[str, Any]:
-        """Give the spec as plain data."""
-        return asdict(self)
+        """Give the spec as plain data, fit for JSON."""
+        config = {key: _to_json(value) for key, value in self.run_config.items()}
+        return asdict(self) | {"run_config": config}
 
     @classmethod
     def load(cls, run_dir: Path) -> RunSpec:
@@ -92,8 +94,14 @@ class RunSpec:
         """
         known = {item.name for item in fields(cls)}
         try:
-            return cls(**{key: value for key, value in data.items() if key in known})
-        except (AttributeError, TypeError) as error:  # no object, or not all of it
+            config = {k: _from_json(v) for k, v in data["run_config"].items()}
+            values = {key: value for key, value in data.items() if key in known}
+            return cls(**values | {"run_config": config})
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+        ) as error:  # not all of it, or no object
             raise RunNotFoundError(
                 f"A run.json is incomplete: {error}. It says {str(data)[:200]!r}.",
                 fix="Restore the file from a backup, or delete the run's directory.",
@@ -110,3 +118,13 @@ class RunSpec:
             server_ref=self.server_ref,
             client_ref=self.client_ref,
         )
+
+
+def _to_json(value: bool | float | str) -> Any:  # noqa: ANN401, FBT001  # JSON's values
+    """Write numbers that JSON lacks; ``max-norm = inf`` is a setting like others."""
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return value if finite else {"float": str(value)}
+
+
+def _from_json(value: Any) -> Any:  # noqa: ANN401  # JSON's values
+    return float(value["float"]) if isinstance(value, Mapping) else value

@@ -35,7 +35,7 @@ SPEC = RunSpec(
 SCALARS = st.one_of(
     st.booleans(),
     st.integers(-(2**53), 2**53),
-    st.floats(allow_nan=False, allow_infinity=False),
+    st.floats(),
     st.text(st.characters(codec="utf-8"), max_size=8),
 )
 
@@ -51,11 +51,11 @@ def test_a_spec_comes_back_as_it_was(
     name: str,
     num_rounds: int | None,
 ) -> None:
-    """Through the very file that the run process reads."""
+    """Through the very file that the run process reads; also numbers that JSON lacks."""
     folder = tmp_path_factory.mktemp("run")
     spec = replace(SPEC, run_config=run_config, name=name, num_rounds=num_rounds)
     write_json_atomic(folder / "run.json", spec.to_json())
-    assert RunSpec.load(folder) == spec
+    assert repr(RunSpec.load(folder)) == repr(spec)  # NaN is equal to nothing
 
 
 def test_keys_of_a_newer_version_are_ignored() -> None:
