@@ -111,7 +111,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
 def _assignment(text: str) -> tuple[str, Any]:
     """Read ``KEY=VALUE``; the value is TOML, or else plain text."""
     key, equals, value = text.partition("=")
-    if not equals:
+    if not equals or not key.strip():
         raise typer.BadParameter(f"{text!r} is not KEY=VALUE.", param_hint="--set")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
