@@ -277,4 +277,4 @@ def _numbers(reply: Message, name: str) -> list[float]:
 def _generators() -> tuple[object, bytes, bytes]:
     """Give the state of the three global generators, to compare."""
     words = np.random.get_state(legacy=True)[1]  # noqa: NPY002  # it is what apps draw from
-    return random.getstate(), bytes(words), bytes(torch.get_rng_state().tolist())
+    return random.getstate(), bytes(words), torch.get_rng_state().numpy().tobytes()

@@ -85,11 +85,10 @@ def echo(message: Message, context: Context) -> Message:
 @app.query("whoami")
 def whoami(message: Message, context: Context) -> Message:
     """Give the node's and the run's configuration."""
-    records = {
-        "node": ConfigRecord(dict(context.node_config)),
-        "run": ConfigRecord(dict(context.run_config)),
-    }
-    return Message(RecordDict(records), reply_to=message)
+    answer = RecordDict()
+    answer["node"] = ConfigRecord(dict(context.node_config))
+    answer["run"] = ConfigRecord(dict(context.run_config))
+    return Message(answer, reply_to=message)
 
 
 @app.query("take", mods=[greedy_mod])

@@ -47,7 +47,7 @@ def message_with(content: RecordDict, message_type: str = "train", **more: Any) 
 def test_a_copy_is_equal_and_shares_nothing_that_can_change(
     metrics: dict[str, Any], config: dict[str, Any], array: list[float]
 ) -> None:
-    """Emptying the copy and growing its lists leaves the original as it was."""
+    """Emptying the copy and its lists leaves the original as it was."""
     content = RecordDict(
         {
             "m": MetricRecord(metrics),
@@ -62,7 +62,7 @@ def test_a_copy_is_equal_and_shares_nothing_that_can_change(
     for record in list(copy.values()):
         for value in record.values():
             if isinstance(value, list):
-                value.append(1)
+                value.clear()
         record.clear()
     copy.clear()
     assert dict(content["m"]) == metrics

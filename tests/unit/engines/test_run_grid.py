@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.supercore.run import Run
 
 from flip_lab.core.errors import ClientsFailedError, RunError
 from flip_lab.core.events import EventKind, Json
@@ -57,7 +58,7 @@ class MemoryGrid(EngineGrid):
         self._sent: dict[str, Message] = {}
 
     @property
-    def run(self) -> object:
+    def run(self) -> Run:
         """Flower's description of the run."""
         return self._run
 

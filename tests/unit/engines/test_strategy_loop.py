@@ -208,7 +208,12 @@ def test_flowers_own_loop_is_back_afterwards() -> None:
 class OwnLoop(FedAvg):
     """A strategy with a ``start`` of its own, as some of Flower's examples have."""
 
-    def start(self, grid: Any, initial_arrays: ArrayRecord, **_: Any) -> Result:  # noqa: ANN401  # as such apps write it
+    def start(  # pyright: ignore[reportIncompatibleMethodOverride]  # as such apps do
+        self,
+        grid: Any,  # noqa: ANN401
+        initial_arrays: ArrayRecord,
+        **_: Any,  # noqa: ANN401
+    ) -> Result:
         """Run one round, its own way."""
         result = Result()
         config = ConfigRecord()
