@@ -1,0 +1,95 @@
+"""Labs, processes and patience that the integration tests share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+import pytest
+
+from flip_lab.runs.lab import Lab
+from flip_lab.runs.run import Run
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 240.0
+
+
+class Start(Protocol):
+    """Starts a Python program."""
+
+    def __call__(self, *arguments: str, lab: Path) -> subprocess.Popen[str]:
+        """Start ``python ARGUMENTS`` with this lab as its default one."""
+        ...
+
+
+@pytest.fixture(scope="module")
+def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Give one lab to all tests of a module, in a directory with an awkward name."""
+    return Lab(tmp_path_factory.mktemp("ein läb") / ".flip-lab")
+
+
+@pytest.fixture(scope="session")
+def slow_app() -> Path:
+    """Give the directory of an app that takes its time."""
+    return Path(__file__).parent / "apps" / "slow"
+
+
+@pytest.fixture(scope="session")
+def environment() -> Mapping[str, str]:
+    """Give the environment of a user's process, with FLIP Lab installed."""
+    inherited = os.environ.get("PYTHONPATH", "")
+    path = os.pathsep.join(filter(None, [str(ROOT), inherited]))
+    return {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1"}
+
+
+@pytest.fixture(scope="session")
+def start(environment: Mapping[str, str]) -> Start:
+    """Give the way to start a Python program."""
+
+    def begin(*arguments: str, lab: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            env={**environment, "FLIP_LAB_HOME": str(lab)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=lab.parent,
+            start_new_session=True,
+        )
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[[Callable[[], bool]], None]:
+    """Give a way to wait for something; the test fails when patience ends."""
+
+    def wait(is_so: Callable[[], bool]) -> None:
+        end_s = time.monotonic() + PATIENCE_S
+        while not is_so():
+            assert time.monotonic() < end_s, f"not within {PATIENCE_S} s"
+            time.sleep(0.05)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def process_of() -> Callable[[Run], psutil.Process]:
+    """Give a way to find the process of a living run."""
+
+    def find(run: Run) -> psutil.Process:
+        [found] = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if "flip_lab.runs.process" in (process.info["cmdline"] or [])
+            and process.info["cmdline"][-1].endswith(run.run_id)
+        ]
+        return found
+
+    return find

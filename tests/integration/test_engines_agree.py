@@ -1,0 +1,84 @@
+"""The same seed gives the same bits: in process, on one Ray worker, on two, and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from flip_lab.core.state import RunState
+from flip_lab.runs.lab import Lab
+from flip_lab.runs.run import Run
+
+APPS = Path(__file__).parents[1] / "apps"
+INPUTS: dict[str, tuple[str | Path, dict[str, Any]]] = {
+    "hospitals": ("hospitals", {"overrides": {"train.num_rounds": 3}}),
+    "numpy": (APPS / "numpy", {"num_nodes": 4}),
+    "sklearn": (APPS / "sklearn", {"num_nodes": 3}),
+    "pytorch": (APPS / "pytorch", {"num_nodes": 4}),
+    "legacy": (APPS / "legacy", {"num_nodes": 4}),
+}
+RUN_COLUMNS = ["run_id", "sequence", "time_at"]
+Launch = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def launch(shared_lab: Lab) -> Launch:
+    """Give a way to launch an input and wait; the same launch is done once."""
+
+    @cache
+    def completed(
+        name: str, on: str = "in_process", workers: int = 1, seed: int = 0
+    ) -> Run:
+        what, more = INPUTS[name]
+        run = shared_lab.launch(what, on=on, workers=workers, seed=seed, **more)
+        assert run.wait(400) is RunState.COMPLETED, run.logs(tail=30)
+        return run
+
+    return completed
+
+
+def facts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what differs from run to run; sort by the rest: replies may come late."""
+    kept = frame.drop(columns=RUN_COLUMNS, errors="ignore")
+    return kept.sort_values(list(kept.columns), ignore_index=True)
+
+
+def assert_same(one: Run, other: Run) -> None:
+    """Compare the models and every number in the tables."""
+    assert one.outcome().model_sha256 == other.outcome().model_sha256 != ""
+    pd.testing.assert_frame_equal(
+        facts(one.metrics()), facts(other.metrics()), check_exact=True
+    )
+    assert not one.client_metrics().empty
+    pd.testing.assert_frame_equal(
+        facts(one.client_metrics()), facts(other.client_metrics()), check_exact=True
+    )
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_scenario_gives_the_same_bits_on_ray(launch: Launch, workers: int) -> None:
+    """On one worker and on two."""
+    assert_same(launch("hospitals"), launch("hospitals", on="ray", workers=workers))
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("name", ["numpy", "sklearn", "pytorch", "legacy"])
+def test_an_unmodified_app_gives_the_same_bits_on_ray(launch: Launch, name: str) -> None:
+    """Flower's own examples, which draw from global generators and shuffle."""
+    assert_same(launch(name), launch(name, on="ray", workers=2))
+
+
+def test_the_seed_decides(launch: Launch, shared_lab: Lab) -> None:
+    """The same one gives the same run again, another one another."""
+    what, more = INPUTS["pytorch"]
+    again = shared_lab.launch(what, seed=0, **more)
+    assert again.wait(240) is RunState.COMPLETED
+    assert_same(launch("pytorch"), again)
+    other = launch("pytorch", seed=1)
+    assert other.outcome().model_sha256 != again.outcome().model_sha256
