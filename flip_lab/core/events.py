@@ -15,13 +15,14 @@ Json: TypeAlias = (
 class EventKind(StrEnum):
     """The kinds of fact; each names the keys of its body.
 
-    ``STATE``: ``state`` and, at the end of a failed run, ``code``, ``what``, ``fix``,
-    ``detail``. ``ROUND_STARTED``: ``num_rounds``. ``ROUND_ENDED``: ``duration_s``.
-    ``DISPATCHED``: ``phase``, ``node_ids``, ``partition_ids`` (the cohort).
-    ``CLIENT``: one reply or failure, see ``ClientFact``. ``METRIC``: ``phase``, ``scope``,
-    ``name``, ``value``. ``ARTIFACT``: ``name``, ``sha256``, ``size_bytes``,
-    ``media_type``. ``LINEAGE``: hashes and versions behind the run. ``CONTROL``:
-    ``command``, ``author``. ``WARNING``: ``code``, ``message``.
+    ``STATE``: ``state``; when starting also ``host``, ``process_id``, ``since_s`` of the run
+    process; at the end of a failed run ``code``, ``what``, ``fix``, ``detail``.
+    ``ROUND_STARTED``: ``num_rounds``. ``ROUND_ENDED``: ``duration_s``. ``DISPATCHED``:
+    ``phase``, ``node_ids``, ``partition_ids`` (the cohort). ``CLIENT``: one reply or
+    failure, see ``ClientFact``. ``METRIC``: ``phase``, ``scope``, ``name``, ``value``.
+    ``ARTIFACT``: ``name``, ``sha256``, ``size_bytes``, ``media_type``. ``LINEAGE``: hashes
+    and versions behind the run. ``CONTROL``: ``command``, ``author``. ``WARNING``:
+    ``code``, ``message``.
     """
 
     STATE = "state"

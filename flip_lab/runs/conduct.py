@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import safetensors.numpy
@@ -25,6 +26,7 @@ from flip_lab.fl.data.dataset import data_fingerprint
 from flip_lab.fl.partition import partition_fingerprint
 from flip_lab.fl.scenarios import scenario_from_dict
 from flip_lab.runs.hooks import RunHooks
+from flip_lab.runs.leftovers import Home
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.stage import Stage
@@ -43,7 +45,7 @@ def conduct(stage: Stage) -> RunState:
     """
     recorder = stage.recorder
     try:
-        recorder.enter(RunState.STARTING)
+        recorder.enter(RunState.STARTING, more=asdict(Home.here()))
         final = _perform(stage)
     except StopRun:
         final = RunState.STOPPED

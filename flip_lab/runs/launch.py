@@ -22,7 +22,6 @@ from flip_lab.core.ids import new_run_id
 from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.federations import federation_names
 from flip_lab.runs.inputs import Changes, Launchable, Prepared, prepare
-from flip_lab.runs.leftovers import MARK
 from flip_lab.runs.life_sign import held_lock
 from flip_lab.runs.lineage import capture_lineage
 from flip_lab.runs.process import LOCK_VARIABLE
@@ -142,7 +141,7 @@ def _start_process(run_dir: Path) -> None:
     with held_lock(run_dir) as lock, (run_dir / "output.log").open("ab") as output:
         process = subprocess.Popen(  # noqa: S603  # our own module, no shell
             [sys.executable, "-P", "-m", "flip_lab.runs.process", str(run_dir)],
-            env={**environment, LOCK_VARIABLE: str(lock), MARK: run_dir.name},
+            env={**environment, LOCK_VARIABLE: str(lock)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -66,18 +66,25 @@ class Recorder:
         if kind in _AT_ONCE:
             self.flush()
 
-    def enter(self, state: RunState, error: FlipLabError | None = None) -> None:
+    def enter(
+        self,
+        state: RunState,
+        error: FlipLabError | None = None,
+        *,
+        more: Mapping[str, Json] | None = None,
+    ) -> None:
         """Record a step of the run's life.
 
         Args:
             state: The state entered.
             error: Why, when the state is ``FAILED``.
+            more: What else belongs to the step.
 
         Raises:
             IllegalTransitionError: If the run cannot go there from where it is.
         """
         self._life = self._life.step(state)
-        body: dict[str, Json] = {"state": state.value}
+        body: dict[str, Json] = {"state": state.value, **(more or {})}
         if error is not None:
             body |= {
                 "code": error.code,

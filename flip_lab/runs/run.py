@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,7 @@ from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.core.state import RunLife, RunState
 from flip_lab.runs import life_sign
 from flip_lab.runs.control import send_command
-from flip_lab.runs.leftovers import end_leftovers
+from flip_lab.runs.leftovers import Home, end_leftovers
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.blobs import Blobs
@@ -92,6 +92,7 @@ class Run:  # a handle offers all that can be asked of a run
         self._tail = JournalTail(lab, run_id)
         self._life = RunLife()
         self._error: Mapping[str, Any] = {}
+        self._home: Home | None = None
 
     @property
     def run_id(self) -> str:
@@ -130,6 +131,8 @@ class Run:  # a handle offers all that can be asked of a run
             if event.kind is EventKind.STATE:
                 self._life = self._life.step(RunState(str(event.body["state"])))
                 self._error = event.body
+                if self._life.state is RunState.STARTING:
+                    self._home = _home_in(event.body)
 
     def _bury(self) -> None:
         """Write the end of a run whose process died without writing it."""
@@ -146,7 +149,8 @@ class Run:  # a handle offers all that can be asked of a run
         if self._life.state.is_final:  # another kernel was faster
             writer.close()
             return
-        end_leftovers(self.run_id)
+        if self._home is not None:
+            end_leftovers(self._home)
         first = last_sequence(self._lab, self.run_id) + 1
         recorder = Recorder(self.run_id, writer, first=first, life=self._life)
         try:
@@ -292,6 +296,14 @@ class Run:  # a handle offers all that can be asked of a run
 
     def __repr__(self) -> str:
         return f"<Run {self.run_id} {self.name!r}: {self.state}>"
+
+
+def _home_in(body: Mapping[str, Any]) -> Home | None:
+    """Read where the run process lives; ``None`` in events that do not say."""
+    names = [item.name for item in fields(Home)]
+    if not all(name in body for name in names):
+        return None
+    return Home(**{name: body[name] for name in names})
 
 
 def _recoded(error: RunError, code: str) -> RunError:
