@@ -15,7 +15,7 @@ Json: TypeAlias = (
 class EventKind(StrEnum):
     """The kinds of fact; each names the keys of its body.
 
-    ``STATE``: ``state``; when starting also ``host``, ``process_id``, ``since_s`` of the run
+    ``STATE``: ``state``; when starting ``host``, ``process_id``, ``since_s`` of the run
     process; at the end of a failed run ``code``, ``what``, ``fix``, ``detail``.
     ``ROUND_STARTED``: ``num_rounds``. ``ROUND_ENDED``: ``duration_s``. ``DISPATCHED``:
     ``phase``, ``node_ids``, ``partition_ids`` (the cohort). ``CLIENT``: one reply or
