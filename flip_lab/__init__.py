@@ -6,14 +6,20 @@ looked up in its own module the first time it is used.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Flower reads these while it is imported: nothing that we start phones home.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 if TYPE_CHECKING:
     from flip_lab.core.errors import FlipLabError as FlipLabError
     from flip_lab.core.scenario import Scenario as Scenario
     from flip_lab.fl.scenarios import load_scenario as load_scenario
     from flip_lab.fl.scenarios import scenario_names as scenario_names
+    from flip_lab.runs.inputs import App as App
     from flip_lab.runs.inputs import App as App
     from flip_lab.runs.lab import Lab as Lab
     from flip_lab.runs.run import Run as Run
@@ -45,7 +51,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # any public object of ours
-    """Load a public name from its module on first use."""
+    """Load a public name from its module on first use.
+
+    Raises:
+        AttributeError: If there is no such name.
+    """
     if name not in _HOME:
         raise AttributeError(f"module 'flip_lab' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

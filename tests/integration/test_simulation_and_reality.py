@@ -52,7 +52,9 @@ def test_a_scenario_gives_the_same_model_and_tables_on_real_nodes(
         )
         assert len(left), table
         pd.testing.assert_frame_equal(left, right)
-    rows = lab.sql("SELECT engine, federation, state FROM runs ORDER BY engine", as_="arrow")
+    rows = lab.sql(
+        "SELECT engine, federation, state FROM runs ORDER BY engine", as_="arrow"
+    )
     assert rows.to_pylist() == [
         {"engine": "deployment", "federation": "loopback", "state": "completed"},
         {"engine": "in_process", "federation": None, "state": "completed"},

@@ -21,7 +21,7 @@ time.sleep(600)
 
 
 def start_session() -> tuple[subprocess.Popen[str], int, Home]:
-    """Start a process that leads a session and has a child; give it, the child, its home."""
+    """Start a process that leads a session and has a child; give both and its home."""
     leader = subprocess.Popen(
         [sys.executable, "-c", LEADER],
         stdout=subprocess.PIPE,
