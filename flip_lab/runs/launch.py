@@ -54,11 +54,15 @@ def launch_run(
     """
     blank = _blank_spec(on, workers)
     prepared = prepare(what, blank, changes)
-    run_dir = _write_run_dir(lab, prepared)
+    draft = _write_draft(lab, prepared)
+    run_dir = lab.run_dir(prepared.spec.run_id)
     try:
-        _start_process(run_dir)
+        with held_lock(draft) as lock:  # before others can see the run: it is not dead
+            draft.rename(run_dir)
+            _start_process(run_dir, lock)
     except OSError as error:
-        rmtree(run_dir)
+        for folder in (draft, run_dir):
+            rmtree(folder, ignore_errors=True)
         raise EngineStartError(
             f"The run process could not be started: {error}.",
             fix="Free memory or processes and launch again.",
@@ -96,8 +100,8 @@ def _blank_spec(on: str, workers: int | None) -> RunSpec:
     )
 
 
-def _write_run_dir(lab: LabDir, prepared: Prepared) -> Path:
-    """Write the run's directory under another name first, so that it appears whole."""
+def _write_draft(lab: LabDir, prepared: Prepared) -> Path:
+    """Write the run's directory under another name, so that it later appears whole."""
     final = lab.run_dir(prepared.spec.run_id)
     draft = final.with_name(f".{final.name}")
     try:
@@ -111,11 +115,10 @@ def _write_run_dir(lab: LabDir, prepared: Prepared) -> Path:
             lineage=lineage,
         )
         write_json_atomic(draft / "run.json", spec.to_json())
-        draft.rename(final)
     except BaseException:
         rmtree(draft, ignore_errors=True)
         raise
-    return final
+    return draft
 
 
 def _working_dir(prepared: Prepared, draft: Path, final: Path) -> Path:
@@ -128,7 +131,7 @@ def _working_dir(prepared: Prepared, draft: Path, final: Path) -> Path:
     return final / "work"
 
 
-def _start_process(run_dir: Path) -> None:
+def _start_process(run_dir: Path, lock: int) -> None:
     package_root = str(Path(flip_lab.__file__).parent.parent)
     inherited = os.environ.get("PYTHONPATH")
     environment = {
@@ -138,7 +141,7 @@ def _start_process(run_dir: Path) -> None:
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [package_root, inherited])),
     }
-    with held_lock(run_dir) as lock, (run_dir / "output.log").open("ab") as output:
+    with (run_dir / "output.log").open("ab") as output:
         process = subprocess.Popen(  # noqa: S603  # our own module, no shell
             [sys.executable, "-P", "-m", "flip_lab.runs.process", str(run_dir)],
             env={**environment, LOCK_VARIABLE: str(lock)},

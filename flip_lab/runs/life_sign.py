@@ -52,7 +52,7 @@ def needs_a_look(run_dir: Path) -> bool:
 def is_alive(run_dir: Path) -> bool:
     """Say whether the run's process still lives."""
     try:
-        descriptor = os.open(run_dir / _FILE, os.O_RDWR)
+        descriptor = os.open(run_dir / _FILE, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
