@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,8 @@ class Lab:
         """Let no run whose process died look alive in a table."""
         for run_id in self._run_ids():
             if life_sign.needs_a_look(self._dir.run_dir(run_id)):
-                _ = Run(self._dir, run_id).state  # looking at it writes its end
+                with suppress(RunNotFoundError):  # a damaged one must not hide the others
+                    _ = Run(self._dir, run_id).state  # looking at it writes its end
 
     def check(self, run: Run) -> list[Outcome]:
         """Check what the run's scenario must show.

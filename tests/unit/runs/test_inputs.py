@@ -14,8 +14,10 @@ from flwr.serverapp import ServerApp
 
 from flip_lab.core.errors import (
     AppPartMissingError,
+    EngineStartError,
     FlipLabError,
     InvalidValueError,
+    RunNotFoundError,
     ScenarioError,
     StoreNotWritableError,
     UnknownFederationError,
@@ -24,6 +26,7 @@ from flip_lab.core.errors import (
 )
 from flip_lab.core.scenario import Scenario
 from flip_lab.fl.scenarios import load_scenario
+from flip_lab.runs import launch
 from flip_lab.runs.inputs import App
 from flip_lab.runs.lab import Lab
 
@@ -102,6 +105,36 @@ def test_a_launch_that_cannot_write_says_so(lab_path: Path) -> None:
     (lab_path / "runs").write_text("in the way")
     with pytest.raises(StoreNotWritableError):
         lab.launch("hospitals")
+
+
+def test_a_run_never_looks_dead_before_its_process_is_there(
+    lab_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another kernel may look at any moment; and when nothing starts, nothing is left."""
+    lab, seen = Lab(lab_path), list[str]()
+
+    def no_process_left(run_dir: Path, lock: int) -> None:
+        del lock
+        seen.append(Lab(lab_path).run(run_dir.name).state.value)
+        seen.extend(Lab(lab_path).runs()["state"])
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(launch, "_start_process", no_process_left)
+    with pytest.raises(EngineStartError, match="temporarily unavailable"):
+        lab.launch("hospitals")
+    assert seen == ["pending", "pending"]
+    assert list((lab_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["{", '{"run_id": "x"}', ""])
+def test_a_damaged_run_does_not_hide_the_others(lab_path: Path, content: str) -> None:
+    """Lists and tables still come."""
+    lab = Lab(lab_path)
+    (lab_path / "runs" / "damaged").mkdir(parents=True)
+    (lab_path / "runs" / "damaged" / "run.json").write_text(content)
+    assert len(lab.runs()) <= 1
+    with pytest.raises(RunNotFoundError):
+        lab.run("damaged")
 
 
 def test_a_scenario_is_not_changed_by_launching_it() -> None:
