@@ -94,14 +94,10 @@ class RunSpec:
         """
         known = {item.name for item in fields(cls)}
         try:
-            config = {k: _from_json(v) for k, v in data["run_config"].items()}
-            values = {key: value for key, value in data.items() if key in known}
-            return cls(**values | {"run_config": config})
-        except (
-            AttributeError,
-            KeyError,
-            TypeError,
-        ) as error:  # not all of it, or no object
+            values: dict[str, Any] = {k: v for k, v in data.items() if k in known}
+            values["run_config"] = {k: _from_json(v) for k, v in data["run_config"].items()}
+            return cls(**values)
+        except (AttributeError, KeyError, TypeError) as error:
             raise RunNotFoundError(
                 f"A run.json is incomplete: {error}. It says {str(data)[:200]!r}.",
                 fix="Restore the file from a backup, or delete the run's directory.",
@@ -127,4 +123,4 @@ def _to_json(value: bool | float | str) -> Any:  # noqa: ANN401, FBT001  # JSON'
 
 
 def _from_json(value: Any) -> Any:  # noqa: ANN401  # JSON's values
-    return float(value["float"]) if isinstance(value, Mapping) else value
+    return float(value["float"]) if isinstance(value, dict) else value  # pyright: ignore[reportUnknownArgumentType]  # JSON has no types
