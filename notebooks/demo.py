@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -252,7 +253,7 @@ def print_next(places: dict[str, Path], console: Console) -> None:
 
 def print_commands(run_id: str, console: Console) -> None:
     """Say what to try next, with commands that work from here."""
-    story = os.path.relpath(NOTEBOOK)
+    story = shlex.quote(os.path.relpath(NOTEBOOK))
     console.print("\nTry next:")
     for command, what in (
         (f"{program('flip-lab')} runs", "every run that the lab keeps"),
@@ -266,7 +267,9 @@ def program(name: str) -> str:
     """Give the shortest way to call a program of this environment from here."""
     ours = Path(sys.executable).with_name(name)
     found = shutil.which(name)
-    return name if found and Path(found) == ours else os.path.relpath(ours)
+    if found and Path(found) == ours:
+        return name
+    return shlex.quote(os.path.relpath(ours))
 
 
 if __name__ == "__main__":
