@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from flip_lab.fl.scenarios import load_scenario as load_scenario
     from flip_lab.fl.scenarios import scenario_names as scenario_names
     from flip_lab.runs.inputs import App as App
-    from flip_lab.runs.inputs import App as App
     from flip_lab.runs.lab import Lab as Lab
     from flip_lab.runs.run import Run as Run
     from flip_lab.widgets.monitor import watch as watch
