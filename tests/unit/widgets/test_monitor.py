@@ -44,6 +44,13 @@ def watchers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("watch-")]
 
 
+@pytest.fixture(autouse=True)
+def _nobody_watches_yet() -> None:
+    """Let the watchers of earlier tests end; closing one does not wait for its thread."""
+    for thread in watchers():
+        thread.join(timeout=30)
+
+
 def test_a_run_that_has_ended_is_shown_at_once_without_a_thread(story: Story) -> None:
     """The final picture needs no second look."""
     run = Told(story(end={"state": "completed"}), state=RunState.COMPLETED)
