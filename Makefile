@@ -41,7 +41,7 @@ test: $(STAMP) debian-packages ## every test
 	$(PY) -m pytest
 
 bench: $(STAMP) ## the benchmarks, with their figures printed
-	$(PY) -m pytest -s -o python_files='bench_*.py' tests/benchmarks
+	$(PY) tests/benchmarks/engine.py
 
 format: $(STAMP) ## rewrite the code and the notebooks in the house style
 	$(BIN)/ruff format .

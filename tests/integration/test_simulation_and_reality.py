@@ -1,4 +1,4 @@
-"""The same scenario, simulated and on real nodes, gives the same bits and the same tables."""
+"""One scenario, simulated and on real nodes: the same bits and the same tables."""
 
 from __future__ import annotations
 
