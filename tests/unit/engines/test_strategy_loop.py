@@ -11,7 +11,6 @@ import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import (
-    Bulyan,
     FedAdagrad,
     FedAdam,
     FedAvg,
@@ -22,7 +21,6 @@ from flwr.serverapp.strategy import (
     FedYogi,
     Krum,
     MultiKrum,
-    QFedAvg,
     Result,
     Strategy,
 )
@@ -43,8 +41,6 @@ STRATEGIES: Mapping[str, Callable[[], Strategy]] = {
     "FedTrimmedAvg": FedTrimmedAvg,
     "Krum": Krum,
     "MultiKrum": lambda: MultiKrum(num_nodes_to_select=3),
-    "Bulyan": Bulyan,
-    "QFedAvg": lambda: QFedAvg(client_learning_rate=0.1),
 }
 TOTAL_NODES = 6
 
