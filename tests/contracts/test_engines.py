@@ -25,7 +25,7 @@ class TestInProcess(EngineContract):
 
 @pytest.fixture(scope="module")
 def quiet_ray() -> Iterator[None]:
-    """Put the environment and the signal handlers back that Ray changes in its host."""
+    """Put the environment back that Ray changes in its host."""
     before = dict(os.environ)
     yield
     os.environ.clear()
