@@ -213,7 +213,9 @@ class RunGrid(EngineGrid):
     def _record(self, reply: Reply) -> None:
         message = reply.message
         with self._lock:
-            dispatch = self._sent.pop(message.metadata.reply_to_message_id)
+            dispatch = self._sent.pop(message.metadata.reply_to_message_id, None)
+        if dispatch is None:  # so late that it is on record as silence
+            return
         metrics = reply_metrics(message)
         weights = [metrics.pop(key) for key in _WEIGHT_KEYS if key in metrics]
         failed = message.has_error()

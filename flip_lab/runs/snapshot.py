@@ -12,6 +12,8 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Protocol
 
+from flip_lab.core.errors import AppError
+
 _SOURCES = frozenset({".py", ".toml", ".md", ".yaml", ".yml", ".json", ".jsonl"})
 _LARGEST_COPY_BYTES = 10 << 20  # Flower ships no larger app either
 _IGNORED = frozenset({"__pycache__", "node_modules", "venv"})
@@ -30,9 +32,18 @@ def take_snapshot(directory: Path, into: Path) -> str:
 
     Returns:
         The hash of the sources, by relative path: 64 hexadecimal digits.
+
+    Raises:
+        AppError: If a file of the app cannot be read.
     """
     digest = hashlib.sha256()
-    _copy_folder(directory, into, digest, prefix="")
+    try:
+        _copy_folder(directory, into, digest, prefix="")
+    except PermissionError as error:
+        raise AppError(
+            f"{error.filename} cannot be read: {error.strerror}.",
+            fix="Make the app's files readable, or move that file out of the directory.",
+        ) from error
     return digest.hexdigest()
 
 
