@@ -146,6 +146,18 @@ def test_expectations_compare_with_numbers_baselines_and_other_scenarios() -> No
     assert np.isnan(outcomes[4].observed)
 
 
+@pytest.mark.slow
+def test_federated_beats_local_only_over_seeds(federate: Federate) -> None:
+    """On average over the hospitals and over six seeds, taking part pays."""
+    gains: list[float] = []
+    for seed in range(6):
+        scenario = load_scenario("hospitals", {"seed": seed})
+        alone = weighted_mean(local_only(scenario))
+        gains.append(federate(scenario)["eval_accuracy"] - alone["eval_accuracy"])
+    assert np.mean(gains) > 0.003
+    assert min(gains) > -0.02
+
+
 def test_the_hospitals_show_what_they_promise(federate: Federate) -> None:
     """The expectations of the first scenario that anybody runs hold."""
     scenario = load_scenario("hospitals")
