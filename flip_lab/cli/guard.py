@@ -9,7 +9,7 @@ from typing import ParamSpec
 import typer
 
 from flip_lab.cli.output import error_body, print_error, print_json
-from flip_lab.core.errors import FlipLabError
+from flip_lab.core.errors import FlipLabError, MissingExtraError
 
 P = ParamSpec("P")
 
@@ -21,10 +21,27 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except FlipLabError as error:
+        except (FlipLabError, ModuleNotFoundError) as raised:
+            error = _coded(raised)
             print_error(error)
             if kwargs.get("as_json"):
                 print_json({"error": error_body(error)})
-            raise typer.Exit(1) from error
+            raise typer.Exit(1) from raised
 
     return wrapper
+
+
+def _coded(raised: FlipLabError | ModuleNotFoundError) -> FlipLabError:
+    """Say which part of FLIP Lab a missing package belongs to.
+
+    Raises:
+        ModuleNotFoundError: If it is a module of our own: that is a bug.
+    """
+    if isinstance(raised, FlipLabError):
+        return raised
+    if (raised.name or "flip_lab").startswith("flip_lab"):
+        raise raised
+    return MissingExtraError(
+        f"This command needs {raised.name!r}, which is not installed.",
+        fix='Install the workstation parts: pip install "flip-lab[lab]"',
+    )

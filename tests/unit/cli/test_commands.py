@@ -101,6 +101,22 @@ def test_an_error_of_ours_is_said_twice(capsys: pytest.CaptureFixture[str]) -> N
     assert "[FLIP-101] There is no [x].\nFix: Try y.\nmore\n" in said.err
 
 
+def test_a_missing_package_names_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
+    """A device has no DuckDB; a missing module of our own is a bug and stays one."""
+
+    @guarded
+    def command(name: str) -> None:
+        raise ModuleNotFoundError(name=name)
+
+    with pytest.raises(typer.Exit):
+        command("duckdb")
+    said = capsys.readouterr().err
+    assert "[FLIP-600]" in said
+    assert 'pip install "flip-lab[lab]"' in said
+    with pytest.raises(ModuleNotFoundError):
+        command("flip_lab.nothing")
+
+
 def test_a_bug_stays_a_bug() -> None:
     """What is not ours keeps its traceback."""
 
