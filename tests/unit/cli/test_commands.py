@@ -101,7 +101,7 @@ def test_an_error_of_ours_is_said_twice(capsys: pytest.CaptureFixture[str]) -> N
     assert "[FLIP-101] There is no [x].\nFix: Try y.\nmore\n" in said.err
 
 
-def test_a_missing_package_names_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_package_says_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
     """A device has no DuckDB; a missing module of our own is a bug and stays one."""
 
     @guarded
