@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from inspect import getdoc
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
+from click import Parameter
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from flip_lab.cli.main import app
 from flip_lab.core.registry import Registry
 from flip_lab.core.scenario import (
     DataSpec,
@@ -41,6 +46,12 @@ What a scenario can name, and the options each takes. Installed plug-ins add to 
 lists; a wrong name is answered with the nearest one and with all that would work
 ([FLIP-101](../errors/FLIP-101.md))."""
 
+COMMANDS_INTRODUCTION = """\
+Every command takes `--help`. With `--json` it prints, last on standard output, one JSON
+object on one line; progress and errors go to standard error. Exit status: 0 when all went
+well, 1 for an error or a failed run, 130 after Ctrl-C (the run was stopped and its results
+are kept)."""
+
 ERRORS_INTRODUCTION = """\
 Every error that FLIP Lab raises on purpose has a code, says what happened and what to do
 next. 1xx scenario and data, 2xx app, 3xx run, 4xx store, 5xx engine and federation, 6xx
@@ -53,6 +64,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "scenario.md": scenario_page(),
         DOCS / "reference" / "names.md": names_page(),
         DOCS / "reference" / "tables.md": reference_page(),
+        DOCS / "reference" / "cli.md": commands_page(),
         DOCS / "errors" / "index.md": errors_page(),
     }
 
@@ -152,6 +164,27 @@ def _options(kind: type[Any], prefix: str) -> Iterator[str]:
         default = _default(item)
         said = f" (default {default})" if default.startswith("`") else ""
         yield f"    - `{prefix}.{item.name}`: {describe(hints[item.name])}{said}"
+
+
+def commands_page() -> str:
+    """Describe every command of ``flip-lab`` as its own help does."""
+    group = cast("TyperGroup", get_command(app))
+    parts = [NOTICE, "# The command `flip-lab`", COMMANDS_INTRODUCTION]
+    for name, command in group.commands.items():
+        parts += [f"## `flip-lab {name}`", command.help or ""]
+        parts.append("\n".join(_parameter(item) for item in command.params))
+    return "\n\n".join(parts) + "\n"
+
+
+def _parameter(item: Parameter) -> str:
+    """Describe one argument or option."""
+    said = getattr(item, "help", None) or ""
+    if item.param_type_name == "argument":
+        return f"- **`{str(item.name).upper()}`** {said}".rstrip()
+    flag = not getattr(item, "is_flag", False)
+    value = f" {item.type.name.upper()}" if flag else ""
+    default = f" Default: `{item.default}`." if flag and item.default is not None else ""
+    return f"- **`{item.opts[0]}{value}`** {said}{default}".rstrip()
 
 
 def errors_page() -> str:
