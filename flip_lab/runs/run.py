@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from flip_lab.core.clock import tick_s
@@ -73,7 +74,7 @@ class RunResult(Outcome):
     history: Any
 
 
-class Run:  # a handle offers all that can be asked of a run
+class Run:
     """One run of a lab; any number of handles may look at it at once.
 
     Args:
@@ -91,6 +92,7 @@ class Run:  # a handle offers all that can be asked of a run
         self._spec = RunSpec.load(self._dir)
         self._tail = JournalTail(lab, run_id)
         self._life = RunLife()
+        self._looking = Lock()  # a widget's thread asks while a cell waits
         self._error: Mapping[str, Any] = {}
         self._home: Home | None = None
 
@@ -117,14 +119,15 @@ class Run:  # a handle offers all that can be asked of a run
     @property
     def state(self) -> RunState:
         """Where the run stands now."""
-        self._follow()
-        if life_sign.needs_a_look(self._dir):
-            self._follow()  # it may have ended between the two looks
-            if not self._life.state.is_final:
-                self._bury()
-            if self._life.state.is_final:
-                life_sign.mark_ended(self._dir)
-        return self._life.state
+        with self._looking:
+            self._follow()
+            if life_sign.needs_a_look(self._dir):
+                self._follow()  # it may have ended between the two looks
+                if not self._life.state.is_final:
+                    self._bury()
+                if self._life.state.is_final:
+                    life_sign.mark_ended(self._dir)
+            return self._life.state
 
     def _follow(self) -> None:
         for event in self._tail.poll():

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -333,6 +334,19 @@ def test_a_broken_app_fails_with_its_own_words(shared_lab: Lab, name: str) -> No
     assert detail in error.detail
     with pytest.raises(type(error)):
         run.result()
+
+
+def test_one_handle_serves_many_threads(shared_lab: Lab, slow_app: Path) -> None:
+    """A live view asks while a cell waits: every thread sees the run's life once."""
+    run = shared_lab.launch(slow_app, overrides={"num-server-rounds": 3})
+
+    def look(_: int) -> RunState:
+        while not (state := run.state).is_final:
+            pass
+        return state
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(look, range(8))) == [RunState.COMPLETED] * 8
 
 
 def test_a_partly_failed_app_completes(shared_lab: Lab) -> None:
