@@ -19,9 +19,8 @@ from flip_lab.widgets.follow import Follower, Watchable
 from flip_lab.widgets.snapshot import Snapshot
 from flip_lab.widgets.text import text_of
 
-FASTEST_HZ = (
-    4.0  # with 20 KB a snapshot this stays under 100 KB/s, far below Jupyter's limit
-)
+# With 20 KB a snapshot this stays under 100 KB/s, far below Jupyter's limit.
+FASTEST_HZ = 4.0
 
 _STATIC = Path(__file__).parent / "static"
 _Bundle: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
@@ -64,9 +63,8 @@ class RunMonitor(anywidget.AnyWidget):
 
     def __init__(self, run: Watchable, *, refresh_hz: float = FASTEST_HZ) -> None:
         """Look once, then go on looking in the background until the run has ended."""
-        self._closed = (
-            threading.Event()
-        )  # first: a widget that cannot be made is closed, too
+        # First: a widget that cannot be made is closed, too.
+        self._closed = threading.Event()
         self._polling = threading.RLock()  # the thread and a display may ask at once
         self._follower = Follower(run, interval_s=_interval_s(refresh_hz))
         super().__init__(snapshot=self._follower.poll())
