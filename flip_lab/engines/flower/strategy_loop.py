@@ -7,7 +7,7 @@ written for FLIP Lab shows its rounds, and what it had is kept when it is stoppe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -72,8 +72,8 @@ class _Loop:
                 raise
         return result
 
-    def _exchange(self, messages: object) -> list[Message]:
-        return list(self.grid.send_and_receive(messages, timeout=self.timeout))  # type: ignore[arg-type]
+    def _exchange(self, messages: Iterable[Message]) -> list[Message]:
+        return list(self.grid.send_and_receive(messages, timeout=self.timeout))
 
     def _train(self, result: Result, server_round: int) -> None:
         replies = self._exchange(

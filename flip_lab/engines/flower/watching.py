@@ -94,18 +94,17 @@ def _evaluate(aggregate: Callable[..., Any], watcher: Watcher) -> Callable[..., 
 @contextmanager
 def watched_own_loops(watcher: Watcher) -> Generator[None]:
     """Watch every strategy class that brings its own ``start``, also ones defined later."""
-    originals = {
-        kind: vars(kind)["start"] for kind in _below(Strategy) if "start" in vars(kind)
-    }
+    originals: dict[type[Strategy], Callable[..., Any]] = {}
 
-    def watch_new(kind: type[Strategy]) -> None:
+    def watch(kind: type[Strategy]) -> None:
         if "start" in vars(kind):
-            kind.start = _watched_start(vars(kind)["start"], watcher)
+            originals[kind] = kind.start
+            kind.start = _watched_start(kind.start, watcher)
 
-    for kind in originals:
-        watch_new(kind)
+    for kind in set(_below(Strategy)):  # a class may be below along two lines
+        watch(kind)
     vars_of: Any = Strategy
-    vars_of.__init_subclass__ = classmethod(watch_new)
+    vars_of.__init_subclass__ = classmethod(watch)
     try:
         yield
     finally:

@@ -230,3 +230,20 @@ def test_a_strategy_with_a_loop_of_its_own_is_watched() -> None:
         hooked = numbers(start(OwnLoop()))
     assert hooked == original
     assert story.told == [("check",), ("trained", 1)]
+
+
+def test_a_strategy_defined_during_the_run_is_let_go_too() -> None:
+    """What it does later must not reach a run that has ended."""
+    story = Story()
+    with hooked_strategies(story):
+
+        class Late(OwnLoop):
+            """A strategy of an app that is imported by the run."""
+
+            def start(self, grid: Any, initial_arrays: ArrayRecord, **_: Any) -> Result:  # noqa: ANN401
+                """Run one round."""
+                return OwnLoop.start(self, grid, initial_arrays)
+
+        start(Late())
+    start(Late())
+    assert story.told == [("check",), ("trained", 1)]
