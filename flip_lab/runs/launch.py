@@ -55,14 +55,13 @@ def launch_run(
     blank = _blank_spec(on, workers)
     prepared = prepare(what, blank, changes)
     draft = _write_draft(lab, prepared)
-    run_dir = lab.run_dir(prepared.spec.run_id)
+    folder = draft
     try:
         with held_lock(draft) as lock:  # before others can see the run: it is not dead
-            draft.rename(run_dir)
-            _start_process(run_dir, lock)
+            folder = draft.rename(lab.run_dir(prepared.spec.run_id))
+            _start_process(folder, lock)
     except OSError as error:
-        for folder in (draft, run_dir):
-            rmtree(folder, ignore_errors=True)
+        rmtree(folder, ignore_errors=True)  # ours alone: a rename replaces no other run
         raise EngineStartError(
             f"The run process could not be started: {error}.",
             fix="Free memory or processes and launch again.",
