@@ -118,12 +118,12 @@ class RayExecutor:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _collect(self, ref: Any) -> ClientOutcome | None:  # noqa: ANN401  # Ray's handles
-        work = self._busy.pop(ref)
+        work, problems = self._busy.pop(ref), self._ray.exceptions
         try:
             outcome: ClientOutcome = self._ray.get(ref)
-        except self._ray.exceptions.RayActorError as error:
+        except (problems.RayActorError, problems.OutOfMemoryError) as error:
             return self._after_death(work, error)
-        except self._ray.exceptions.RayTaskError as error:
+        except problems.RayTaskError as error:
             outcome = _lost(work.call, f"The reply could not be sent: {error}")
         self._idle.append(work.actor)
         return outcome

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from flwr.app import RecordDict
+from flwr.clientapp import ClientApp
 
 from flip_lab.core.errors import FlipLabError
 from flip_lab.engines.base import AppSource
@@ -35,13 +37,13 @@ class ClientActor:
         work_dir: Path,
         search_path: Sequence[str],
     ) -> None:
-        """Load the app once; every call of the run uses it."""
+        """Set the process up as the run process is; the app is loaded by ``prepare``."""
         sys.path[:] = [*search_path, *(p for p in sys.path if p not in search_path)]
         os.chdir(work_dir)
         torch.set_num_threads(1)
         self._setting = setting
         self._source = source
-        self._app = None
+        self._app: ClientApp | None = None
 
     def prepare(self) -> str:
         """Load the app.
@@ -64,13 +66,7 @@ class ClientActor:
                 and therefore shipped apart from it.
             call: The call, its message without content.
         """
-        if self._app is None:
+        if self._app is None:  # this actor took the place of one that died
             self._app = self._source.load_client_app()
-        whole = ClientCall(
-            message=for_client(call.message, content),
-            partition_id=call.partition_id,
-            server_round=call.server_round,
-            phase=call.phase,
-            state=call.state,
-        )
+        whole = replace(call, message=for_client(call.message, content))
         return call_client(self._app, whole, self._setting)
