@@ -6,10 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flip_lab.core.errors import RunNotFoundError, nearest
-from flip_lab.fl.expectations import Outcome, check
 from flip_lab.runs import life_sign
 from flip_lab.runs.inputs import Changes, Launchable
 from flip_lab.runs.launch import launch_run
@@ -17,13 +16,16 @@ from flip_lab.runs.run import Frame, Run
 from flip_lab.store import query
 from flip_lab.store.layout import open_lab
 
+if TYPE_CHECKING:
+    from flip_lab.fl.expectations import Outcome
+
 
 class Lab:
     """Launches runs and finds them again; any number of kernels may share one.
 
     Args:
-        path: The lab's directory; made if it does not exist. Default: ``FLIP_LAB_HOME``,
-            else ``.flip-lab`` beside the notebook.
+        path: The lab's directory, ``~`` understood; made if it does not exist. Default:
+            ``FLIP_LAB_HOME``, else ``.flip-lab`` beside the notebook.
 
     Raises:
         StoreNotWritableError: If the directory cannot be made or written.
@@ -33,7 +35,7 @@ class Lab:
     def __init__(self, path: str | Path | None = None) -> None:
         """Open the lab, or make it."""
         home = path or os.environ.get("FLIP_LAB_HOME") or ".flip-lab"
-        self._dir = open_lab(Path(home).absolute())
+        self._dir = open_lab(home)
 
     @property
     def path(self) -> Path:
@@ -70,6 +72,9 @@ class Lab:
             ScenarioError: If the scenario cannot be run as written.
             AppError: If the Flower App lacks a part.
             UnknownFederationError: If ``on`` names no engine and no federation.
+            MissingExtraError: If the input needs a package that is not installed.
+            StoreNotWritableError: If the run's directory cannot be written.
+            EngineStartError: If the run process could not be started.
         """
         changes = Changes(num_nodes=num_nodes, seed=seed, overrides=overrides or {})
         run_id = launch_run(self._dir, what, on=on, workers=workers, changes=changes)
@@ -157,7 +162,10 @@ class Lab:
         Raises:
             NoResultError: If the run was launched from an app.
             RunNotFoundError: If an expectation compares with a scenario not yet run here.
+            FlipLabError: If the run failed: its own error.
         """
+        from flip_lab.fl.expectations import check  # loads torch; finding a run must not
+
         return check(run.scenario, run.result().metrics, other=self._metrics_of)
 
     def _metrics_of(self, scenario: str) -> Mapping[str, float]:

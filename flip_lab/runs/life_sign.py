@@ -14,6 +14,7 @@ from pathlib import Path
 
 _FILE = "run.lock"
 _ENDED = "ended"
+_held: list[int] = []
 
 
 @contextmanager
@@ -31,8 +32,18 @@ def held_lock(run_dir: Path) -> Generator[int]:
 
 
 def keep(descriptor: int) -> None:
-    """Hold an inherited lock in this process only, not in its own children."""
+    """Hold an inherited lock in this process only, not in what it starts or forks."""
     os.set_inheritable(descriptor, False)
+    _held.append(descriptor)
+
+
+def _let_go() -> None:
+    """Close in a forked child what would make a dead run look alive."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def mark_ended(run_dir: Path) -> None:

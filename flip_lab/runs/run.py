@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import (
@@ -167,9 +168,7 @@ class Run:
         """Why the run failed; ``None`` unless it did."""
         if self.state is not RunState.FAILED:
             return None
-        body = {key: str(self._error.get(key, "")) for key in ("what", "fix", "detail")}
-        error = RunError(body["what"], fix=body["fix"], detail=body["detail"])
-        return _recoded(error, str(self._error.get("code", error.code)))
+        return _error_in(self._error)
 
     def wait(self, timeout_s: float | None = None) -> RunState:
         """Wait until the run has ended; an interrupt leaves the run going.
@@ -209,11 +208,11 @@ class Run:
         """Give what the run's processes printed.
 
         Args:
-            tail: Only that many last lines; ``None`` gives all.
+            tail: Only that many last lines, 0 or more; ``None`` gives all.
         """
         file = self._dir / "output.log"
         text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-        return text if tail is None else "\n".join(text.splitlines()[-tail:])
+        return text if tail is None else "\n".join(deque(text.splitlines(), maxlen=tail))
 
     def metrics(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # pandas or Arrow
         """Give the table ``metrics`` of this run: one row a round and aggregated metric."""
@@ -248,7 +247,8 @@ class Run:
 
         Raises:
             RunTimeoutError: If the run has not ended by then.
-            RunError: If the run failed: the run's own error, with its code.
+            FlipLabError: If the run failed: its own error, of the class with its code.
+            CorruptArtifactError: If the kept model is gone, or no longer matches its hash.
         """
         import safetensors.numpy
 
@@ -280,7 +280,7 @@ class Run:
 
         Raises:
             NoResultError: If the run was no scenario, or kept no model.
-            RunError: If the run failed.
+            FlipLabError: If the run failed: its own error.
         """
         import torch
 
@@ -309,14 +309,18 @@ def _home_in(body: Mapping[str, Any]) -> Home | None:
     return Home(**{name: body[name] for name in names})
 
 
-def _recoded(error: RunError, code: str) -> RunError:
-    """Give the error the class that has this code, so that callers can catch it."""
-    found: list[type[FlipLabError]] = [FlipLabError]
-    for kind in found:
-        if kind.code == code:
-            return kind(error.what, fix=error.fix, detail=error.detail)  # type: ignore[return-value]
-        found.extend(kind.__subclasses__())
-    return error
+def _error_in(body: Mapping[str, Any]) -> FlipLabError:
+    """Build a failed run's error, of the class with its code, so that it can be caught.
+
+    A code of a plug-in that is not loaded here becomes a ``RunError``.
+    """
+    what, fix, detail = (str(body.get(key, "")) for key in ("what", "fix", "detail"))
+    kinds: list[type[FlipLabError]] = [FlipLabError]
+    for kind in kinds:  # grows while it is walked: the whole family
+        if kind.code == body.get("code"):
+            return kind(what, fix=fix, detail=detail)
+        kinds.extend(kind.__subclasses__())
+    return RunError(what, fix=fix, detail=detail)
 
 
 def _model_sha256(events: list[RunEvent]) -> str:
@@ -332,5 +336,6 @@ def _last_metrics(events: list[RunEvent]) -> dict[str, float]:
             if event.kind is not EventKind.METRIC or body["scope"] != scope:
                 continue
             name = str(body["name"])
-            last[f"{name}_central" if scope == "central" else name] = float(body["value"])  # type: ignore[arg-type]
+            key = f"{name}_central" if scope == "central" else name
+            last[key] = cast("float", body["value"])  # a typed column of the journal
     return last

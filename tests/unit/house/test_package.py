@@ -53,6 +53,21 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert modules_after("import flip_lab").isdisjoint(HEAVY)
 
 
+def test_finding_a_run_again_loads_nothing_that_takes_seconds() -> None:
+    """A new kernel that only looks at a run needs no torch, Ray, pandas or Jupyter."""
+    slow = {
+        "torch",
+        "ray",
+        "pandas",
+        "plotly",
+        "IPython",
+        "ipywidgets",
+        "sklearn",
+        "datasets",
+    }
+    assert modules_after("from flip_lab import Lab, Run").isdisjoint(slow)
+
+
 def test_core_needs_no_framework() -> None:
     """Scenarios, events and errors are plain data, usable anywhere."""
     names = [
