@@ -120,7 +120,7 @@ def call_client(app: ClientApp, call: ClientCall, setting: ClientSetting) -> Cli
     with private_randomness(stream):
         try:
             reply = app(message=message, context=context)
-        except Exception as raised:  # noqa: BLE001  # an app may raise anything
+        except (Exception, SystemExit) as raised:  # noqa: BLE001  # an app may do anything
             error = failure_tail(raised)
     return ClientOutcome(
         message_id=call.message.metadata.message_id,
