@@ -178,7 +178,9 @@ def show(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False
 @guarded
 def logs(
     run_id: RunArgument,
-    tail: Annotated[int | None, typer.Option(help="Only that many last lines.")] = None,
+    tail: Annotated[
+        int | None, typer.Option(min=0, help="Only that many last lines.")
+    ] = None,
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:

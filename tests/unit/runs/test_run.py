@@ -1,0 +1,102 @@
+"""A handle on a run that has ended: its words, and its error as what it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flip_lab.core.errors import (
+    EngineStartError,
+    FlipLabError,
+    RunError,
+    UnknownNameError,
+)
+from flip_lab.core.state import RunState
+from flip_lab.runs.lab import Lab
+from flip_lab.runs.recorder import Recorder
+from flip_lab.runs.run import Run
+from flip_lab.runs.spec import RunSpec
+from flip_lab.store.journal import JournalWriter
+from flip_lab.store.layout import open_lab, write_json_atomic
+
+SPEC = RunSpec(
+    run_id="r1",
+    name="hospitals",
+    kind="app",
+    created_s=1.0,
+    seed=0,
+    num_rounds=None,
+    num_nodes=2,
+    engine="in_process",
+    federation=None,
+    workers=1,
+    run_config={},
+    overrides={},
+)
+
+
+class PluginError(RunError):
+    """An error of a package that is not installed where the run is looked at."""
+
+    code = "PLUG-1"
+
+
+def ended(path: Path, error: FlipLabError | None) -> Run:
+    """Give a handle on a run that failed with this error, or was stopped."""
+    lab = open_lab(path)
+    write_json_atomic(lab.run_dir("r1") / "run.json", SPEC.to_json())
+    recorder = Recorder("r1", JournalWriter(lab, "r1"))
+    recorder.enter(RunState.FAILED if error else RunState.STOPPED, error)
+    recorder.close()
+    return Run(lab, "r1")
+
+
+@pytest.mark.parametrize("kind", [EngineStartError, UnknownNameError, RunError])
+def test_a_failed_run_raises_its_own_error(
+    tmp_path: Path, kind: type[FlipLabError]
+) -> None:
+    """Of its own class with all its parts, though another process met it."""
+    run = ended(tmp_path, kind("It broke.", fix="Mend it.", detail="line 1\nline 2"))
+    with pytest.raises(FlipLabError) as caught:
+        run.result()
+    assert type(caught.value) is kind
+    assert caught.value.what == "It broke."
+    assert (caught.value.fix, caught.value.detail) == ("Mend it.", "line 1\nline 2")
+
+
+def test_an_error_of_an_unknown_kind_is_still_an_error_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its words are kept."""
+    run = ended(tmp_path, PluginError("It broke.", fix="Mend it."))
+    monkeypatch.setattr(PluginError, "code", "PLUG-2")
+    assert type(run.error) is RunError
+    assert run.error.what == "It broke."
+
+
+def test_a_run_that_did_not_fail_has_no_error(tmp_path: Path) -> None:
+    """Being stopped is no failure."""
+    assert ended(tmp_path, None).error is None
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"), [(None, "a\nb\nc\n"), (2, "b\nc"), (9, "a\nb\nc"), (0, "")]
+)
+def test_logs_give_the_last_lines(tmp_path: Path, tail: int | None, expected: str) -> None:
+    """As many as there are; none if none are asked for."""
+    run = ended(tmp_path, None)
+    assert run.logs() == ""
+    (tmp_path / "runs" / "r1" / "output.log").write_text("a\nb\nc\n")
+    assert run.logs(tail=tail) == expected
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_a_lab_understands_the_home_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, by_variable: bool
+) -> None:
+    """No directory called ``~`` appears beside the notebook."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FLIP_LAB_HOME", "~/lab")
+    lab = Lab() if by_variable else Lab("~/lab")
+    assert lab.path == tmp_path / "lab"
