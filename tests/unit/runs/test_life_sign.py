@@ -16,10 +16,11 @@ HOLD = """
 import os, sys, time
 from flip_lab.runs.life_sign import keep
 keep(int(sys.argv[1]))
-child = os.fork() if sys.argv[2] == "fork" else None
-if child == 0:
+child = os.fork() if sys.argv[2] != "alone" else None
+if child == 0 and sys.argv[2] == "start":
     os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(60)"])
-print(child or 0, flush=True)
+if child != 0:
+    print(child or 0, flush=True)
 time.sleep(60)
 """
 
@@ -57,9 +58,9 @@ def test_looking_does_not_take_the_lock(tmp_path: Path) -> None:
         assert is_alive(tmp_path)
 
 
-@pytest.mark.parametrize("mode", ["alone", "fork"])
+@pytest.mark.parametrize("mode", ["alone", "start", "fork"])
 def test_kill_9_frees_the_lock(tmp_path: Path, mode: str) -> None:
-    """At once, also when a program that the process started lives on."""
+    """At once, also when a program or a fork of the process (a data loader) lives on."""
     holder = start_holder(tmp_path, mode)
     assert holder.stdout is not None
     child = int(holder.stdout.readline())
