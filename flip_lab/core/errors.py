@@ -141,7 +141,7 @@ class RunLostError(RunError):
 
 
 class NoResultError(RunError):
-    """The run kept no such result: it has not ended, or its app never gave one."""
+    """The run kept no such result: it ended too early, or its app never gives one."""
 
     code = "FLIP-306"
 

@@ -52,10 +52,9 @@ class ScenarioApp:
 
     def fab_files(self) -> dict[str, bytes]:
         """Give a tiny app that imports ours; nodes have ``flip_lab`` installed."""
-        modules = {"server_app": ServerApp, "client_app": ClientApp}
         files = {
             f"flip_scenario/{name}.py": f"from flip_lab.fl.{name} import app as app\n"
-            for name in modules
+            for name in ("server_app", "client_app")
         }
         project = {
             "project": {
@@ -124,7 +123,7 @@ class DirectoryApp:
         return found
 
     def fab_files(self) -> dict[str, bytes]:
-        """Read the files that Flower would ship to nodes."""
+        """Read the files of the types that Flower ships; ``build_fab`` leaves out more."""
         return {
             str(path.relative_to(self.directory)): path.read_bytes()
             for pattern in _SHIPPED

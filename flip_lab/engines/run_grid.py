@@ -99,6 +99,10 @@ class RunGrid(EngineGrid):
         Args:
             server_round: The round, 1-based.
             num_rounds: How many there will be; ``None`` when only the app knows.
+
+        Raises:
+            ClientsFailedError: If every client of the round before failed to train.
+            StopRun: If a stop was requested.
         """
         self._looped = num_rounds is not None or self._looped
         self.end_round()
