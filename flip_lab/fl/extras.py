@@ -24,5 +24,5 @@ def needs_extra(extra: str, purpose: str) -> Generator[None]:
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{purpose} needs the package {error.name!r}, which is not installed.",
-            fix=f"Install it with: pip install flip-lab[{extra}]",
+            fix=f'Install it with: pip install "flip-lab[{extra}]"',
         ) from error

