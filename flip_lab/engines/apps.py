@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -280,8 +279,3 @@ def _num_supernodes(flower: Mapping[str, Any]) -> int | None:
     default = _table(federations.get(str(federations.get("default", ""))))
     value = _table(default.get("options")).get("num-supernodes")
     return value if isinstance(value, int) else None
-
-
-def scenario_run_config(scenario: Mapping[str, object]) -> RunConfig:
-    """Give the run configuration in which a scenario travels to its apps."""
-    return {"scenario": json.dumps(scenario, sort_keys=True)}

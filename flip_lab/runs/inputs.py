@@ -14,8 +14,13 @@ from flwr.serverapp import ServerApp
 
 from flip_lab.core.errors import InvalidValueError, MissingExtraError, UnknownNameError
 from flip_lab.core.scenario import Scalar, Scenario
-from flip_lab.engines.apps import AppManifest, read_manifest, scenario_run_config
-from flip_lab.fl.scenarios import load_scenario, scenario_to_dict, validate
+from flip_lab.engines.apps import AppManifest, read_manifest
+from flip_lab.fl.scenarios import (
+    load_scenario,
+    scenario_to_dict,
+    scenario_to_json,
+    validate,
+)
 from flip_lab.runs.snapshot import take_snapshot
 from flip_lab.runs.spec import RunSpec
 
@@ -118,7 +123,6 @@ def _prepare_scenario(scenario: Scenario, blank: RunSpec, changes: Changes) -> P
     if changes.seed is not None:
         values["seed"] = changes.seed
     final = validate(scenario.override(values))
-    data = scenario_to_dict(final)
     spec = replace(
         blank,
         kind="scenario",
@@ -126,9 +130,9 @@ def _prepare_scenario(scenario: Scenario, blank: RunSpec, changes: Changes) -> P
         seed=final.seed,
         num_rounds=final.train.num_rounds,
         num_nodes=final.data.num_partitions,
-        run_config=dict(scenario_run_config(data)),
+        run_config={"scenario": scenario_to_json(final)},
         overrides=values,
-        scenario=data,
+        scenario=scenario_to_dict(final),
         scenario_fingerprint=final.fingerprint,
     )
     return Prepared(spec=spec, unpack=lambda _: final.fingerprint)

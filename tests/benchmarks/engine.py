@@ -26,7 +26,7 @@ from flip_lab.core.events import EventKind, Json
 from flip_lab.core.ports import Emit
 from flip_lab.core.scenario import Scenario
 from flip_lab.core.seeds import Stream
-from flip_lab.engines.apps import ScenarioApp, scenario_run_config
+from flip_lab.engines.apps import ScenarioApp
 from flip_lab.engines.base import Job
 from flip_lab.engines.in_process import InProcessEngine
 from flip_lab.engines.run_grid import RunGrid
@@ -34,7 +34,7 @@ from flip_lab.fl import training
 from flip_lab.fl.data.catalog import load_dataset
 from flip_lab.fl.models import build_model
 from flip_lab.fl.partition import load_partition
-from flip_lab.fl.scenarios import load_scenario, scenario_to_dict
+from flip_lab.fl.scenarios import load_scenario, scenario_to_json
 from flip_lab.runs.recorder import Recorder
 from flip_lab.store.journal import JournalWriter
 from flip_lab.store.layout import open_lab
@@ -79,8 +79,8 @@ def plain_loop(scenario: Scenario) -> None:
 
 def engine_run(scenario: Scenario, emit: Emit) -> None:
     """Run the same through the engine, Flower's FedAvg and our wrapper."""
-    config = scenario_run_config(scenario_to_dict(scenario))
-    app = ScenarioApp(scenario_json=str(config["scenario"]))
+    config = {"scenario": scenario_to_json(scenario)}
+    app = ScenarioApp(scenario_json=config["scenario"])
     job = Job(
         run_id="benchmark",
         seed=scenario.seed,
