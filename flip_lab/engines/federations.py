@@ -96,7 +96,7 @@ def _federations(path: Path) -> dict[str, object]:
     """
     try:
         tables = tomllib.loads(path.read_text("utf-8")).get("federations", {})
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidValueError(
             f"{path} is not valid TOML: {error}.", fix="Correct that line."
         ) from error

@@ -127,6 +127,13 @@ def test_a_table_that_is_no_table_is_no_crash(
     assert str(directory) in caught.value.what
 
 
+def test_a_project_file_that_is_no_utf_8_is_no_crash(directory: Path) -> None:
+    """Some editors save another encoding."""
+    (directory / "pyproject.toml").write_bytes('name = "Köln"'.encode("latin-1"))
+    with pytest.raises(AppPartMissingError, match="is not valid TOML"):
+        read_manifest(directory)
+
+
 def test_what_we_can_do_without_may_be_anything(directory: Path) -> None:
     """A strange name or federation table does not keep an app from running."""
     project = "project = 3\n" + COMPONENTS + "[tool.flwr]\nfederations = 3\n"

@@ -96,6 +96,13 @@ def test_a_wrong_table_is_an_error_that_names_the_file(
         load_federation("hospitals", project)
 
 
+def test_a_file_that_is_no_utf_8_is_an_error_that_names_it(project: Path) -> None:
+    """Some editors save another encoding."""
+    (project / "flip-lab.toml").write_bytes('[federations."köln"]'.encode("latin-1"))
+    with pytest.raises(InvalidValueError, match=r"flip-lab\.toml is not valid TOML"):
+        load_federation("köln", project)
+
+
 def app_files() -> dict[str, bytes]:
     """Read the NumPy app."""
     paths = [APP / "pyproject.toml", *(APP / "numpyexample").glob("*.py")]
