@@ -122,18 +122,20 @@ class Run:
         """Where the run stands now."""
         with self._looking:
             self._follow()
-            if life_sign.needs_a_look(self._dir):
+            if not self._life.state.is_final and not life_sign.is_alive(self._dir):
                 self._follow()  # it may have ended between the two looks
                 if not self._life.state.is_final:
                     self._bury()
-                if self._life.state.is_final:
-                    life_sign.mark_ended(self._dir)
+            if self._life.state.is_final:
+                life_sign.mark_ended(self._dir)
             return self._life.state
 
     def _follow(self) -> None:
         for event in self._tail.poll():
             if event.kind is EventKind.STATE:
-                self._life = self._life.step(RunState(str(event.body["state"])))
+                # Believed, not judged: a damaged journal may have lost a step.
+                state = RunState(str(event.body["state"]))
+                self._life = RunLife((*self._life.story, state))
                 self._error = event.body
                 if self._life.state is RunState.STARTING:
                     self._home = _home_in(event.body)

@@ -32,6 +32,7 @@ LIMIT_BYTES = 64 * 2**20
 Row: TypeAlias = tuple[Any, ...]
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
 
+_FRAME = frozenset({"v", "run_id", "first", "n"})
 _HEAD = ("sequence", "time_s", "server_round")
 _METRIC = ("phase", "scope", "name", "value")
 _CLIENT = tuple(field.name for field in fields(ClientFact))
@@ -141,7 +142,7 @@ def parse(line: bytes) -> Frame | None:
         line: One line of a journal, with or without its newline.
 
     Returns:
-        The frame; None for a line that is blank or was cut short.
+        The frame; None for a line that is blank, was cut short or is no frame.
 
     Raises:
         StoreFormatError: If a newer version of FLIP Lab wrote the line.
@@ -149,6 +150,8 @@ def parse(line: bytes) -> Frame | None:
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError:
+        return None
+    if not _is_frame(found):
         return None
     if found["v"] > VERSION:
         raise StoreFormatError(
@@ -161,6 +164,10 @@ def parse(line: bytes) -> Frame | None:
         count=found["n"],
         tables={table: found[table] for table in TABLES if table in found},
     )
+
+
+def _is_frame(found: object) -> bool:
+    return isinstance(found, dict) and found.keys() >= _FRAME  # pyright: ignore[reportUnknownMemberType] -- JSON of any shape
 
 
 def _parts(event: RunEvent) -> tuple[str, Row]:

@@ -18,7 +18,7 @@ from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.run import Run
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.journal import JournalWriter
-from flip_lab.store.layout import open_lab, write_json_atomic
+from flip_lab.store.layout import LabDir, open_lab, write_json_atomic
 
 SPEC = RunSpec(
     run_id="r1",
@@ -100,3 +100,28 @@ def test_a_lab_understands_the_home_directory(
     monkeypatch.setenv("FLIP_LAB_HOME", "~/lab")
     lab = Lab() if by_variable else Lab("~/lab")
     assert lab.path == tmp_path / "lab"
+
+
+def journal(lab: LabDir) -> Path:
+    """Give the one journal file of the run."""
+    return next(lab.live_dir("r1").glob("*.jsonl"))
+
+
+def test_a_journal_that_lost_a_line_still_tells_the_end(tmp_path: Path) -> None:
+    """A disk's fault in the middle must not make a run that completed unreadable."""
+    ended(tmp_path, None)
+    file = journal(open_lab(tmp_path))
+    lines = file.read_bytes()
+    file.write_bytes(
+        b'\xff\x00rubbish\n{"a": 1}\n5\n' + lines.replace(b"stopped", b"completed")
+    )
+    assert Lab(tmp_path).run("r1").state is RunState.COMPLETED
+
+
+def test_a_run_whose_end_was_cut_off_gets_another(tmp_path: Path) -> None:
+    """A journal copied while it was written: nobody waits for ever."""
+    run = ended(tmp_path, None)
+    assert run.state is RunState.STOPPED
+    file = journal(open_lab(tmp_path))
+    file.write_bytes(file.read_bytes()[:-20])
+    assert Lab(tmp_path).run("r1").wait(1) is RunState.FAILED

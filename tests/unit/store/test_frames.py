@@ -105,6 +105,12 @@ def test_no_part_of_a_line_passes_for_a_line(data: st.DataObject) -> None:
     assert parse(line[:cut]) is None
 
 
+@pytest.mark.parametrize("line", [b"", b"5", b"[]", b"null", b'{"v": 1}', b"\xff{}"])
+def test_what_is_no_frame_is_passed_over(line: bytes) -> None:
+    """A damaged journal is read as far as it can be, by Python as by SQL."""
+    assert parse(line) is None
+
+
 @pytest.mark.parametrize("finite", [[1e308, 1e308], [0.0, -0.0, 5e-324]])
 def test_finite_numbers_whose_sum_is_not_stay_as_they_are(finite: list[float]) -> None:
     """The short cut over sums does not touch numbers that JSON can hold."""
