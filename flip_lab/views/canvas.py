@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from flip_lab.core.errors import ViewError
-from flip_lab.views.theme import PALETTES, Figure, Theme, draw
+from flip_lab.views.theme import Figure, Theme, draw, palette_of
 
 _UNITS = {"_s": "s", "_ms": "ms", "_bytes": "bytes", "_mib": "MiB", "_percent": "%"}
 
@@ -63,6 +63,9 @@ def nothing_yet(title: str, words: str, *, theme: Theme) -> Figure:
 
     Returns:
         A figure without data or axes.
+
+    Raises:
+        ViewError: If there is no such theme.
     """
     note = {
         "text": words,
@@ -71,7 +74,7 @@ def nothing_yet(title: str, words: str, *, theme: Theme) -> Figure:
         "x": 0.5,
         "y": 0.5,
         "showarrow": False,
-        "font": {"size": 14, "color": PALETTES[theme].muted},
+        "font": {"size": 14, "color": palette_of(theme).muted},
     }
     hidden = {"visible": False}
     layout = {"title": {"text": title}, "height": 220, "annotations": [note]}

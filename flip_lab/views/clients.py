@@ -17,7 +17,15 @@ from flip_lab.views.canvas import (
     require_one_run,
     round_step,
 )
-from flip_lab.views.theme import PALETTES, Figure, Palette, Theme, Trace, draw, translucent
+from flip_lab.views.theme import (
+    Figure,
+    Palette,
+    Theme,
+    Trace,
+    draw,
+    palette_of,
+    translucent,
+)
 
 _COLUMNS = (
     "server_round",
@@ -57,7 +65,8 @@ def client_distribution(
         The figure; one that says so when no client has reported the metric yet.
 
     Raises:
-        ViewError: If the frame lacks a column or holds several runs.
+        ViewError: If the frame lacks a column or holds several runs, or there is no such
+            theme.
     """
     require_columns(client_metrics, _COLUMNS, view="client_distribution")
     require_one_run(client_metrics, view="client_distribution")
@@ -73,7 +82,7 @@ def client_distribution(
         finite=np.isfinite(kept["value"].to_numpy(dtype=np.float64)),
     ).sort_values(["server_round", "partition_id", "node_id"], kind="stable")
     spread = _spread(kept)
-    palette = PALETTES[theme]
+    palette = palette_of(theme)
     num_clients = len(kept["client"].unique())
     few = num_clients <= _MOST_LINES
     traces = _bands(spread, palette)

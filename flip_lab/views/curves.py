@@ -20,12 +20,12 @@ from flip_lab.views.canvas import (
 )
 from flip_lab.views.theme import (
     LEGEND_ABOVE,
-    PALETTES,
     Figure,
     Palette,
     Theme,
     Trace,
     draw,
+    palette_of,
 )
 
 _Layout: TypeAlias = dict[str, Any]
@@ -60,7 +60,7 @@ def training_curves(
         The figure; one that says so when there is no metric yet.
 
     Raises:
-        ViewError: If the frame lacks a column.
+        ViewError: If the frame lacks a column, or there is no such theme.
     """
     require_columns(metrics, _COLUMNS, view="training_curves")
     kept = metrics if names is None else metrics[metrics["name"].isin(list(names))]
@@ -69,9 +69,12 @@ def training_curves(
     panels = _order(kept["name"]) if names is None else list(dict.fromkeys(names))
     run_ids = [str(run_id) for run_id in kept["run_id"].unique()]
     called = {run_id: plain((labels or {}).get(run_id, run_id)) for run_id in run_ids}
-    palette = PALETTES[theme]
+    palette = palette_of(theme)
     looks = {
-        run_id: {"color": colour, "symbol": _SYMBOLS[at // len(palette.series) % 4]}
+        run_id: {
+            "color": colour,
+            "symbol": _SYMBOLS[at // len(palette.series) % len(_SYMBOLS)],
+        }
         for at, (run_id, colour) in enumerate(
             zip(run_ids, islice(cycle(palette.series), len(run_ids)), strict=True)
         )

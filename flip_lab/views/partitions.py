@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 
 from flip_lab.views.canvas import node_names, nothing_yet, plain, require_columns
-from flip_lab.views.theme import PALETTES, Figure, Palette, Theme, Trace, draw, translucent
+from flip_lab.views.theme import (
+    Figure,
+    Palette,
+    Theme,
+    Trace,
+    draw,
+    palette_of,
+    translucent,
+)
 
 _MOST_COUNTED = 20  # nodes up to which a cell has room for its count
 _MOST_NAMED = 40  # nodes up to which each has room for its name
@@ -28,7 +36,7 @@ def partition_map(partitions: pd.DataFrame, *, theme: Theme = "light") -> Figure
         The figure; one that says so when there is no partition.
 
     Raises:
-        ViewError: If the frame lacks a column.
+        ViewError: If the frame lacks a column, or there is no such theme.
     """
     require_columns(
         partitions, ("partition_id", "label", "num_examples"), view="partition_map"
@@ -37,7 +45,7 @@ def partition_map(partitions: pd.DataFrame, *, theme: Theme = "light") -> Figure
         words = "The data has not been split over nodes yet."
         return nothing_yet("Labels by node", words, theme=theme)
     counts = _counts(partitions)
-    palette = PALETTES[theme]
+    palette = palette_of(theme)
     num_labels, num_nodes = counts.shape
     subtitle = (
         f"{num_nodes} nodes, {num_labels} labels, {int(counts.to_numpy().sum()):,} examples"

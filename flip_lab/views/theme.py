@@ -20,6 +20,8 @@ from typing import Any, Literal, TypeAlias
 import plotly.io as pio
 from plotly.graph_objects import Figure
 
+from flip_lab.core.errors import ViewError, nearest
+
 Theme: TypeAlias = Literal["light", "dark"]
 Trace: TypeAlias = dict[str, Any]
 """One trace as plotly's figure reference writes it, with its ``type``."""
@@ -84,6 +86,17 @@ PALETTES: dict[Theme, Palette] = {
         scale=("#14324A", "#0E5480", "#1F83BD", "#63B5E3", "#CBE7F8"),
     ),
 }
+
+
+def palette_of(theme: Theme) -> Palette:
+    """Give the colours of a theme.
+
+    Raises:
+        ViewError: If there is no such theme.
+    """
+    if theme not in PALETTES:
+        raise ViewError(f"There is no theme {theme!r}.", fix=nearest(theme, PALETTES))
+    return PALETTES[theme]
 
 
 def apply_theme(figure: Figure, *, dark: bool = False) -> Figure:

@@ -16,12 +16,12 @@ from flip_lab.views.canvas import (
 )
 from flip_lab.views.theme import (
     LEGEND_ABOVE,
-    PALETTES,
     Figure,
     Palette,
     Theme,
     Trace,
     draw,
+    palette_of,
     translucent,
 )
 
@@ -62,7 +62,8 @@ def cohort_timeline(
         The figure; one that says so when no client has answered yet.
 
     Raises:
-        ViewError: If the frame lacks a column or holds several runs.
+        ViewError: If the frame lacks a column or holds several runs, or there is no such
+            theme.
     """
     require_columns(clients, _COLUMNS, view="cohort_timeline")
     require_one_run(clients, view="cohort_timeline")
@@ -76,7 +77,7 @@ def cohort_timeline(
         failed=clients["error_code"].fillna(0).to_numpy() != 0,
     ).sort_values(["partition_id", "node_id", "start_s"], kind="stable")
     lanes = [str(lane) for lane in work["client"].unique()]
-    palette = PALETTES[theme]
+    palette = palette_of(theme)
     traces = [
         _bars(work[work["phase"] == phase], phase, palette)
         for phase in _PHASES

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import cast
 
 import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
 
 from flip_lab import views
+from flip_lab.core.errors import ViewError
 from flip_lab.views.canvas import axis_label, nothing_yet, plain, round_step
 from flip_lab.views.theme import PALETTES, Theme, translucent
 
@@ -38,6 +40,12 @@ def test_text_reads_and_first_four_colours_stand_out(theme: Theme) -> None:
     drawn = (*palette.series[:4], palette.failed)
     assert min(contrast(colour, palette.paper) for colour in drawn) >= 3
     assert len(set(palette.series)) == len(palette.series) == 8
+
+
+def test_a_theme_that_there_is_not_is_refused_by_name() -> None:
+    """Before anything is drawn, also where there is nothing to draw."""
+    with pytest.raises(ViewError, match=r"no theme 'drak'.*Did you mean 'dark'"):
+        nothing_yet("title", "words", theme=cast("Theme", "drak"))
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
