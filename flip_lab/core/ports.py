@@ -29,7 +29,11 @@ class EventSink(Protocol):
     """
 
     def append(self, events: Iterable[RunEvent]) -> None:
-        """Keep the events, all or none, in order."""
+        """Keep the events, all or none, in order.
+
+        Raises:
+            StoreError: If they cannot be kept; they may be appended again.
+        """
         ...
 
     def close(self) -> None:
@@ -54,11 +58,19 @@ class ArtifactStore(Protocol):
     """Files kept by content: the same bytes are kept once."""
 
     def put(self, content: bytes) -> Artifact:
-        """Keep the bytes, whole or not at all."""
+        """Keep the bytes, whole or not at all.
+
+        Raises:
+            StoreNotWritableError: If they cannot be kept.
+        """
         ...
 
     def get(self, sha256: str) -> bytes:
-        """Give the bytes back, checked against their hash."""
+        """Give the bytes back, checked against their hash.
+
+        Raises:
+            CorruptArtifactError: If they are gone, or no longer match their hash.
+        """
         ...
 
 

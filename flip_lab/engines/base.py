@@ -25,11 +25,19 @@ class AppSource(Protocol):
     """How any process gets hold of an app; small and picklable, holds no live app."""
 
     def load_server_app(self) -> ServerApp:
-        """Import or rebuild the ServerApp."""
+        """Import or rebuild the ServerApp.
+
+        Raises:
+            AppImportError: If that raises, or gives something else.
+        """
         ...
 
     def load_client_app(self) -> ClientApp:
-        """Import or rebuild the ClientApp."""
+        """Import or rebuild the ClientApp.
+
+        Raises:
+            AppImportError: If that raises, or gives something else.
+        """
         ...
 
     def fab_files(self) -> dict[str, bytes]:
@@ -100,7 +108,7 @@ class EngineGrid(Grid):
             timeout_s: How long to wait for the first one; 0 asks without waiting.
 
         Returns:
-            New replies in order of arrival; empty when none came in time.
+            New replies, in no promised order; empty when none came in time.
         """
 
     @abstractmethod
@@ -167,5 +175,6 @@ class Engine(Protocol):
 
         Raises:
             EngineError: If it cannot start; nothing half-started is left behind.
+            AppError: If the app cannot be loaded, or packed for the nodes.
         """
         ...

@@ -64,6 +64,10 @@ def partition_indices(dataset: Dataset, spec: DataSpec, seed: int) -> list[Indic
 
     Raises:
         PartitionError: If the data cannot be split like this; the message has a remedy.
+        UnknownNameError: If there is no such partitioner.
+        UnknownKeyError: If it has no such option.
+        InvalidValueError: If an option has the wrong type.
+        MissingExtraError: If it needs Flower Datasets, which is not installed.
     """
     num_examples = dataset.labels.size
     if spec.num_partitions * _SMALLEST > num_examples:
