@@ -28,7 +28,7 @@ from flip_lab.runs.leftovers import Home, end_leftovers
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.blobs import Blobs
-from flip_lab.store.journal import JournalTail, JournalWriter, last_sequence, read_events
+from flip_lab.store.journal import JournalTail, JournalWriter, last_sequence
 from flip_lab.store.layout import LabDir
 from flip_lab.store.query import table
 
@@ -94,6 +94,8 @@ class Run:
         self._tail = JournalTail(lab, run_id)
         self._life = RunLife()
         self._looking = Lock()  # a widget's thread asks while a cell waits
+        self._reader: JournalTail | None = None
+        self._reading = Lock()
         self._error: Mapping[str, Any] = {}
         self._home: Home | None = None
 
@@ -203,8 +205,17 @@ class Run:
             send_command(self._dir, "stop")
 
     def events(self, *, after: int = -1) -> list[RunEvent]:
-        """Give the events whose sequence is above ``after``, in order, without a gap."""
-        return read_events(self._lab, self.run_id, after=after)
+        """Give the events whose sequence is above ``after``, in order, without a gap.
+
+        Asked for what follows its last answer, it reads only what is new.
+        """
+        with self._reading:
+            reader, self._reader = self._reader, None  # one that fails is not asked again
+            if reader is None or reader.reached != after:
+                reader = JournalTail(self._lab, self.run_id, after=after)
+            found = reader.poll()
+            self._reader = reader
+            return found
 
     def logs(self, *, tail: int | None = None) -> str:
         """Give what the run's processes printed.

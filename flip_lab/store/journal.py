@@ -218,10 +218,14 @@ class JournalTail:
         lab: The lab that keeps the run.
         run_id: The run; it need not have begun.
         after: Leave out events up to this sequence.
+
+    Attributes:
+        reached: Sequence of the last event given; ``after`` before the first.
     """
 
     def __init__(self, lab: LabDir, run_id: str, *, after: int = -1) -> None:
         """Read nothing yet."""
+        self.reached = after
         self._lab = lab
         self._run_id = run_id
         self._after = after
@@ -239,10 +243,12 @@ class JournalTail:
             frame for path in journals(self._lab, self._run_id) for frame in self._new(path)
         ]
         events = [event for frame in frames for event in frame.events()]
-        return sorted(
+        new = sorted(
             (event for event in events if event.sequence > self._after),
             key=attrgetter("sequence"),
         )
+        self.reached = new[-1].sequence if new else self.reached
+        return new
 
     def _new(self, path: Path) -> list[Frame]:
         try:

@@ -125,3 +125,22 @@ def test_a_run_whose_end_was_cut_off_gets_another(tmp_path: Path) -> None:
     file = journal(open_lab(tmp_path))
     file.write_bytes(file.read_bytes()[:-20])
     assert Lab(tmp_path).run("r1").wait(1) is RunState.FAILED
+
+
+def test_a_follower_reads_only_what_is_new(tmp_path: Path) -> None:
+    """However long the run; who asks from elsewhere gets what is there."""
+    lab = open_lab(tmp_path)
+    write_json_atomic(lab.run_dir("r1") / "run.json", SPEC.to_json())
+    run = Run(lab, "r1")
+    recorder = Recorder("r1", JournalWriter(lab, "r1"))
+    recorder.enter(RunState.STARTING)
+    assert [event.sequence for event in run.events()] == [0]
+    with journal(lab).open("r+b") as file:
+        file.write(b" " * 20)  # what was read may be gone by now
+    recorder.enter(RunState.RUNNING)
+    assert [event.sequence for event in run.events(after=0)] == [1]
+    assert run.events(after=1) == []
+    recorder.enter(RunState.STOPPED)
+    recorder.close()
+    assert [event.sequence for event in run.events(after=1)] == [2]
+    assert [event.sequence for event in run.events()] == [1, 2]
