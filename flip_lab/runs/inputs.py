@@ -21,6 +21,12 @@ from flip_lab.fl.scenarios import (
     scenario_to_json,
     validate,
 )
+from flip_lab.runs.arguments import (
+    config_values,
+    in_python,
+    overrides_by_key,
+    whole_number,
+)
 from flip_lab.runs.snapshot import take_snapshot
 from flip_lab.runs.spec import RunSpec
 
@@ -117,11 +123,11 @@ def prepare(what: Launchable, blank: RunSpec, changes: Changes) -> Prepared:
 
 
 def _prepare_scenario(scenario: Scenario, blank: RunSpec, changes: Changes) -> Prepared:
-    values = dict(changes.overrides)
+    values = overrides_by_key(changes.overrides)
     if changes.num_nodes is not None:
-        values["data.num_partitions"] = changes.num_nodes
+        values["data.num_partitions"] = in_python(changes.num_nodes)
     if changes.seed is not None:
-        values["seed"] = changes.seed
+        values["seed"] = in_python(changes.seed)
     final = validate(scenario.override(values))
     spec = replace(
         blank,
@@ -140,14 +146,15 @@ def _prepare_scenario(scenario: Scenario, blank: RunSpec, changes: Changes) -> P
 
 def _prepare_directory(directory: Path, blank: RunSpec, changes: Changes) -> Prepared:
     manifest = read_manifest(directory)
+    overrides = config_values(changes.overrides)
     spec = replace(
         blank,
         kind="app",
         name=manifest.name,
         seed=_seed(changes),
         num_nodes=_num_nodes(changes, _default_num_nodes(manifest, blank)),
-        run_config=dict(manifest.run_config(changes.overrides)),
-        overrides=dict(changes.overrides),
+        run_config=dict(manifest.run_config(overrides)),
+        overrides=dict(overrides),
         server_ref=manifest.server_ref,
         client_ref=manifest.client_ref,
     )
@@ -163,14 +170,15 @@ def _default_num_nodes(manifest: AppManifest, blank: RunSpec) -> int:
 
 
 def _prepare_notebook(app: App, blank: RunSpec, changes: Changes) -> Prepared:
+    overrides = config_values(changes.overrides)
     spec = replace(
         blank,
         kind="notebook",
         name=app.name,
         seed=_seed(changes),
         num_nodes=_num_nodes(changes, app.num_nodes),
-        run_config={**app.run_config, **changes.overrides},
-        overrides=dict(changes.overrides),
+        run_config={**config_values(app.run_config), **overrides},
+        overrides=dict(overrides),
     )
     return Prepared(spec=spec, unpack=lambda run_dir: _pickle(app, run_dir / "app"))
 
@@ -206,17 +214,9 @@ def _pickle(app: App, into: Path) -> str:
 
 def _seed(changes: Changes) -> int:
     seed = 0 if changes.seed is None else changes.seed
-    if not 0 <= seed < 2**32:
-        raise InvalidValueError(
-            f"The seed is {seed}.", fix="Give a whole number from 0 to 2**32 - 1."
-        )
-    return seed
+    return whole_number("The seed", seed, at_least=0, at_most=2**32 - 1)
 
 
 def _num_nodes(changes: Changes, default: int) -> int:
     num_nodes = default if changes.num_nodes is None else changes.num_nodes
-    if num_nodes < 1:
-        raise InvalidValueError(
-            f"The number of nodes is {num_nodes}.", fix="Give 1 or more."
-        )
-    return num_nodes
+    return whole_number("The number of nodes", num_nodes, at_least=1)

@@ -14,13 +14,13 @@ import flip_lab
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import (
     EngineStartError,
-    InvalidValueError,
     UnknownFederationError,
     nearest,
 )
 from flip_lab.core.ids import new_run_id
 from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.federations import federation_names
+from flip_lab.runs.arguments import whole_number
 from flip_lab.runs.inputs import Changes, Launchable, Prepared, prepare
 from flip_lab.runs.life_sign import held_lock
 from flip_lab.runs.lineage import capture_lineage
@@ -74,13 +74,11 @@ def _blank_spec(on: str, workers: int | None) -> RunSpec:
     if not simulated and on not in (names := federation_names(Path.cwd())):
         raise UnknownFederationError(
             f"There is no engine or federation {on!r}.",
-            fix=nearest(on, [*ENGINES.names(), *names])
+            fix=nearest(str(on), [*ENGINES.names(), *names])
             + " Real federations are named in flip-lab.toml.",
         )
-    if workers is not None and workers < 1:
-        raise InvalidValueError(
-            f"The number of workers is {workers}.", fix="Give 1 or more."
-        )
+    if workers is None:
+        workers = len(os.sched_getaffinity(0))
     return RunSpec(
         run_id=new_run_id(),
         name="",
@@ -91,7 +89,7 @@ def _blank_spec(on: str, workers: int | None) -> RunSpec:
         num_nodes=0,
         engine=on if simulated else "deployment",
         federation=None if simulated else on,
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=whole_number("The number of workers", workers, at_least=1),
         run_config={},
         overrides={},
         launched_from=str(Path.cwd()),

@@ -68,7 +68,28 @@ WRONG: list[tuple[str, Callable[[], Any], dict[str, Any], type[FlipLabError]]] =
     ("nodes", lambda: APPS / "numpy", {"num_nodes": 0}, InvalidValueError),
     ("scenario nodes", small, {"num_nodes": 0}, InvalidValueError),
     ("workers", small, {"workers": 0}, InvalidValueError),
+    ("workers' type", small, {"workers": "2"}, InvalidValueError),
+    ("nodes' type", lambda: APPS / "numpy", {"num_nodes": 2.5}, InvalidValueError),
+    ("seed's type", lambda: APPS / "numpy", {"seed": True}, InvalidValueError),
+    ("overrides' type", small, {"overrides": ["num_rounds"]}, InvalidValueError),
+    (
+        "app value",
+        lambda: APPS / "numpy",
+        {"overrides": {"num-server-rounds": None}},
+        InvalidValueError,
+    ),
+    (
+        "notebook value",
+        lambda: App(
+            server_app=ServerApp(),
+            client_app=ClientApp(),
+            run_config={"hidden": [8, 8]},  # type: ignore[dict-item]  # users err
+        ),
+        {},
+        InvalidValueError,
+    ),
     ("federation", small, {"on": "hospitals-net"}, UnknownFederationError),
+    ("no federation", small, {"on": None}, UnknownFederationError),
     ("pickle", unpicklable, {}, InvalidValueError),
     (
         "notebook nodes",
