@@ -1,8 +1,8 @@
 """A Flower App directory as it was when the run started.
 
-Code and small files are copied, so that neither an edit during the run nor a file that
-the app writes reaches the original; large files and folders of data are linked, so that
-relative paths still work.
+Code, small files and small folders are copied, so that neither an edit during the run nor
+a file that the app writes reaches the original; large files and large folders of data are
+linked, so that relative paths still work.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Digest(Protocol):
 
 
 def take_snapshot(directory: Path, into: Path) -> str:
-    """Copy an app's code and small files, link the rest; hidden files stay out.
+    """Copy an app's code and what is small, link the rest; hidden files stay out.
 
     Args:
         directory: The Flower App directory; only read.
@@ -53,7 +53,7 @@ def _copy_folder(folder: Path, into: Path, digest: _Digest, *, prefix: str) -> N
         target = into / entry.name
         if _is_left_out(entry, into):
             continue
-        if _is_code_folder(entry):
+        if _is_copied_folder(entry):
             _copy_folder(entry, target, digest, prefix=f"{prefix}{entry.name}/")
         elif entry.is_file() and entry.stat().st_size <= _LARGEST_COPY_BYTES:
             copyfile(entry, target)
@@ -71,5 +71,17 @@ def _is_left_out(entry: Path, into: Path) -> bool:
     return entry.resolve() in into.resolve().parents
 
 
-def _is_code_folder(entry: Path) -> bool:
-    return entry.is_dir() and not entry.is_symlink() and any(entry.rglob("*.py"))
+def _is_copied_folder(entry: Path) -> bool:
+    """Take folders of code, and small ones: results of an earlier run may lie there."""
+    if entry.is_symlink() or not entry.is_dir():
+        return False
+    return any(entry.rglob("*.py")) or _is_small(entry)
+
+
+def _is_small(folder: Path) -> bool:
+    size_bytes = 0
+    for entry in folder.rglob("*"):
+        size_bytes += entry.lstat().st_size
+        if size_bytes > _LARGEST_COPY_BYTES:
+            return False
+    return True

@@ -18,6 +18,7 @@ def app(tmp_path: Path) -> Path:
         "pkg/__init__.py": "",
         "pkg/task.py": "x = 1",
         "small.csv": "1,2",
+        "results/plots/loss.png": "of an earlier run",
         "images/0.png": "picture",
         ".git/config": "secret",
         ".env": "TOKEN=1",
@@ -26,7 +27,8 @@ def app(tmp_path: Path) -> Path:
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
-    (root / "large.bin").write_bytes(b"\0" * (11 << 20))
+    for large in ("large.bin", "images/1.png"):
+        (root / large).write_bytes(b"\0" * (11 << 20))
     (root / "dangling").symlink_to("nowhere")
     return root
 
@@ -43,11 +45,18 @@ def test_edits_after_the_launch_do_not_reach_the_run(app: Path, tmp_path: Path) 
 
 
 def test_data_is_linked(app: Path, tmp_path: Path) -> None:
-    """Large files and folders without code cost nothing, and are found where they were."""
+    """Large files and folders cost nothing, and are found where they were."""
     take_snapshot(app, tmp_path / "s")
     assert (tmp_path / "s/large.bin").is_symlink()
     assert (tmp_path / "s/images").is_symlink()
     assert (tmp_path / "s/images/0.png").read_text() == "picture"
+
+
+def test_results_of_an_earlier_run_are_not_overwritten(app: Path, tmp_path: Path) -> None:
+    """An app that saves into a folder that is already there saves into the copy."""
+    take_snapshot(app, tmp_path / "s")
+    (tmp_path / "s/results/plots/loss.png").write_text("of this run")
+    assert (app / "results/plots/loss.png").read_text() == "of an earlier run"
 
 
 def test_what_is_no_part_of_the_app_stays_out(app: Path, tmp_path: Path) -> None:
