@@ -168,7 +168,7 @@ def _options(kind: type[Any], prefix: str) -> Iterator[str]:
 
 def commands_page() -> str:
     """Describe every command of ``flip-lab`` as its own help does."""
-    group = cast("TyperGroup", get_command(app))
+    group = cast(TyperGroup, get_command(app))
     parts = [NOTICE, "# The command `flip-lab`", COMMANDS_INTRODUCTION]
     for name, command in group.commands.items():
         parts += [f"## `flip-lab {name}`", command.help or ""]
