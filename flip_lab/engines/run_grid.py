@@ -77,6 +77,7 @@ class RunGrid(EngineGrid):
         self._sent: dict[str, _Dispatch] = {}
         self._round = _Round()
         self._looped = False
+        self._first_named = 1  # hand-written loops may count their rounds from 0
 
     @property
     def run(self) -> RunInfo:
@@ -199,9 +200,11 @@ class RunGrid(EngineGrid):
         if self._looped:
             return self._round.number
         with self._lock:
+            if named == 0 and phase == "train":
+                self._first_named = 0
             over = phase == "train" and (self._round.trained or self._round.failures)
             implied = self._round.number + 1 if over else self._round.number
-            number = implied if named is None else named
+            number = implied if named is None else named + 1 - self._first_named
             if number > self._round.number or (phase == "train" and number == 0):
                 self.begin_round(max(number, 1))
         return self._round.number
@@ -280,7 +283,7 @@ class RunGrid(EngineGrid):
                 bytes_down=dispatch.bytes_down,
                 bytes_up=0,
                 error_code=NO_REPLY,
-                error=f"No reply within the strategy's timeout ({waited_s:.1f} s).",
+                error=f"No reply within the strategy's timeout; waited {waited_s:.1f} s.",
             ),
         )
 

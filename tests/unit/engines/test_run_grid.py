@@ -209,12 +209,12 @@ def test_a_hooked_loop_opens_and_closes_its_rounds() -> None:
     assert bench.events[-1][2]["duration_s"] >= 0
 
 
-@pytest.mark.parametrize("named", [True, False])
-def test_a_hand_written_loop_has_rounds_too(*, named: bool) -> None:
-    """With ``server-round`` in its messages or without: training begins a new round."""
+@pytest.mark.parametrize("first", [1, 0, None])
+def test_a_hand_written_loop_has_rounds_too(first: int | None) -> None:
+    """With ``server-round`` in its messages, from 1 or from 0, or without."""
     bench = Bench()
-    for server_round in (1, 2, 3):
-        config = {"server-round": server_round} if named else {}
+    for passed in range(3):
+        config = {} if first is None else {"server-round": first + passed}
         bench.send("train", **config)
         bench.send("evaluate", **config)
     bench.grid.end_round()
