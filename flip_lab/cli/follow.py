@@ -10,7 +10,9 @@ from rich.text import Text
 
 from flip_lab.cli.output import people
 from flip_lab.runs.run import Run
-from flip_lab.widgets.progress import RunProgress
+from flip_lab.widgets.follow import Follower
+from flip_lab.widgets.snapshot import Snapshot
+from flip_lab.widgets.text import text_of
 
 _REFRESH_S = 0.2
 
@@ -25,43 +27,41 @@ def follow(run: Run) -> bool:
 
     Returns:
         Whether the user interrupted.
+
+    Raises:
+        KeyboardInterrupt: At the second Ctrl-C.
     """
     if not people.is_terminal:
         return _watch(run, _LineTeller())
     with Live(console=people, auto_refresh=False) as live:
-        return _watch(run, lambda now: live.update(Text(now.text()), refresh=True))
+        return _watch(run, lambda now: live.update(Text(text_of(now)), refresh=True))
 
 
 class _LineTeller:
-    """Prints a line whenever the state or the round has changed."""
+    """Prints a line whenever the state, the round or what hinders watching has changed."""
 
     def __init__(self) -> None:
-        self._told: object = None
+        self._told = ""
 
-    def __call__(self, progress: RunProgress) -> None:
-        now = (progress.state, progress.server_round)
-        if now != self._told:
-            self._told = now
-            of = f"/{progress.num_rounds}" if progress.num_rounds else ""
-            people.print(
-                f"{progress.name}  {progress.run_id}  {progress.state}  "
-                f"round {progress.server_round}{of}",
-                soft_wrap=True,
-                highlight=False,
-            )
+    def __call__(self, now: Snapshot) -> None:
+        of = f"/{now['num_rounds']}" if now["num_rounds"] else ""
+        trouble = f"  {now['watch_error']['what']}" if now["watch_error"] else ""
+        line = (
+            f"{now['name']}  {now['run_id']}  {now['state']}  "
+            f"round {now['server_round']}{of}{trouble}"
+        )
+        if line != self._told:
+            self._told = line
+            people.print(Text(line), soft_wrap=True)
 
 
-def _watch(run: Run, show: Callable[[RunProgress], None]) -> bool:
-    progress = RunProgress(run_id=run.run_id, name=run.name)
-    interrupted, seen, final = False, -1, False
-    while not final:
+def _watch(run: Run, show: Callable[[Snapshot], None]) -> bool:
+    follower = Follower(run, interval_s=_REFRESH_S)
+    interrupted = False
+    while not follower.is_done:
         try:
-            final = run.state.is_final  # asked first: events that come later are shown too
-            events = run.events(after=seen)
-            seen = events[-1].sequence if events else seen
-            progress = progress.apply(events)
-            show(progress)
-            time.sleep(0 if final else _REFRESH_S)
+            show(follower.poll())
+            time.sleep(0 if follower.is_done else follower.pause_s)
         except KeyboardInterrupt:
             if interrupted:
                 raise

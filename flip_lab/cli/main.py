@@ -54,7 +54,9 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
         str,
         typer.Argument(help="A scenario's name or TOML file, or a Flower App directory."),
     ],
-    engine: Annotated[str, typer.Option(help="in_process or ray.")] = "in_process",
+    engine: Annotated[
+        str | None, typer.Option(help="in_process (the default) or ray.")
+    ] = None,
     on: Annotated[
         str | None, typer.Option(help="A federation of real nodes, from flip-lab.toml.")
     ] = None,
@@ -81,13 +83,15 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
     from flip_lab.cli.summary import run_outcome
     from flip_lab.runs.lab import Lab
 
+    if engine is not None and on is not None:
+        raise typer.BadParameter("Give --engine or --on, not both.", param_hint="--on")
     overrides = dict(_assignment(text) for text in change or [])
     if rounds is not None:
         overrides["train.num_rounds"] = rounds
     here = Lab(lab)
     launched = here.launch(
         what,
-        on=on or engine,
+        on=on or engine or "in_process",
         num_nodes=nodes,
         workers=workers,
         seed=seed,

@@ -29,7 +29,8 @@ def private_randomness(stream: Stream) -> Generator[None]:
     """Run a block on a stream of its own and put the global generators back after it.
 
     The server of an in-process run shares the process with its clients; without this its
-    own draws would depend on how many clients ran before.
+    own draws would depend on how many clients ran before. Generators of a GPU are seeded
+    but not put back: a server that draws on a GPU must seed itself.
     """
     python, torch_ = random.getstate(), torch.get_rng_state()
     numpy_ = np.random.get_state()  # what foreign code draws from

@@ -11,7 +11,7 @@ from flip_lab.fl.baselines import local_only, pooled, weighted_mean
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Verdict:
     """One expectation, and what became of it.
 
     Attributes:
@@ -32,7 +32,7 @@ def check(
     final_metrics: Mapping[str, float],
     *,
     other: Callable[[str], Mapping[str, float]],
-) -> list[Outcome]:
+) -> list[Verdict]:
     """Check every expectation of a scenario.
 
     Local-only and pooled training are averaged over the sites by their number of test
@@ -49,12 +49,12 @@ def check(
     Raises:
         PartitionError: If a baseline is needed and the data cannot be split.
     """
-    outcomes: list[Outcome] = []
+    outcomes: list[Verdict] = []
     for expectation in scenario.expect:
         observed = final_metrics.get(expectation.metric, math.nan)
         needed = _reference(scenario, expectation, other) + expectation.margin
         outcomes.append(
-            Outcome(
+            Verdict(
                 expectation=expectation,
                 observed=observed,
                 needed=needed,

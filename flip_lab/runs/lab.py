@@ -17,7 +17,7 @@ from flip_lab.store import query
 from flip_lab.store.layout import open_lab
 
 if TYPE_CHECKING:
-    from flip_lab.fl.expectations import Outcome
+    from flip_lab.fl.expectations import Verdict
 
 
 class Lab:
@@ -150,7 +150,7 @@ class Lab:
                 with suppress(RunNotFoundError):  # a damaged one must not hide the others
                     _ = Run(self._dir, run_id).state  # looking at it writes its end
 
-    def check(self, run: Run) -> list[Outcome]:
+    def check(self, run: Run) -> list[Verdict]:
         """Check what the run's scenario must show.
 
         Baselines are trained here (seconds); another scenario's numbers come from its
