@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import chdir
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from flwr.app import Context, Message, RecordDict
@@ -117,7 +119,7 @@ def call_client(app: ClientApp, call: ClientCall, setting: ClientSetting) -> Cli
     )
     started_s, start = now_s(), tick_s()
     reply, error = None, ""
-    with private_randomness(stream):
+    with private_randomness(stream), chdir(Path.cwd()):  # clients may go elsewhere
         try:
             reply = app(message=message, context=context)
         except (Exception, SystemExit) as raised:  # noqa: BLE001  # an app may do anything
