@@ -67,7 +67,8 @@ $(STAMP): pyproject.toml constraints.txt
 # Tests that need these packages skip themselves, with the reason, where they are missing.
 debian-packages:
 	@missing=; for package in $(DEBIAN_PACKAGES); do \
-	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	  dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed \
+	    || missing="$$missing $$package"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 	  echo "Not installed (needs root):$$missing; the tests that need them will skip."; exit 0; fi; \
