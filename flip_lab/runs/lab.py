@@ -134,7 +134,7 @@ class Lab:
         self._bury_the_dead()
         return query.sql(self._dir, statement, parameters, as_=as_)
 
-    def table(self, name: str, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401
+    def table(self, name: str, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
         """Give one whole table of the store.
 
         Raises:

@@ -235,7 +235,7 @@ class Run:
         """Give the table ``clients`` of this run: one row a round, phase and node."""
         return table(self._lab, "clients", run_ids=[self.run_id], as_=as_)
 
-    def client_metrics(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401
+    def client_metrics(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
         """Give the table ``client_metrics``: one row a round, node and reported number."""
         return table(self._lab, "client_metrics", run_ids=[self.run_id], as_=as_)
 

@@ -261,7 +261,7 @@ def test_a_run_survives_interrupt_and_death_of_its_kernel(
     assert reply["content"]["ename"] == "KeyboardInterrupt"
     until(lambda: rounds_begun(run) >= 3)
     assert run.state is RunState.RUNNING
-    os.killpg(os.getpgid(manager.provisioner.pid), signal.SIGKILL)  # type: ignore[union-attr]
+    os.killpg(os.getpgid(manager.provisioner.pid), signal.SIGKILL)  # type: ignore[union-attr]  # it has started
 
     other = start("-c", RE_ATTACH, run_id, lab=shared_lab.path)
     output, error = other.communicate(timeout=240)

@@ -27,7 +27,7 @@ def _record(metrics: Mapping[str, object] | None, **more: float | None) -> Metri
     return MetricRecord({key: float(value) for key, value in kept.items()})
 
 
-def _arrays(parameters: Any) -> ArrayRecord:  # noqa: ANN401  # Flower's legacy type
+def _arrays(parameters: Any) -> ArrayRecord:
     arrays = parameters_to_ndarrays(parameters)
     return ArrayRecord({str(i): Array(array) for i, array in enumerate(arrays)})
 
@@ -39,7 +39,7 @@ class _Hooked:
         self._hooks = hooks
         self._num_rounds = 0
 
-    def fit(self, original: Method, server: Server, **given: Any) -> Any:  # noqa: ANN401
+    def fit(self, original: Method, server: Server, **given: Any) -> Any:
         self._num_rounds = given["num_rounds"]
         outcome = original(server, **given)
         arrays = _arrays(server.parameters)
@@ -47,7 +47,7 @@ class _Hooked:
         self._hooks.end_round()
         return outcome
 
-    def fit_round(self, original: Method, server: Server, **given: Any) -> Any:  # noqa: ANN401
+    def fit_round(self, original: Method, server: Server, **given: Any) -> Any:
         server_round: int = given["server_round"]
         self._hooks.begin_round(server_round, self._num_rounds)
         outcome = original(server, **given)
@@ -58,7 +58,7 @@ class _Hooked:
             self._hooks.trained(arrays, _record(metrics), server_round=server_round)
         return outcome
 
-    def evaluate_round(self, original: Method, server: Server, **given: Any) -> Any:  # noqa: ANN401
+    def evaluate_round(self, original: Method, server: Server, **given: Any) -> Any:
         outcome = original(server, **given)
         if outcome is not None:
             loss, metrics, _ = outcome
@@ -96,7 +96,7 @@ def _ordered(exchange: Method) -> Method:
     """Put results in the order of the instructions: sums of floats depend on it."""
 
     @functools.wraps(exchange)
-    def ordered(client_instructions: Any, **given: Any) -> Any:  # noqa: ANN401  # Flower's
+    def ordered(client_instructions: Any, **given: Any) -> Any:
         results, failures = exchange(client_instructions=client_instructions, **given)
         place = {id(client): i for i, (client, _) in enumerate(client_instructions)}
         return sorted(results, key=lambda result: place[id(result[0])]), failures
@@ -106,7 +106,7 @@ def _ordered(exchange: Method) -> Method:
 
 def _joined(hooked: Method, original: Method) -> Method:
     @functools.wraps(original)
-    def method(server: Server, **given: Any) -> Any:  # noqa: ANN401  # as Flower's
+    def method(server: Server, **given: Any) -> Any:
         return hooked(original, server, **given)
 
     return method

@@ -56,12 +56,12 @@ def watching(strategy: Strategy, watcher: Watcher) -> Generator[None]:
             vars(strategy).pop(name, None)
 
 
-def watched_central(evaluate: Any, watcher: Watcher) -> Any:  # noqa: ANN401  # as given
+def watched_central(evaluate: Any, watcher: Watcher) -> Any:
     """Give the server's evaluation function, watched; ``None`` stays ``None``."""
     if evaluate is None or hasattr(evaluate, _MARK):
         return evaluate
 
-    def watched(server_round: int, *rest: Any, **more: Any) -> Any:  # noqa: ANN401
+    def watched(server_round: int, *rest: Any, **more: Any) -> Any:
         metrics = evaluate(server_round, *rest, **more)
         watcher.evaluated(metrics, scope="central", server_round=server_round)
         return metrics
@@ -72,7 +72,7 @@ def watched_central(evaluate: Any, watcher: Watcher) -> Any:  # noqa: ANN401  # 
 
 def _train(aggregate: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
     @functools.wraps(aggregate)
-    def watched(server_round: int, *rest: Any, **more: Any) -> Any:  # noqa: ANN401
+    def watched(server_round: int, *rest: Any, **more: Any) -> Any:
         watcher.check_trained()
         arrays, metrics = aggregate(server_round, *rest, **more)
         watcher.trained(arrays, metrics, server_round=server_round)
@@ -83,7 +83,7 @@ def _train(aggregate: Callable[..., Any], watcher: Watcher) -> Callable[..., Any
 
 def _evaluate(aggregate: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
     @functools.wraps(aggregate)
-    def watched(server_round: int, *rest: Any, **more: Any) -> Any:  # noqa: ANN401
+    def watched(server_round: int, *rest: Any, **more: Any) -> Any:
         metrics = aggregate(server_round, *rest, **more)
         watcher.evaluated(metrics, scope="federated", server_round=server_round)
         return metrics
@@ -121,7 +121,7 @@ def _below(kind: type[Strategy]) -> Iterator[type[Strategy]]:
 
 def _watched_start(start: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
     @functools.wraps(start)
-    def watched(self: Strategy, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def watched(self: Strategy, *args: Any, **kwargs: Any) -> Any:
         if "evaluate_fn" in kwargs:
             kwargs["evaluate_fn"] = watched_central(kwargs["evaluate_fn"], watcher)
         with watching(self, watcher):

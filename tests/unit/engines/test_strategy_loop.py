@@ -206,9 +206,9 @@ class OwnLoop(FedAvg):
 
     def start(  # pyright: ignore[reportIncompatibleMethodOverride]  # as such apps do
         self,
-        grid: Any,  # noqa: ANN401
+        grid: Any,  # noqa: ANN401  # as apps write it
         initial_arrays: ArrayRecord,
-        **_: Any,  # noqa: ANN401
+        **_: Any,  # noqa: ANN401  # as apps write it
     ) -> Result:
         """Run one round, its own way."""
         result = Result()
@@ -240,7 +240,12 @@ def test_a_strategy_defined_during_the_run_is_let_go_too() -> None:
         class Late(OwnLoop):
             """A strategy of an app that is imported by the run."""
 
-            def start(self, grid: Any, initial_arrays: ArrayRecord, **_: Any) -> Result:  # noqa: ANN401
+            def start(  # the shortest that Flower would call
+                self,
+                grid: Any,  # noqa: ANN401  # as apps write it
+                initial_arrays: ArrayRecord,
+                **_: Any,  # noqa: ANN401  # as apps write it
+            ) -> Result:
                 """Run one round."""
                 return OwnLoop.start(self, grid, initial_arrays)
 
