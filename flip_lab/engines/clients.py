@@ -46,6 +46,7 @@ class ClientCall:
         server_round: The round it belongs to.
         phase: ``"train"``, ``"evaluate"`` or ``"query"``.
         state: The node's Context state from its last successful call.
+        expected_s: Seconds that the call will take, as far as known; 0 when unknown.
     """
 
     message: Message
@@ -53,6 +54,7 @@ class ClientCall:
     server_round: int
     phase: str
     state: RecordDict
+    expected_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

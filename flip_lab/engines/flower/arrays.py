@@ -1,0 +1,160 @@
+"""Flower's ``Array`` backed by an ndarray, so that no bytes are written and read for it.
+
+Flower keeps every array as the bytes of an ``.npy`` file: one in, one out for each client,
+which costs more than the training of a small model. While a run is under way (in the run
+process and in its workers) ``Array`` keeps the ndarray itself and writes those bytes only
+when somebody asks for them: the bytes, and so the object ids, are the same.
+
+A subclass would not do: ``Array.__init__`` copies what it finds into a plain ``Array``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, cast
+
+import numpy as np
+from flwr.app import Array, ArrayRecord
+from flwr.common.constant import SType
+from numpy.typing import NDArray
+
+_BACKING = "_flip_lab_ndarray"
+_PLAIN_KINDS = "biufc"  # numbers; anything else takes Flower's own way
+_from_numpy_ndarray = Array.from_numpy_ndarray
+_numpy = Array.numpy
+
+
+def install_fast_arrays() -> None:
+    """Let every ``Array`` of this process be backed by an ndarray; once is enough."""
+    patched: Any = Array
+    patched.from_numpy_ndarray = classmethod(_snapshot)
+    patched.numpy = _copied
+    patched.__getattr__ = _written
+    patched.__setattr__ = _set
+    patched.__reduce__ = _reduce
+    record: Any = ArrayRecord
+    record.from_array_dict = classmethod(_from_array_dict)
+
+
+def backing(array: Array) -> NDArray[Any]:
+    """Give the values of an array, to read only; without a copy where there is one."""
+    found = vars(array).get(_BACKING)
+    return array.numpy() if found is None else found
+
+
+def share(array: Array) -> Array:
+    """Give another ``Array`` with the same values; neither can change the other's."""
+    found = vars(array).get(_BACKING)
+    if found is None:
+        return Array(array.dtype, tuple(array.shape), array.stype, array.data)
+    return backed(found)
+
+
+def backed(values: NDArray[Any]) -> Array:
+    """Give an ``Array`` on these very values, which nobody may change from now on.
+
+    The class must have been made ready by ``install_fast_arrays``.
+    """
+    array = Array.__new__(Array)
+    vars(array).update(
+        {
+            "dtype": str(values.dtype),
+            "shape": values.shape,
+            "stype": SType.NUMPY,
+            _BACKING: values,
+        }
+    )
+    return array
+
+
+def array_bytes(array: Array) -> int:
+    """Count the bytes that an array has on the wire, without writing them."""
+    found = vars(array).get(_BACKING)
+    if found is None or "data" in vars(array):
+        return len(array.data)
+    is_fortran = found.flags.f_contiguous and not found.flags.c_contiguous
+    return _header_bytes(found.dtype, found.shape, is_fortran) + found.nbytes
+
+
+@lru_cache(maxsize=4096)
+def _header_bytes(dtype: np.dtype[Any], shape: tuple[int, ...], is_fortran: bool) -> int:  # noqa: FBT001  # a key
+    """Give the length of the head of an ``.npy`` file: 128 bytes for most arrays."""
+    file = BytesIO()
+    one = np.lib.stride_tricks.as_strided(np.zeros(1, dtype), shape, [0] * len(shape))
+    head = np.lib.format.header_data_from_array_1_0(one) | {"fortran_order": is_fortran}
+    np.lib.format.write_array_header_1_0(file, head)
+    return file.tell()
+
+
+def _snapshot(cls: type[Array], ndarray: NDArray[Any]) -> Array:
+    """Stand in for ``Array.from_numpy_ndarray``: keep a copy of the values."""
+    del cls
+    if not isinstance(ndarray, np.ndarray) or ndarray.dtype.kind not in _PLAIN_KINDS:  # pyright: ignore[reportUnnecessaryIsInstance]  # apps err
+        return _from_numpy_ndarray(ndarray)
+    return backed(_copy(ndarray))
+
+
+def _copied(self: Array) -> NDArray[Any]:
+    """Stand in for ``Array.numpy``: a fresh array, which the caller may change."""
+    found = vars(self).get(_BACKING)
+    return _numpy(self) if found is None else _copy(found)
+
+
+def _copy(values: NDArray[Any]) -> NDArray[Any]:
+    """Copy in the order in which an ``.npy`` file would keep it."""
+    is_fortran = values.flags.f_contiguous and not values.flags.c_contiguous
+    return np.array(values, copy=True, order="F" if is_fortran else "C", subok=False)
+
+
+def _from_array_dict(
+    cls: type[ArrayRecord], array_dict: dict[str, Array], *, keep_input: bool = True
+) -> ArrayRecord:
+    """Stand in for ``ArrayRecord.from_array_dict``, which asks every array for bytes."""
+    record = cls()
+    for name, array in array_dict.items():
+        record[name] = share(array)
+    if not keep_input:
+        array_dict.clear()
+    return record
+
+
+def _written(self: Array, name: str) -> bytes:
+    """Write the bytes when they are asked for; called for missing attributes only."""
+    found = vars(self).get(_BACKING)
+    if name != "data" or found is None:
+        raise AttributeError(name)
+    data = _from_slow(found).data
+    vars(self)["data"] = data
+    return data
+
+
+def _from_slow(values: NDArray[Any]) -> Array:
+    buffer = BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    return Array(str(values.dtype), values.shape, SType.NUMPY, buffer.getvalue())
+
+
+def _set(self: Array, name: str, value: object) -> None:
+    """Forget the ndarray when somebody replaces what it stands for."""
+    if name in {"data", "stype"}:
+        vars(self).pop(_BACKING, None)
+    object.__setattr__(self, name, value)
+
+
+def _reduce(self: Array) -> tuple[Any, ...]:
+    """Pickle the values, not their bytes: they travel out of band without a copy."""
+    found = vars(self).get(_BACKING)
+    if found is None:
+        return _rebuilt_plain, (self.dtype, self.shape, self.stype, self.data)
+    return _rebuilt, (found,)
+
+
+def _rebuilt(values: NDArray[Any]) -> Array:
+    """Rebuild an array, also in a process that has no fast arrays."""
+    ready = vars(Array).get("numpy") is _copied
+    return backed(values) if ready else _from_numpy_ndarray(values)
+
+
+def _rebuilt_plain(dtype: str, shape: tuple[int, ...], stype: str, data: bytes) -> Array:
+    return Array(dtype, shape, stype, cast("bytes", data))
