@@ -152,6 +152,18 @@ class RunTimeoutError(RunError):
     code = "FLIP-307"
 
 
+class NoCheckpointError(RunError):
+    """The run keeps no checkpoint to go on from, or none of the round asked for."""
+
+    code = "FLIP-308"
+
+
+class StrategyStateError(RunError):
+    """A strategy's state cannot be kept, or does not belong to the strategy at hand."""
+
+    code = "FLIP-309"
+
+
 class StoreError(FlipLabError):
     """The store cannot do what was asked."""
 

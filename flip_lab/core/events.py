@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -16,13 +16,16 @@ class EventKind(StrEnum):
     """The kinds of fact; each names the keys of its body.
 
     ``STATE``: ``state``; when starting ``host``, ``process_id``, ``since_s`` of the run
-    process; at the end of a failed run ``code``, ``what``, ``fix``, ``detail``.
+    process; at the end of a failed run ``code``, ``what``, ``fix``, ``detail``; when an
+    ended run is resumed ``resumed_from_round`` and ``resumed_after`` (a sequence: what
+    followed it is superseded, see ``in_force``).
     ``ROUND_STARTED``: ``num_rounds``. ``ROUND_ENDED``: ``duration_s``. ``DISPATCHED``:
     ``phase``, ``node_ids``, ``partition_ids`` (the cohort). ``CLIENT``: one reply or
     failure, see ``ClientFact``. ``METRIC``: ``phase``, ``scope``, ``name``, ``value``.
-    ``ARTIFACT``: ``name``, ``sha256``, ``size_bytes``, ``media_type``. ``LINEAGE``: hashes
-    and versions behind the run. ``CONTROL``: ``command``, ``author``. ``WARNING``:
-    ``code``, ``message``.
+    ``ARTIFACT``: ``name``, ``sha256``, ``size_bytes``, ``media_type``. ``CHECKPOINT``:
+    ``size_bytes`` written, ``duration_s``, ``model_digest`` (128-bit hash of the arrays).
+    ``LINEAGE``: hashes and versions behind the run. ``CONTROL``: ``command``, ``author``.
+    ``WARNING``: ``code``, ``message``.
     """
 
     STATE = "state"
@@ -32,6 +35,7 @@ class EventKind(StrEnum):
     CLIENT = "client"
     METRIC = "metric"
     ARTIFACT = "artifact"
+    CHECKPOINT = "checkpoint"
     LINEAGE = "lineage"
     CONTROL = "control"
     WARNING = "warning"
@@ -74,6 +78,8 @@ class ClientFact:
         metrics: The numbers the client reported, by name.
         error_code: Flower's error code; 0 when the client replied well.
         error: What the client raised with the tail of its traceback; empty when well.
+        digest: 128-bit hash of the reply's arrays and metrics, 32 hexadecimal digits; equal
+            replies have equal ones. Empty where none was taken.
     """
 
     phase: str
@@ -87,7 +93,44 @@ class ClientFact:
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     error_code: int = 0
     error: str = ""
+    digest: str = ""
 
     def body(self) -> dict[str, Json]:
         """Give the fact as the body of an event."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+def superseded_spans(events: Sequence[RunEvent]) -> list[tuple[int, int]]:
+    """Say which facts no longer count, because a resumed run made them anew.
+
+    Args:
+        events: Events of one run, in order.
+
+    Returns:
+        Pairs of sequences; what lies between the two of a pair, both excluded, is
+        superseded. Empty for a run that was never resumed.
+    """
+    return [
+        (after, event.sequence)
+        for event in events
+        if event.kind is EventKind.STATE
+        and isinstance(after := event.body.get("resumed_after"), int)
+    ]
+
+
+def in_force(events: Sequence[RunEvent]) -> list[RunEvent]:
+    """Leave out what was superseded when the run was resumed.
+
+    Args:
+        events: Events of one run, in order and from its beginning.
+
+    Returns:
+        The events that a run which was never interrupted would have, besides those about
+        the interruption itself.
+    """
+    spans = superseded_spans(events)
+    return [
+        event
+        for event in events
+        if not any(after < event.sequence < until for after, until in spans)
+    ]

@@ -10,7 +10,7 @@ from flip_lab.core.errors import IllegalTransitionError
 
 
 class RunState(StrEnum):
-    """Where a run stands; the last three are final."""
+    """Where a run stands; the last three are final, until somebody resumes the run."""
 
     PENDING = "pending"
     STARTING = "starting"
@@ -22,11 +22,13 @@ class RunState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing can happen to the run any more."""
-        return not STEPS[self]
+        """Whether nothing happens to the run any more by itself."""
+        return self in _FINAL
 
 
 _ENDS = frozenset({RunState.FAILED, RunState.STOPPED})
+_FINAL = _ENDS | {RunState.COMPLETED}
+_RESUMED = frozenset({RunState.PENDING})
 
 STEPS = MappingProxyType(
     {
@@ -35,8 +37,8 @@ STEPS = MappingProxyType(
         RunState.RUNNING: _ENDS | {RunState.PAUSED, RunState.COMPLETED},
         RunState.PAUSED: _ENDS | {RunState.RUNNING},
         RunState.COMPLETED: frozenset[RunState](),
-        RunState.FAILED: frozenset[RunState](),
-        RunState.STOPPED: frozenset[RunState](),
+        RunState.FAILED: _RESUMED,
+        RunState.STOPPED: _RESUMED,
     }
 )
 """Every legal step, by the state it starts from."""

@@ -222,6 +222,8 @@ def _restored(table: str, columns: Columns) -> list[Sequence[Any]]:
         else [{key: float(value) for key, value in each.items()} for each in columns[name]]
         if name == "metrics"
         else columns[name]
+        if name in columns
+        else [""] * len(columns["sequence"])  # an older journal has no digests
         for name in TABLES[table]
     ]
 

@@ -21,9 +21,12 @@ from weakref import WeakSet
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import SecondWriterError, StoreError
-from flip_lab.core.events import RunEvent
+from flip_lab.core.events import RunEvent, superseded_spans
 from flip_lab.store.frames import LIMIT_BYTES, Frame, encode, parse
 from flip_lab.store.layout import LabDir, explained
+
+RESUMER = "resumer"
+"""Role of who resumes an ended run: its journals tell which facts are superseded."""
 
 _SYNC_EVERY_S = 1.0  # a sync costs milliseconds, a write microseconds
 _living: WeakSet[JournalWriter] = WeakSet()
@@ -209,6 +212,18 @@ def read_events(lab: LabDir, run_id: str, *, after: int = -1) -> list[RunEvent]:
         StoreFormatError: If a newer version of FLIP Lab wrote the journal.
     """
     return JournalTail(lab, run_id, after=after).poll()
+
+
+def resumptions(lab: LabDir, run_id: str) -> list[tuple[int, int]]:
+    """Say what was superseded when the run was resumed, see ``superseded_spans``.
+
+    Reads only what its resumers wrote: a line or two for each time.
+    """
+    files = (path for path in journals(lab, run_id) if path.name.startswith(RESUMER))
+    frames = [parse(line) for path in files for line in path.read_bytes().split(b"\n")]
+    return superseded_spans(
+        [event for frame in frames if frame is not None for event in frame.events()]
+    )
 
 
 class JournalTail:

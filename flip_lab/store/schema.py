@@ -128,6 +128,8 @@ _RUNS = Table(
         _text("data_sha256", "Hash of the data.", nullable=True),
         _text("partition_sha256", "Hash of who holds which examples.", nullable=True),
         _text("app_sha256", "Hash of the Flower App's files.", nullable=True),
+        _text("parent_run_id", "The run that it was forked from.", nullable=True),
+        _count("forked_at_round", "The parent's round it goes on from.", nullable=True),
         _text("model_sha256", "Hash of the final model's file.", nullable=True),
         _text("error_code", "Code of the error that ended a failed run.", nullable=True),
         _text("error", "What went wrong in a failed run.", nullable=True),
@@ -201,6 +203,7 @@ _CLIENTS = Table(
         ),
         _count("error_code", "Flower's error code; 0 when it replied well."),
         _text("error", "What it raised, with the traceback's tail; empty when well."),
+        _text("digest", "128-bit hash of its reply; empty where none was taken."),
     ),
 )
 
@@ -222,7 +225,7 @@ _CLIENT_METRICS = Table(
 
 _EVENTS = Table(
     name="events",
-    meaning="One fact of a run; the other tables are readings of these.",
+    meaning="One fact of a run, superseded or not; other tables are readings of these.",
     order_by=("run_id", "sequence"),
     columns=(
         _RUN,
@@ -232,7 +235,7 @@ _EVENTS = Table(
         _text(
             "kind",
             "state, round_started, round_ended, dispatched, client, metric, artifact, "
-            "lineage, control or warning.",
+            "checkpoint, lineage, control or warning.",
         ),
         _json("body", "The content; its keys depend on the kind."),
     ),
@@ -274,7 +277,9 @@ def reference_page() -> str:
     """Give the reference of all tables as Markdown; ``docs/reference/tables.md`` is it."""
     head = (
         "# Tables\n\n<!-- Made from flip_lab/store/schema.py; edit that. -->\n\n"
-        "What SQL over a lab can ask for. Times are UTC, durations are seconds.\n"
+        "What SQL over a lab can ask for. Times are UTC, durations are seconds. Where a\n"
+        "resumed run made facts anew, the tables show the new ones only; `events` has "
+        "both.\n"
     )
     return "\n".join([head, *map(_section, TABLES.values())])
 

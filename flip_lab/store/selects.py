@@ -1,7 +1,8 @@
 """How each table is made from the rows of the journals, as SQL.
 
 The SELECTs read ``event_row``, ``metric_row`` and ``client_row``: the columns of
-``flip_lab.store.frames.TABLES`` and the run's id.
+``flip_lab.store.frames.TABLES`` and the run's id. Those hold the facts in force;
+``event_any``, ``metric_any`` and ``client_any`` hold superseded ones too.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ RUN_JSON: Mapping[str, Any] = MappingProxyType(
         "engine": "VARCHAR",
         "federation": "VARCHAR",
         "workers": "INTEGER",
+        "parent_run_id": "VARCHAR",
+        "forked_at_round": "INTEGER",
         "scenario": "JSON",
         "scenario_fingerprint": "VARCHAR",
         "overrides": "JSON",
@@ -71,7 +74,8 @@ _RUNS = """
     )
     SELECT run.run_id, run.name, run.kind, run.engine, run.federation, run.seed,
         coalesce(run.num_rounds, asked) AS num_rounds, coalesce(done, 0) AS rounds_done,
-        run.num_nodes, run.workers, run.scenario, run.scenario_fingerprint, run.overrides,
+        run.num_nodes, run.workers, run.parent_run_id, run.forked_at_round,
+        run.scenario, run.scenario_fingerprint, run.overrides,
         run.lineage.git_commit, run.lineage.git_dirty, run.lineage.app_sha256,
         data_sha256, partition_sha256, model_sha256,
         coalesce(last->>'state', 'pending') AS state,
@@ -113,7 +117,8 @@ _METRICS = """
 _CLIENTS = """
     SELECT run_id, sequence, moment(time_s) AS time_at, server_round,
         phase, node_id, partition_id, num_examples, moment(started_s) AS started_at,
-        duration_s, bytes_down, bytes_up, metrics, error_code, error
+        duration_s, bytes_down, bytes_up, metrics, error_code, error,
+        coalesce(digest, '') AS digest
     FROM client_row
 """
 
@@ -125,18 +130,19 @@ _CLIENT_METRICS = """
 
 _EVENTS = """
     SELECT run_id, sequence, moment(time_s) AS time_at, server_round, kind, body
-    FROM event_row
+    FROM event_any
     UNION ALL
     SELECT run_id, sequence, moment(time_s), server_round, 'metric',
         json_object('phase', phase, 'scope', scope, 'name', name, 'value', value)
-    FROM metric_row
+    FROM metric_any
     UNION ALL
     SELECT run_id, sequence, moment(time_s), server_round, 'client',
         json_object('phase', phase, 'node_id', node_id, 'partition_id', partition_id,
             'num_examples', num_examples, 'started_s', started_s,
             'duration_s', duration_s, 'bytes_down', bytes_down, 'bytes_up', bytes_up,
-            'metrics', metrics, 'error_code', error_code, 'error', error)
-    FROM client_row
+            'metrics', metrics, 'error_code', error_code, 'error', error,
+            'digest', coalesce(digest, ''))
+    FROM client_any
 """
 
 _ARTIFACTS = """

@@ -15,7 +15,7 @@ import orjson
 from flip_lab.core.errors import StoreError
 from flip_lab.core.state import RunState
 from flip_lab.store import frames
-from flip_lab.store.journal import journals
+from flip_lab.store.journal import journals, resumptions
 from flip_lab.store.layout import LabDir
 from flip_lab.store.schema import TABLES
 from flip_lab.store.selects import MOMENT, RUN_JSON, SELECTS, SOURCES
@@ -69,6 +69,8 @@ def fill(
         connection.execute(statement, parameters)
     for part in parts:
         connection.execute(f"DROP VIEW {part}_row")
+        connection.execute(f"DROP VIEW {part}_any")
+    connection.execute("DROP TABLE superseded")
     connection.execute("DROP TABLE frame")
     connection.execute("DROP MACRO moment")
 
@@ -85,15 +87,38 @@ def _stage(
     parts: list[str],
     run_ids: list[str],
 ) -> None:
-    """Read the journals into one table of lines, with a view of rows for each part."""
+    """Read the journals into one table of lines, with views of rows for each part."""
     types = {"run_id": "VARCHAR"} | {part: _part_type(part) for part in parts}
     columns = ", ".join(f"{name} {sql_type}" for name, sql_type in types.items())
     connection.execute(f"CREATE TEMP TABLE frame ({columns})")
     _read_journals(connection, lab, types=types, run_ids=run_ids)
+    condition = _in_force(connection, lab, run_ids)
     for part in parts:
         rows = ", ".join(_row_column(part, name) for name in frames.TABLES[part])
         select = f"SELECT run_id, {rows} FROM frame"  # noqa: S608 -- our own names only
-        connection.execute(f"CREATE TEMP VIEW {part}_row AS {select}")
+        connection.execute(f"CREATE TEMP VIEW {part}_any AS {select}")
+        counts = f"SELECT * FROM {part}_any AS fact {condition}"  # noqa: S608 -- as above
+        connection.execute(f"CREATE TEMP VIEW {part}_row AS {counts}")
+
+
+def _in_force(
+    connection: duckdb.DuckDBPyConnection, lab: LabDir, run_ids: list[str]
+) -> str:
+    """Note what resumed runs made anew; give the condition that leaves out the old."""
+    connection.execute(
+        "CREATE TEMP TABLE superseded (run_id VARCHAR, after BIGINT, until BIGINT)"
+    )
+    spans = [(run_id, *span) for run_id in run_ids for span in resumptions(lab, run_id)]
+    if not spans:
+        return ""
+    names = [list(column) for column in zip(*spans, strict=True)]
+    connection.execute(
+        "INSERT INTO superseded SELECT unnest(?), unnest(?), unnest(?)", names
+    )
+    return (
+        "WHERE NOT EXISTS (FROM superseded AS old WHERE old.run_id = fact.run_id "
+        "AND old.after < fact.sequence AND fact.sequence < old.until)"
+    )
 
 
 def _part_type(part: str) -> str:

@@ -6,7 +6,14 @@ import json
 from dataclasses import fields
 
 from flip_lab.core.clock import at_utc, now_s, tick_s
-from flip_lab.core.events import ClientFact, EventKind, RunEvent
+from flip_lab.core.events import (
+    ClientFact,
+    EventKind,
+    Json,
+    RunEvent,
+    in_force,
+    superseded_spans,
+)
 
 
 def fact(**changes: object) -> ClientFact:
@@ -49,6 +56,7 @@ def test_kinds_are_the_words_of_the_tables() -> None:
         "client",
         "metric",
         "artifact",
+        "checkpoint",
         "lineage",
         "control",
         "warning",
@@ -71,3 +79,36 @@ def test_clocks_give_epoch_seconds_and_steady_ticks() -> None:
     assert now_s() > 1_700_000_000
     earlier = tick_s()
     assert tick_s() >= earlier
+
+
+def step(sequence: int, **body: Json) -> RunEvent:
+    """Give a step of a run's life."""
+    return RunEvent(
+        run_id="r",
+        sequence=sequence,
+        time_s=0.0,
+        server_round=0,
+        kind=EventKind.STATE,
+        body=body,
+    )
+
+
+def test_what_a_resumed_run_made_anew_is_no_longer_in_force() -> None:
+    """Facts between a checkpoint and the resumption are superseded, and only those."""
+    events = [
+        step(0, state="running"),
+        step(1, state="running"),
+        step(2, state="failed"),
+        step(3, state="pending", resumed_after=0, resumed_from_round=1),
+        step(4, state="failed"),
+        step(5, state="pending", resumed_after=3, resumed_from_round=1),
+        step(6, state="completed"),
+    ]
+    assert superseded_spans(events) == [(0, 3), (3, 5)]
+    assert [event.sequence for event in in_force(events)] == [0, 3, 5, 6]
+
+
+def test_a_run_that_was_never_resumed_keeps_all_its_events() -> None:
+    """Without a resumption nothing is superseded."""
+    events = [step(0, state="running"), step(1, state="failed")]
+    assert in_force(events) == events

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import orjson
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -20,7 +21,7 @@ from flip_lab.core.errors import QueryError, StoreError
 from flip_lab.core.events import ClientFact, EventKind, RunEvent
 from flip_lab.store import tables
 from flip_lab.store.frames import encode
-from flip_lab.store.journal import JournalWriter
+from flip_lab.store.journal import RESUMER, JournalWriter, journals, read_events
 from flip_lab.store.layout import LabDir, open_lab, write_json_atomic
 from flip_lab.store.query import connect, sql, table
 from flip_lab.store.schema import TABLES
@@ -192,6 +193,8 @@ def test_runs_tell_where_each_run_stands(told: LabDir) -> None:
         "data_sha256": "dd",
         "partition_sha256": "pp",
         "app_sha256": None,
+        "parent_run_id": None,
+        "forked_at_round": None,
         "model_sha256": "mm",
         "error_code": "FLIP-304",
         "error": "It broke.",
@@ -209,6 +212,8 @@ def test_runs_tell_where_each_run_stands(told: LabDir) -> None:
         "data_sha256",
         "partition_sha256",
         "app_sha256",
+        "parent_run_id",
+        "forked_at_round",
         "model_sha256",
         "error_code",
         "error",
@@ -278,6 +283,7 @@ def test_clients_keep_every_fact(told: LabDir) -> None:
         "metrics": {"train_loss": "NaN", ODD: -math.inf},
         "error_code": 0,
         "error": "",
+        "digest": "",
     }
     assert failed["started_at"] is None
     assert failed["duration_s"] == math.inf
@@ -415,7 +421,7 @@ def test_a_table_is_filled_however_it_is_named(told: LabDir, query: str) -> None
 def test_reading_statements_answer(told: LabDir) -> None:
     """What looks at tables without a SELECT works as well."""
     assert sql(told, "SHOW TABLES")["name"].tolist() == sorted(TABLES)
-    assert len(sql(told, "DESCRIBE clients")) == 15
+    assert len(sql(told, "DESCRIBE clients")) == 16
     assert len(sql(told, "SUMMARIZE metrics")) == 8
     assert len(sql(told, "EXPLAIN SELECT * FROM runs")) == 1
     assert isinstance(sql(told, "SELECT 1 AS one", as_="arrow"), pa.Table)
@@ -597,3 +603,54 @@ def test_journals_that_stay_unreadable_are_reported(
     monkeypatch.setattr(tables, "journals", lambda *_: [missing])
     with pytest.raises(StoreError, match=r"cannot be read.*Fix: Check"):
         table(told, "events")
+
+
+def test_what_a_resumed_run_made_anew_counts_once(told: LabDir) -> None:
+    """Every table shows the new facts only; ``events`` has the old ones too."""
+    again = [
+        (0, EventKind.STATE, {"state": "pending", "resumed_after": 2}),
+        (0, EventKind.STATE, {"state": "starting"}),
+        (1, EventKind.ROUND_STARTED, {"num_rounds": 2}),
+        (1, EventKind.CLIENT, replace(FACT, bytes_up=9, digest="dd").body()),
+        (1, EventKind.ROUND_ENDED, {"duration_s": 1.5}),
+        (1, EventKind.STATE, {"state": "completed"}),
+    ]
+    first = len(STORY)
+    events = [
+        RunEvent(
+            run_id="a",
+            sequence=sequence,
+            time_s=T0 + sequence,
+            server_round=server_round,
+            kind=kind,
+            body=body,
+        )
+        for sequence, (server_round, kind, body) in enumerate(again, first)
+    ]
+    with closing(JournalWriter(told, "a", role=RESUMER)) as writer:
+        writer.append(events[:1])
+    with closing(JournalWriter(told, "a")) as writer:
+        writer.append(events[1:])
+    [run, _] = rows(told, "runs")
+    assert (run["state"], run["rounds_done"], run["model_sha256"]) == ("completed", 1, None)
+    assert run["started_at"] == at(0)
+    [only] = rows(told, "rounds")
+    assert (only["bytes_up"], only["duration_s"], only["num_clients"]) == (9, 1.5, 1)
+    [client] = rows(told, "clients")
+    assert (client["sequence"], client["digest"]) == (first + 3, "dd")
+    assert len(rows(told, "client_metrics")) == 2
+    assert rows(told, "metrics") == rows(told, "artifacts") == []
+    assert [row["sequence"] for row in rows(told, "events")] == [*range(first + 6)]
+
+
+def test_a_journal_from_before_there_were_digests_is_read(lab: LabDir) -> None:
+    """The column is missing in its lines; the fact is there, without a digest."""
+    keep(lab, "a", STORY)
+    [path] = journals(lab, "a")
+    lines = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    for line in lines:
+        line.get("client", {}).pop("digest", None)
+    path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    assert [row["digest"] for row in rows(lab, "clients")] == ["", "", ""]
+    found = [event for event in read_events(lab, "a") if event.kind is EventKind.CLIENT]
+    assert [event.body["digest"] for event in found] == ["", "", ""]
