@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -63,6 +63,10 @@ class Job:
             with its partition (the apps built from a Scenario do).
         workers: Processes that train side by side, where the engine has processes.
         work_dir: Directory that apps run in.
+        client_timeout_s: Longest time that one client call may take, seconds; a client
+            that takes longer is stopped and counts as failed. ``None`` for no limit.
+        durations_s: Seconds that partitions took to train before, where that is known;
+            the longest are started first.
     """
 
     run_id: str
@@ -73,6 +77,8 @@ class Job:
     answers_describe: bool
     workers: int
     work_dir: Path
+    client_timeout_s: float | None = None
+    durations_s: Mapping[int, float] = field(default_factory=dict[int, float])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +120,25 @@ class EngineGrid(Grid):
     @abstractmethod
     def partition_of(self, node_id: int) -> int:
         """Give the partition that a node holds, 0-based; -1 when unknown."""
+
+    def node_states(self) -> Mapping[int, RecordDict]:
+        """Give the Context state of each node that has one, by node id; for checkpoints.
+
+        Nodes that keep their state themselves, as real devices do, are not among them.
+        """
+        return {}
+
+    def restore_states(self, states: Mapping[int, RecordDict]) -> None:
+        """Give nodes the states of a checkpoint; all others have none from now on.
+
+        Raises:
+            RunError: If nodes keep their state themselves, and there is one to restore.
+        """
+        if states:
+            raise RunError(
+                f"{len(states)} nodes had a state; these nodes keep theirs themselves.",
+                fix="Resume the run on the kind of engine that it ran on.",
+            )
 
     def set_run(self, run: object) -> None:
         """Refuse: a Grid of ours serves the one run it was opened for.

@@ -18,4 +18,6 @@ def _lazily(module: str, name: str) -> Callable[[], Engine]:
 
 
 ENGINES.add("in_process")(_lazily("flip_lab.engines.in_process", "InProcessEngine"))
+ENGINES.add("processes")(_lazily("flip_lab.engines.processes", "ProcessesEngine"))
+ENGINES.add("vectorised")(_lazily("flip_lab.engines.processes", "VectorisedEngine"))
 ENGINES.add("ray")(_lazily("flip_lab.engines.ray", "RayEngine"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import chdir
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,12 +28,14 @@ class ClientSetting:
         seed: The run's seed.
         num_nodes: Number of simulated nodes.
         run_config: Flower's run configuration.
+        timeout_s: Longest time that one call may take, seconds; ``None`` for no limit.
     """
 
     run_number: int
     seed: int
     num_nodes: int
     run_config: RunConfig
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +82,14 @@ class ClientOutcome:
 
 
 class Executor(Protocol):
-    """Where client calls are carried out; all that two simulation engines differ in."""
+    """Where client calls are carried out; all that two simulation engines differ in.
+
+    ``submit`` may be called while another thread is inside ``completed``; each of the two
+    is called by one thread at a time.
+    """
 
     def submit(self, calls: Sequence[ClientCall]) -> None:
-        """Take calls to carry out; returns at once or after carrying out some."""
+        """Take calls to carry out; returns at once."""
         ...
 
     def completed(self, *, timeout_s: float) -> list[ClientOutcome]:
@@ -91,13 +97,39 @@ class Executor(Protocol):
         ...
 
 
-def call_client(app: ClientApp, call: ClientCall, setting: ClientSetting) -> ClientOutcome:
+def lost_call(call: ClientCall, error: str, *, duration_s: float = 0.0) -> ClientOutcome:
+    """Answer for a client that cannot: its process died, or it took too long.
+
+    Args:
+        call: The call.
+        error: What happened, for the error reply.
+        duration_s: Seconds for which the client worked, as far as known.
+    """
+    return ClientOutcome(
+        message_id=call.message.metadata.message_id,
+        reply=None,
+        state=None,
+        error=error,
+        started_s=now_s() - duration_s,
+        duration_s=duration_s,
+    )
+
+
+def call_client(
+    app: ClientApp,
+    call: ClientCall,
+    setting: ClientSetting,
+    *,
+    randomness: Callable[[Stream], AbstractContextManager[None]] = private_randomness,
+) -> ClientOutcome:
     """Carry out one client call, on its own records and its own random streams.
 
     Args:
         app: The ClientApp.
         call: The message and the node's state; neither is changed.
         setting: What is the same for the whole run.
+        randomness: Sets the global generators for the call; a process that serves clients
+            only need not put them back.
 
     Returns:
         The reply and the new state, or the error; never raises what the app raised.
@@ -121,7 +153,7 @@ def call_client(app: ClientApp, call: ClientCall, setting: ClientSetting) -> Cli
     )
     started_s, start = now_s(), tick_s()
     reply, error = None, ""
-    with private_randomness(stream), chdir(Path.cwd()):  # clients may go elsewhere
+    with randomness(stream), chdir(Path.cwd()):  # clients may go elsewhere
         try:
             reply = app(message=message, context=context)
         except (Exception, SystemExit) as raised:  # noqa: BLE001  # an app may do anything

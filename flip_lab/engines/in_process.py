@@ -13,6 +13,7 @@ from flwr.clientapp import ClientApp
 
 from flip_lab.engines.base import Job
 from flip_lab.engines.clients import ClientCall, ClientOutcome, ClientSetting, call_client
+from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.simulation import SimulationGrid, setting_of
 
 
@@ -49,5 +50,6 @@ class InProcessEngine:
         Raises:
             AppError: If the ClientApp cannot be loaded.
         """
-        setting = setting_of(job)
-        yield SimulationGrid(setting, InProcessExecutor(job.app.load_client_app(), setting))
+        install_fast_arrays()
+        executor = InProcessExecutor(job.app.load_client_app(), setting_of(job))
+        yield SimulationGrid(job, executor)

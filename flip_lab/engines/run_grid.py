@@ -5,11 +5,11 @@ Unmodified apps meet only this Grid, so a simulated and a real run leave the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 
 from flip_lab.core.clock import now_s, tick_s
 from flip_lab.core.errors import ClientsFailedError
@@ -91,6 +91,14 @@ class RunGrid(EngineGrid):
     def partition_of(self, node_id: int) -> int:
         """Give the partition that a node holds, 0-based; -1 when unknown."""
         return self._inner.partition_of(node_id)
+
+    def node_states(self) -> Mapping[int, RecordDict]:
+        """Give the Context state of each node that has one, by node id."""
+        return self._inner.node_states()
+
+    def restore_states(self, states: Mapping[int, RecordDict]) -> None:
+        """Give nodes the states of a checkpoint."""
+        self._inner.restore_states(states)
 
     # --- rounds -------------------------------------------------------------------
 

@@ -21,7 +21,16 @@ def seed_globals(stream: Stream) -> None:
     seed = stream.integer()
     random.seed(seed)
     np.random.seed(seed)  # noqa: TID251  # foreign code draws from the global generator
-    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]  # untyped in torch
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed asks each kind of device
+    if torch.version.cuda is not None:
+        torch.cuda.manual_seed_all(seed)  # waits for the first use of a GPU, if need be
+
+
+@contextmanager
+def own_randomness(stream: Stream) -> Generator[None]:
+    """Run a block on a stream of its own, in a process that does nothing else."""
+    seed_globals(stream)
+    yield
 
 
 @contextmanager

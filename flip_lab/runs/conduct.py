@@ -17,6 +17,7 @@ from flip_lab.core.state import RunState
 from flip_lab.engines.base import Engine, Job
 from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.failures import failure_tail
+from flip_lab.engines.flower.aggregate import fast_strategies
 from flip_lab.engines.flower.legacy_loop import hooked_legacy_server
 from flip_lab.engines.flower.strategy_loop import hooked_strategies
 from flip_lab.engines.run_grid import RunGrid, StopRun
@@ -93,6 +94,7 @@ def _perform(stage: Stage) -> RunState:
             inner, emit=stage.recorder.emit, control=stage.control, seed=spec.seed
         )
         hooks = RunHooks(grid, stage.recorder)
+        stack.enter_context(fast_strategies())
         stack.enter_context(hooked_strategies(hooks))
         stack.enter_context(hooked_legacy_server(hooks))
         stack.callback(_keep_model, stage, hooks)

@@ -146,8 +146,8 @@ class EngineContract:  # noqa: PLR0904  # one method a promise
         replies = list(self.grid.send_and_receive(messages, timeout=0.8))
         ids = [message.metadata.message_id for message in messages]
         came = [reply.metadata.reply_to_message_id for reply in replies]
-        assert ids[:1] == came[:1]
-        assert ids[2] not in came
+        assert came == [each for each in ids if each in came]
+        assert len(came) < len(ids)  # which ones come first is the engine's choice
         assert self.pull(set(ids) - set(came)) == set(ids) - set(came)
 
     def pull(self, wanted: set[str]) -> set[str]:

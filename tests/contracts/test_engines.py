@@ -23,6 +23,15 @@ class TestInProcess(EngineContract):
         return ENGINES.get("in_process")()
 
 
+class TestProcesses(EngineContract):
+    """Clients side by side in two local worker processes."""
+
+    @classmethod
+    def engine(cls) -> Engine:
+        """Give the engine under test."""
+        return ENGINES.get("processes")()
+
+
 @pytest.fixture(scope="module")
 def quiet_ray() -> Iterator[None]:
     """Put the environment back that Ray changes in its host."""

@@ -18,6 +18,8 @@ from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.supercore.run import Run as RunInfo
 from flwr.supercore.task_identity import TaskIdentity
 
+from flip_lab.engines.flower.arrays import array_bytes, backing, share
+
 CLIENT_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
 NO_REPLY = int(ErrorCode.MESSAGE_UNAVAILABLE)
 
@@ -48,21 +50,29 @@ def copy_content(content: RecordDict) -> RecordDict:
     """Copy records so that a client may change its own; array bytes are shared.
 
     All messages of a round share one content object and Flower's mods pop entries from
-    it, so two clients in one process must not see the same records. The bytes behind an
-    array cannot be changed, so sharing them is safe.
+    it, so two clients in one process must not see the same records. What is behind an
+    array cannot be changed through it, so sharing that is safe.
     """
     copy = RecordDict()
     for name, record in content.items():
         if isinstance(record, ArrayRecord):
-            arrays = {
-                key: Array(item.dtype, tuple(item.shape), item.stype, item.data)
-                for key, item in record.items()
-            }
-            copy[name] = ArrayRecord(arrays)
+            arrays = copy[name] = ArrayRecord()
+            for key, item in record.items():
+                arrays[key] = share(item)
         elif isinstance(record, MetricRecord):
             copy[name] = MetricRecord({key: _own(item) for key, item in record.items()})
         else:
             copy[name] = ConfigRecord({key: _own(item) for key, item in record.items()})
+    return copy
+
+
+def detached_content(content: RecordDict) -> RecordDict:
+    """Copy records with their values: an array may be a view of a whole reply's memory."""
+    copy = copy_content(content)
+    for record in copy.array_records.values():
+        for key, item in record.items():
+            if not backing(item).flags.owndata:
+                record[key] = Array(backing(item))
     return copy
 
 
@@ -81,7 +91,7 @@ def payload_bytes(message: Message) -> int:
     if not message.has_content():
         return 0
     arrays = sum(
-        len(item.data)
+        array_bytes(item)
         for record in message.content.array_records.values()
         for item in record.values()
     )
