@@ -165,7 +165,7 @@ class RayEngine:
             AppImportError: If the ClientApp cannot be loaded in a worker.
         """
         with _ray_session(job.workers) as ray:
-            yield SimulationGrid(setting_of(job), RayExecutor(ray, job))
+            yield SimulationGrid(job, RayExecutor(ray, job))
 
 
 @contextmanager
