@@ -1,56 +1,68 @@
 """The ClientApp of every scenario: train and evaluate on this node's partition.
 
-A plain Flower app. It reads the scenario from the run's configuration and its slice of
-the data from the node's; every number it draws comes from the scenario's seed, so a run
-gives the same bits on every engine.
+A Flower app whose training is declared as data. It reads the scenario from the run's
+configuration and its slice of the data from the node's; every number it draws comes from
+the scenario's seed, so a run gives the same bits on every engine.
 """
 
 from __future__ import annotations
 
 import torch
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
-from flwr.clientapp import ClientApp
+from flwr.app import Context, Message, MetricRecord, RecordDict
 
 from flip_lab.core.errors import PartitionError
 from flip_lab.core.scenario import Scenario
 from flip_lab.core.seeds import Stream
 from flip_lab.fl import training
 from flip_lab.fl.data.catalog import load_dataset
+from flip_lab.fl.data.dataset import Features, Labels
+from flip_lab.fl.declared import (
+    ClientDeclaration,
+    RunConfig,
+    borrowed_model,
+    declared_app,
+    received_state,
+)
 from flip_lab.fl.models import build_model
 from flip_lab.fl.partition import load_partition
 from flip_lab.fl.scenarios import scenario_from_json
 
-app = ClientApp()
+
+def scenario_model(run_config: RunConfig) -> torch.nn.Module:
+    """Build the model of the run's scenario."""
+    scenario = scenario_from_json(str(run_config["scenario"]))
+    return build_model(scenario, load_dataset(scenario.data.dataset))
 
 
-@app.train()
-def train(message: Message, context: Context) -> Message:
-    """Train the model that came with the message on this node's examples."""
+def train_data(context: Context) -> tuple[Features, Labels]:
+    """Load the examples that this node trains on.
+
+    Raises:
+        PartitionError: If the node was never told which partition it holds.
+    """
+    partition = load_partition(*read_context(context))
+    return partition.train_features, partition.train_labels
+
+
+def scenario_stream(context: Context, server_round: int) -> Stream:
+    """Name what orders the batches: the seed, the round and the node; nothing else.
+
+    Raises:
+        PartitionError: If the node was never told which partition it holds.
+    """
     scenario, partition_id = read_context(context)
-    partition = load_partition(scenario, partition_id)
-    model = receive_model(message, scenario)
-    config = message.content.config_records["config"]
-
-    # The order of the batches depends on the seed, the round and the node; on nothing else.
-    stream = Stream(
-        seed=scenario.seed,
-        server_round=int(str(config["server-round"])),
-        node=partition_id,
-        phase="train",
-    )
-    train_loss = training.train(
-        model,
-        partition.train_features,
-        partition.train_labels,
-        settings=training.LocalTraining.from_config(config),
-        generator=torch.Generator().manual_seed(stream.integer()),
+    return Stream(
+        seed=scenario.seed, server_round=server_round, node=partition_id, phase="train"
     )
 
-    metrics = MetricRecord(
-        {"train_loss": train_loss, "num-examples": len(partition.train_labels)}
+
+app = declared_app(
+    ClientDeclaration(
+        build_model=scenario_model,
+        load_train_data=train_data,
+        batch_stream=scenario_stream,
     )
-    content = RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": metrics})
-    return Message(content, reply_to=message)
+)
 
 
 @app.evaluate()
@@ -58,10 +70,11 @@ def evaluate(message: Message, context: Context) -> Message:
     """Evaluate the model that came with the message on this node's test examples."""
     scenario, partition_id = read_context(context)
     partition = load_partition(scenario, partition_id)
-    model = receive_model(message, scenario)
-    loss, accuracy = training.evaluate(
-        model, partition.test_features, partition.test_labels
-    )
+    with borrowed_model(scenario_model, context.run_config) as model:
+        model.load_state_dict(received_state(message))
+        loss, accuracy = training.evaluate(
+            model, partition.test_features, partition.test_labels
+        )
     metrics = MetricRecord(
         {
             "eval_loss": loss,
@@ -100,10 +113,3 @@ def read_context(context: Context) -> tuple[Scenario, int]:
         )
     scenario = scenario_from_json(str(context.run_config["scenario"]))
     return scenario, int(context.node_config["partition-id"])
-
-
-def receive_model(message: Message, scenario: Scenario) -> torch.nn.Module:
-    """Build the scenario's model with the weights that came with the message."""
-    model = build_model(scenario, load_dataset(scenario.data.dataset))
-    model.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
-    return model

@@ -6,9 +6,9 @@ one thread, and batches in an order drawn from the generator that is passed in.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -53,10 +53,21 @@ class LocalTraining:
         )
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> LocalTraining:
-        """Read the settings from a message; keys that mean something else are skipped."""
+    def from_config(
+        cls, config: Mapping[str, Any], *, default: LocalTraining | None = None
+    ) -> LocalTraining:
+        """Read the settings from a message; keys that mean something else are skipped.
+
+        Args:
+            config: The message's ``"config"`` record.
+            default: What holds where the message says nothing.
+
+        Raises:
+            TypeError: If a setting without a default is missing.
+        """
         keys = {name: name.replace("_", "-") for name in cls.__dataclass_fields__}
-        return cls(**{name: config[key] for name, key in keys.items() if key in config})
+        found = {name: config[key] for name, key in keys.items() if key in config}
+        return cls(**found) if default is None else replace(default, **found)
 
     def to_config(self) -> ConfigRecord:
         """Give the settings as they travel, in Flower's spelling: ``learning-rate``.
@@ -107,15 +118,19 @@ def train(
     """
     inputs, targets = torch.as_tensor(features), torch.as_tensor(labels)
     descent = _Descent(model, settings)
-    total = 0.0
+    losses: list[torch.Tensor] = []
+    sizes: list[int] = []
     model.train()
     for _ in range(settings.local_epochs):
         order = torch.randperm(len(targets), generator=generator)
-        for first in range(0, len(order), settings.batch_size):
-            rows = order[first : first + settings.batch_size]
+        for rows in order.split(settings.batch_size):
             loss = nn.functional.cross_entropy(model(inputs[rows]), targets[rows])
             descent.step(loss)
-            total += loss.item() * len(rows)
+            losses.append(loss.detach())
+            sizes.append(len(rows))
+    # Read once: on a GPU each reading waits for all that was computed so far.
+    values = torch.stack(losses).tolist()
+    total = sum(value * size for value, size in zip(values, sizes, strict=True))
     return total / (settings.local_epochs * len(targets))
 
 
@@ -154,19 +169,45 @@ class _Descent:
         """Remember where the model starts: the proximal term pulls it back there."""
         self._settings = settings
         self._parameters = [each for each in model.parameters() if each.requires_grad]
-        self._start = [each.detach().clone() for each in self._parameters]
-        self._steps = [torch.zeros_like(each) for each in self._parameters]
+        self._start = [
+            each.detach().clone() for each in self._parameters if settings.proximal_mu
+        ]
+        self._steps: list[torch.Tensor] = []
 
     def step(self, loss: torch.Tensor) -> None:
         """Move every parameter once, down the gradient of the loss."""
-        settings = self._settings
+        rate = self._settings.learning_rate
         gradients = torch.autograd.grad(loss, self._parameters)
         with torch.no_grad():
-            for parameter, gradient, start, step in zip(
-                self._parameters, gradients, self._start, self._steps, strict=True
+            for parameter, step in zip(
+                self._parameters, self._kept(self._pulled(gradients)), strict=True
             ):
-                direction = gradient.add(parameter, alpha=settings.weight_decay)
-                if settings.proximal_mu:
-                    direction.add_(parameter - start, alpha=settings.proximal_mu)
-                step.mul_(settings.momentum).add_(direction)
-                parameter.sub_(step, alpha=settings.learning_rate)
+                parameter.sub_(step, alpha=rate)
+
+    def _pulled(self, gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """Add the pulls towards zero and towards the start; what is zero costs nothing."""
+        settings = self._settings
+        if settings.weight_decay:
+            gradients = [
+                gradient.add(parameter, alpha=settings.weight_decay)
+                for gradient, parameter in zip(gradients, self._parameters, strict=True)
+            ]
+        if settings.proximal_mu:
+            gradients = [
+                gradient.add(parameter - start, alpha=settings.proximal_mu)
+                for gradient, parameter, start in zip(
+                    gradients, self._parameters, self._start, strict=True
+                )
+            ]
+        return gradients
+
+    def _kept(self, directions: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """Keep a share of the last steps, where there is momentum."""
+        if not self._settings.momentum:
+            return directions
+        if not self._steps:  # a gradient may be a view that others hold
+            self._steps = [direction.clone() for direction in directions]
+        else:
+            for step, direction in zip(self._steps, directions, strict=True):
+                step.mul_(self._settings.momentum).add_(direction)
+        return self._steps
