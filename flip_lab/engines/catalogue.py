@@ -17,6 +17,7 @@ def _lazily(module: str, name: str) -> Callable[[], Engine]:
     return lambda: cast("Engine", getattr(import_module(module), name)())
 
 
+ENGINES.add("auto")(_lazily("flip_lab.engines.auto", "AutoEngine"))
 ENGINES.add("in_process")(_lazily("flip_lab.engines.in_process", "InProcessEngine"))
 ENGINES.add("processes")(_lazily("flip_lab.engines.processes", "ProcessesEngine"))
 ENGINES.add("vectorised")(_lazily("flip_lab.engines.processes", "VectorisedEngine"))

@@ -5,16 +5,27 @@ Starts in milliseconds, so it is the default for small scenarios, and breakpoint
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 
 from flwr.clientapp import ClientApp
 
+from flip_lab.core.clock import tick_s
 from flip_lab.engines.base import Job
-from flip_lab.engines.clients import ClientCall, ClientOutcome, ClientSetting, call_client
+from flip_lab.engines.clients import (
+    ClientCall,
+    ClientOutcome,
+    ClientSetting,
+    call_client,
+    lost_call,
+)
 from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.simulation import SimulationGrid, setting_of
+
+_AGAIN_S = 0.1  # after the first time: an app may catch the exception and go on
 
 
 class InProcessExecutor:
@@ -26,16 +37,54 @@ class InProcessExecutor:
         self._setting = setting
         self._waiting: deque[ClientCall] = deque()
 
+    def __len__(self) -> int:
+        """Count the calls that wait."""
+        return len(self._waiting)
+
     def submit(self, calls: Sequence[ClientCall]) -> None:
         """Queue calls."""
         self._waiting.extend(calls)
 
     def completed(self, *, timeout_s: float) -> list[ClientOutcome]:
-        """Carry out the oldest waiting call, however long it takes."""
+        """Carry out the oldest waiting call, however long it may take."""
         del timeout_s  # a call in this thread cannot be left half-way
         if not self._waiting:
             return []
-        return [call_client(self._app, self._waiting.popleft(), self._setting)]
+        call, start_s = self._waiting.popleft(), tick_s()
+        try:
+            with _deadline(self._setting.timeout_s):
+                return [call_client(self._app, call, self._setting)]
+        except TimeoutError as error:  # it came when the client had just ended
+            return [lost_call(call, str(error), duration_s=tick_s() - start_s)]
+
+    def withdraw(self) -> list[ClientCall]:
+        """Give up the calls that wait; somebody else will carry them out."""
+        calls = [*self._waiting]
+        self._waiting.clear()
+        return calls
+
+
+@contextmanager
+def _deadline(timeout_s: float | None) -> Generator[None]:
+    """Raise ``TimeoutError`` in the block when it takes too long.
+
+    Python code is interrupted where it is; a call into a library only when it returns. In
+    another thread than the main one no signal arrives, and there is no deadline.
+    """
+    if timeout_s is None or current_thread() is not main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise TimeoutError(f"the client took longer than {timeout_s} s")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s, _AGAIN_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class InProcessEngine:
