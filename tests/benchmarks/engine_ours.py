@@ -1,0 +1,129 @@
+"""FLIP Lab's engines: a whole run, as a run process conducts it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from engine_gate import Gate
+from engine_notebook import define_client
+from engine_workloads import SEED, Workload
+
+from flip_lab.core.events import EventKind, Json
+from flip_lab.core.state import RunState
+from flip_lab.engines.catalogue import ENGINES
+from flip_lab.runs.conduct import conduct
+from flip_lab.runs.recorder import Recorder
+from flip_lab.runs.spec import RunSpec
+from flip_lab.runs.stage import Stage
+from flip_lab.store.blobs import Blobs
+from flip_lab.store.journal import JournalWriter
+from flip_lab.store.layout import LabDir, open_lab
+
+_WORKERS = 2
+_HERE = Path(__file__).parent
+
+
+class GatedRecorder(Recorder):
+    """A run's recorder that can be told to forget.
+
+    Attributes:
+        gate: Says whether to record.
+        problem: Why the run failed, if it did.
+    """
+
+    gate: Gate
+    problem: Json = ""
+
+    def emit(self, kind: EventKind, body: Mapping[str, Json], *, server_round: int) -> None:
+        """Record a fact, or forget it while the gate says so."""
+        self.problem = body.get("what", self.problem)
+        if self.gate.is_recorded or kind is EventKind.STATE:
+            super().emit(kind, body, server_round=server_round)
+
+
+class GateControl:
+    """Stops the run when the gate has closed."""
+
+    def __init__(self, gate: Gate) -> None:
+        """Watch a gate."""
+        self._gate = gate
+
+    def stop_requested(self) -> bool:
+        """Say whether the gate has closed."""
+        return self._gate.is_over
+
+
+def run(engine: str, workload: Workload, gate: Gate) -> None:
+    """Run rounds until the gate closes, and one round of a second run after that."""
+    if engine not in ENGINES.names():
+        gate.report(skipped="there is no such engine yet")
+        return
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        lab = open_lab(folder)
+        _conduct(lab, "first", engine, workload, gate)
+        gate.begin_second_run()
+        _conduct(lab, "second", engine, workload, gate)
+
+
+def _conduct(lab: LabDir, run_id: str, engine: str, workload: Workload, gate: Gate) -> None:
+    run_dir = Path(lab.root) / "runs" / run_id
+    _place_app(run_dir / "app", workload)
+    recorder = GatedRecorder(run_id, JournalWriter(lab, run_id))
+    recorder.gate = gate
+    try:
+        stage = Stage(
+            spec=_spec(run_id, engine, workload),
+            run_dir=run_dir,
+            recorder=recorder,
+            control=GateControl(gate),
+            blobs=Blobs(lab),
+        )
+        final = conduct(stage)
+    finally:
+        recorder.close()
+    if final is not RunState.STOPPED:
+        raise RuntimeError(f"The run ended as {final}: {recorder.problem}")
+
+
+def _place_app(folder: Path, workload: Workload) -> None:
+    """Put the app where a launch would: a directory, or the objects of a notebook."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not workload.is_notebook:
+        folder.symlink_to(_HERE, target_is_directory=True)
+        return
+    cloudpickle: Any = import_module("cloudpickle")
+    apps = {"server": import_module("engine_app").server_app, "client": define_client()}
+    folder.mkdir()
+    for name, app in apps.items():
+        (folder / f"{name}.pkl").write_bytes(cloudpickle.dumps(app))
+
+
+def _spec(run_id: str, engine: str, workload: Workload) -> RunSpec:
+    return RunSpec(
+        run_id=run_id,
+        name=f"benchmark-{workload.name}",
+        kind="notebook" if workload.is_notebook else "app",
+        created_s=time.time(),  # noqa: TID251  # nobody reads it
+        seed=SEED,
+        num_rounds=None,
+        num_nodes=workload.num_nodes,
+        engine=engine,
+        federation=None,
+        workers=_WORKERS,
+        run_config={},
+        overrides={},
+        server_ref="engine_app:server_app",
+        client_ref="engine_app:client_app",
+        launched_from=os.getcwd(),  # noqa: PTH109  # a string is wanted
+        working_dir=os.getcwd(),  # noqa: PTH109  # as above
+        search_path=list(sys.path),
+    )
