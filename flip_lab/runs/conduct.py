@@ -26,6 +26,7 @@ from flip_lab.fl.data.catalog import load_dataset
 from flip_lab.fl.data.dataset import data_fingerprint
 from flip_lab.fl.partition import partition_fingerprint
 from flip_lab.fl.scenarios import scenario_from_dict
+from flip_lab.runs.checkpoint_keeper import CheckpointKeeper
 from flip_lab.runs.hooks import RunHooks
 from flip_lab.runs.leftovers import Home
 from flip_lab.runs.recorder import Recorder
@@ -93,7 +94,11 @@ def _perform(stage: Stage) -> RunState:
         grid = RunGrid(
             inner, emit=stage.recorder.emit, control=stage.control, seed=spec.seed
         )
-        hooks = RunHooks(grid, stage.recorder)
+        keeper = CheckpointKeeper(
+            stage.run_dir, spec.checkpoints, grid=grid, recorder=stage.recorder
+        )
+        stack.callback(keeper.close)
+        hooks = RunHooks(grid, stage.recorder, keeper)
         stack.enter_context(fast_strategies())
         stack.enter_context(hooked_strategies(hooks))
         stack.enter_context(hooked_legacy_server(hooks))

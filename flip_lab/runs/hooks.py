@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from flwr.app import ArrayRecord, MetricRecord
 
 from flip_lab.core.events import EventKind
+from flip_lab.engines.flower.checkpoint_state import LoopState
 from flip_lab.engines.flower.messages import scalars
 from flip_lab.engines.run_grid import RunGrid, StopRun
+from flip_lab.runs.checkpoint_keeper import CheckpointKeeper, Moment
 from flip_lab.runs.recorder import Recorder
 
 _log = logging.getLogger("flip_lab.run")
@@ -33,13 +35,22 @@ class RunHooks:
         stopped: Whether the user's wish ended the loop.
     """
 
-    def __init__(self, grid: RunGrid, recorder: Recorder) -> None:
+    def __init__(self, grid: RunGrid, recorder: Recorder, keeper: CheckpointKeeper) -> None:
         """Watch one run."""
         self._grid = grid
         self._recorder = recorder
+        self._keeper = keeper
         self.server_round = 0
         self.arrays: ArrayRecord | None = None
         self.stopped = False
+
+    def begin_loop(self, state: LoopState) -> int:
+        """Take the loop up from the run's newest checkpoint, if it has one."""
+        taken_up = self._keeper.begin_loop(state)
+        if taken_up.model_round:
+            self.arrays = state.result.arrays
+            self.server_round = taken_up.model_round
+        return taken_up.server_round
 
     def begin_round(self, server_round: int, num_rounds: int) -> None:
         """Open the round, unless the user wants to stop."""
@@ -69,6 +80,11 @@ class RunHooks:
     def end_round(self) -> None:
         """Close the round."""
         self._grid.end_round()
+
+    def between_rounds(self, server_round: int, num_rounds: int) -> None:
+        """Keep a checkpoint, if one is due."""
+        moment = Moment(server_round=server_round, model_round=self.server_round)
+        self._keeper.between_rounds(moment, num_rounds)
 
     def is_stop(self, raised: BaseException) -> bool:
         """Whether the user asked the loop to end."""

@@ -33,7 +33,7 @@ class Recorder:
     def __init__(
         self, run_id: str, sink: EventSink, *, first: int = 0, life: RunLife | None = None
     ) -> None:
-        """Start the flushing thread."""
+        """Start nothing yet: a process may be copied until its first fact."""
         self._run_id = run_id
         self._sink = sink
         self._next = first
@@ -42,7 +42,17 @@ class Recorder:
         self._lock = Lock()
         self._closed = Event()
         self._thread = Thread(target=self._flush_often, name="flip-recorder", daemon=True)
-        self._thread.start()
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self._run_id
+
+    @property
+    def last(self) -> int:
+        """Sequence of the newest fact, kept or still waiting; -1 before the first."""
+        with self._lock:
+            return self._next - 1
 
     @property
     def life(self) -> RunLife:
@@ -63,6 +73,8 @@ class Recorder:
                 )
             )
             self._next += 1
+            if self._thread.ident is None:
+                self._thread.start()
         if kind in _AT_ONCE:
             self.flush()
 
@@ -113,7 +125,8 @@ class Recorder:
     def close(self) -> None:
         """Keep what is waiting and let go of the sink."""
         self._closed.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         try:
             self.flush()
         finally:

@@ -1,4 +1,7 @@
-"""``run.json``: all that a run process needs to know, written once before it starts."""
+"""``run.json``: all that a run process needs to know, written before it starts.
+
+Written once, and again only when the run is resumed on another engine.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any, Literal
 from flip_lab.core.errors import RunNotFoundError
 from flip_lab.engines.apps import DirectoryApp, PickledApp, ScenarioApp
 from flip_lab.engines.base import AppSource
+from flip_lab.runs.checkpoints import Checkpoints
 
 Kind = Literal["scenario", "app", "notebook"]
 
@@ -41,6 +45,9 @@ class RunSpec:
         working_dir: Directory the app runs in.
         search_path: The launcher's ``sys.path``.
         lineage: Versions and hashes behind the run.
+        checkpoints: When checkpoints are written, and which are kept.
+        parent_run_id: The run that this one was forked from; ``None`` for others.
+        forked_at_round: The parent's round that it goes on from.
     """
 
     run_id: str
@@ -63,6 +70,9 @@ class RunSpec:
     working_dir: str = ""
     search_path: list[str] = field(default_factory=list[str])
     lineage: dict[str, Any] = field(default_factory=dict[str, Any])
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    parent_run_id: str | None = None
+    forked_at_round: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give the spec as plain data, fit for JSON."""
@@ -96,6 +106,7 @@ class RunSpec:
         try:
             values: dict[str, Any] = {k: v for k, v in data.items() if k in known}
             values["run_config"] = {k: _from_json(v) for k, v in data["run_config"].items()}
+            values["checkpoints"] = Checkpoints(**data.get("checkpoints", {}))
             return cls(**values)
         except (AttributeError, KeyError, TypeError) as error:
             raise RunNotFoundError(

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from flwr.app import ArrayRecord, MetricRecord
 from flwr.serverapp.strategy import Strategy
 
-_MARK = "_flip_lab_watched"
+MARK = "_flip_lab_watched"
 
 
 class Watcher(Protocol):
@@ -40,11 +40,11 @@ class Watcher(Protocol):
 @contextmanager
 def watching(strategy: Strategy, watcher: Watcher) -> Generator[None]:
     """Watch one strategy object while the block runs; inside another such block: no-op."""
-    if _MARK in vars(strategy):
+    if MARK in vars(strategy):
         yield
         return
     marks = {
-        _MARK: True,
+        MARK: True,
         "aggregate_train": _train(strategy.aggregate_train, watcher),
         "aggregate_evaluate": _evaluate(strategy.aggregate_evaluate, watcher),
     }
@@ -58,7 +58,7 @@ def watching(strategy: Strategy, watcher: Watcher) -> Generator[None]:
 
 def watched_central(evaluate: Any, watcher: Watcher) -> Any:
     """Give the server's evaluation function, watched; ``None`` stays ``None``."""
-    if evaluate is None or hasattr(evaluate, _MARK):
+    if evaluate is None or hasattr(evaluate, MARK):
         return evaluate
 
     def watched(server_round: int, *rest: Any, **more: Any) -> Any:
@@ -66,7 +66,7 @@ def watched_central(evaluate: Any, watcher: Watcher) -> Any:
         watcher.evaluated(metrics, scope="central", server_round=server_round)
         return metrics
 
-    setattr(watched, _MARK, True)
+    setattr(watched, MARK, True)
     return watched
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,12 @@ from flwr.serverapp.strategy import (
     Strategy,
 )
 
-from flip_lab.engines.clients import ClientSetting
+from flip_lab.engines.apps import PickledApp
+from flip_lab.engines.base import Job
+from flip_lab.engines.flower.checkpoint_state import LoopState
 from flip_lab.engines.flower.strategy_loop import hooked_strategies
 from flip_lab.engines.in_process import InProcessExecutor
-from flip_lab.engines.simulation import SimulationGrid
+from flip_lab.engines.simulation import SimulationGrid, setting_of
 
 STRATEGIES: Mapping[str, Callable[[], Strategy]] = {
     "FedAvg": lambda: FedAvg(fraction_train=0.5, fraction_evaluate=0.7),
@@ -42,7 +45,16 @@ STRATEGIES: Mapping[str, Callable[[], Strategy]] = {
     "Krum": Krum,
     "MultiKrum": lambda: MultiKrum(num_nodes_to_select=3),
 }
-TOTAL_NODES = 6
+JOB = Job(
+    run_id="run",
+    seed=1,
+    num_nodes=6,
+    run_config={},
+    app=PickledApp(directory=Path("unused")),
+    answers_describe=False,
+    workers=1,
+    work_dir=Path(),
+)
 
 app = ClientApp()
 
@@ -75,6 +87,14 @@ class Story:
         self.told: list[tuple[Any, ...]] = []
         self._fail_in = fail_in
         self._stop_in = stop_in
+
+    def begin_loop(self, state: LoopState) -> int:
+        """Take nothing up."""
+        del state
+        return 0
+
+    def between_rounds(self, server_round: int, num_rounds: int) -> None:
+        """Keep nothing."""
 
     def begin_round(self, server_round: int, num_rounds: int) -> None:
         """Write down, fail or stop."""
@@ -120,8 +140,7 @@ def central(server_round: int, arrays: ArrayRecord) -> MetricRecord:
 
 def start(strategy: Strategy, num_rounds: int = 3) -> Result:
     """Start a strategy on a fresh in-process federation with the same seeds."""
-    setting = ClientSetting(run_number=7, seed=1, num_nodes=TOTAL_NODES, run_config={})
-    grid = SimulationGrid(setting, InProcessExecutor(app, setting))
+    grid = SimulationGrid(JOB, InProcessExecutor(app, setting_of(JOB)))
     random.seed(4)  # Flower samples nodes with the global generator
     return strategy.start(
         grid=grid,
