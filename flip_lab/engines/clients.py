@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, chdir
+import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from flwr.app import Context, Message, RecordDict
@@ -16,7 +16,7 @@ from flip_lab.core.seeds import Stream
 from flip_lab.engines.base import RunConfig
 from flip_lab.engines.failures import failure_tail
 from flip_lab.engines.flower.messages import copy_content, for_client
-from flip_lab.engines.seeding import private_randomness
+from flip_lab.engines.seeding import seed_globals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,21 +115,15 @@ def lost_call(call: ClientCall, error: str, *, duration_s: float = 0.0) -> Clien
     )
 
 
-def call_client(
-    app: ClientApp,
-    call: ClientCall,
-    setting: ClientSetting,
-    *,
-    randomness: Callable[[Stream], AbstractContextManager[None]] = private_randomness,
-) -> ClientOutcome:
+def call_client(app: ClientApp, call: ClientCall, setting: ClientSetting) -> ClientOutcome:
     """Carry out one client call, on its own records and its own random streams.
+
+    The global generators are left where the client left them (``kept_generators``).
 
     Args:
         app: The ClientApp.
         call: The message and the node's state; neither is changed.
         setting: What is the same for the whole run.
-        randomness: Sets the global generators for the call; a process that serves clients
-            only need not put them back.
 
     Returns:
         The reply and the new state, or the error; never raises what the app raised.
@@ -153,7 +147,8 @@ def call_client(
     )
     started_s, start = now_s(), tick_s()
     reply, error = None, ""
-    with randomness(stream), chdir(Path.cwd()):  # clients may go elsewhere
+    seed_globals(stream)
+    with _this_directory():
         try:
             reply = app(message=message, context=context)
         except (Exception, SystemExit) as raised:  # noqa: BLE001  # an app may do anything
@@ -166,3 +161,14 @@ def call_client(
         started_s=started_s,
         duration_s=tick_s() - start,
     )
+
+
+@contextmanager
+def _this_directory() -> Generator[None]:
+    """Come back from wherever the client went."""
+    before = os.getcwd()  # noqa: PTH109  # a path object costs more than a small client
+    try:
+        yield
+    finally:
+        if os.getcwd() != before:  # noqa: PTH109  # as above
+            os.chdir(before)

@@ -23,8 +23,10 @@ from flip_lab.engines.clients import (
     lost_call,
 )
 from flip_lab.engines.flower.arrays import install_fast_arrays
+from flip_lab.engines.seeding import kept_generators
 from flip_lab.engines.simulation import SimulationGrid, setting_of
 
+_SLICE_S = 0.02  # so that the generators are put back for many short calls at once
 _AGAIN_S = 0.1  # after the first time: an app may catch the exception and go on
 
 
@@ -46,16 +48,24 @@ class InProcessExecutor:
         self._waiting.extend(calls)
 
     def completed(self, *, timeout_s: float) -> list[ClientOutcome]:
-        """Carry out the oldest waiting call, however long it may take."""
+        """Carry out the oldest waiting call, however long it takes, or a few short ones."""
         del timeout_s  # a call in this thread cannot be left half-way
         if not self._waiting:
             return []
-        call, start_s = self._waiting.popleft(), tick_s()
+        outcomes: list[ClientOutcome] = []
+        end_s = tick_s() + _SLICE_S
+        with kept_generators():
+            while self._waiting and (not outcomes or tick_s() < end_s):
+                outcomes.append(self._carry_out(self._waiting.popleft()))
+        return outcomes
+
+    def _carry_out(self, call: ClientCall) -> ClientOutcome:
+        start_s = tick_s()
         try:
             with _deadline(self._setting.timeout_s):
-                return [call_client(self._app, call, self._setting)]
+                return call_client(self._app, call, self._setting)
         except TimeoutError as error:  # it came when the client had just ended
-            return [lost_call(call, str(error), duration_s=tick_s() - start_s)]
+            return lost_call(call, str(error), duration_s=tick_s() - start_s)
 
     def withdraw(self) -> list[ClientCall]:
         """Give up the calls that wait; somebody else will carry them out."""

@@ -20,11 +20,11 @@ from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import FlipLabError
 from flip_lab.core.events import Json
 from flip_lab.engines.base import AppSource
-from flip_lab.engines.channel import Channel, open_parcel
+from flip_lab.engines.channel import Channel
 from flip_lab.engines.clients import ClientCall, ClientOutcome, ClientSetting, call_client
 from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.flower.messages import for_client
-from flip_lab.engines.seeding import own_randomness
+from flip_lab.engines.parcels import open_parcel
 
 _FLUSH_EVERY_S = 0.005  # replies of short calls travel together
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -38,14 +38,12 @@ class Assignment:
         source: Where the ClientApp comes from.
         setting: What is the same for every call.
         work_dir: Directory that apps run in.
-        search_path: The run process's ``sys.path``.
         together: Whether clients that are declared as data are trained together.
     """
 
     source: AppSource
     setting: ClientSetting
     work_dir: Path
-    search_path: Sequence[str]
     together: bool
 
 
@@ -105,7 +103,9 @@ def main(fds: Sequence[int], arguments: Mapping[str, Json]) -> None:
 
 
 def _serve(channel: Channel) -> None:
-    assignment, _ = channel.receive()
+    path, _ = channel.receive()
+    sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
+    assignment, _ = channel.receive()  # may hold a class that is found on that path only
     worker = _Worker(assignment)
     channel.send(worker.prepare())
     while True:
@@ -140,8 +140,6 @@ class _Worker:
         Returns:
             Nothing when it loaded; otherwise why not.
         """
-        path = self._assignment.search_path
-        sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
         os.chdir(self._assignment.work_dir)
         torch.set_num_threads(1)
         install_fast_arrays()
@@ -179,7 +177,7 @@ class _Worker:
             yield from carry_out_together(app, calls, setting)
             return
         for call in calls:
-            yield call_client(app, call, setting, randomness=own_randomness)
+            yield call_client(app, call, setting)
 
 
 def _filled(call: ClientCall, content: RecordDict) -> ClientCall:

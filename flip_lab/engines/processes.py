@@ -26,12 +26,13 @@ from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import AppImportError, EngineError, EngineStartError
 from flip_lab.engines import nursery as nurseries
 from flip_lab.engines.base import Job
-from flip_lab.engines.channel import Channel, Parcel
+from flip_lab.engines.channel import Channel
 from flip_lab.engines.clients import ClientCall, ClientOutcome, lost_call
 from flip_lab.engines.dispatch import MAX_ATTEMPTS, Backlog
 from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.flower.messages import for_client
 from flip_lab.engines.nursery import Nursery, NurseryDiedError
+from flip_lab.engines.parcels import Parcel
 from flip_lab.engines.process_worker import Assignment, Batch, Content, Done
 from flip_lab.engines.simulation import SimulationGrid, setting_of
 
@@ -90,6 +91,7 @@ class _Worker:
         with theirs:
             self.process_id = cradle.start([theirs.fileno()])
         self.channel = Channel(ours)
+        self.channel.send(list(sys.path))
         self.channel.send(assignment)
         self.contents: set[int] = set()
         self.is_ready = False
@@ -173,7 +175,6 @@ class ProcessExecutor:
             source=job.app,
             setting=setting_of(job),
             work_dir=job.work_dir,
-            search_path=list(sys.path),
             together=together,
         )
         self._lock = RLock()

@@ -27,15 +27,8 @@ def seed_globals(stream: Stream) -> None:
 
 
 @contextmanager
-def own_randomness(stream: Stream) -> Generator[None]:
-    """Run a block on a stream of its own, in a process that does nothing else."""
-    seed_globals(stream)
-    yield
-
-
-@contextmanager
-def private_randomness(stream: Stream) -> Generator[None]:
-    """Run a block on a stream of its own and put the global generators back after it.
+def kept_generators() -> Generator[None]:
+    """Put the global generators back after the block, whatever was drawn in it.
 
     The server of an in-process run shares the process with its clients; without this its
     own draws would depend on how many clients ran before. Generators of a GPU are seeded
@@ -43,7 +36,6 @@ def private_randomness(stream: Stream) -> Generator[None]:
     """
     python, torch_ = random.getstate(), torch.get_rng_state()
     numpy_ = np.random.get_state()  # what foreign code draws from
-    seed_globals(stream)
     try:
         yield
     finally:

@@ -25,7 +25,7 @@ from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import FlipLabError
 from flip_lab.core.seeds import Stream
 from flip_lab.engines.base import Engine, EngineGrid, Job
-from flip_lab.engines.seeding import private_randomness
+from flip_lab.engines.seeding import kept_generators, seed_globals
 from flip_lab.testing.probe_app import ProbeApp, draw
 
 _PATIENCE_S = 120.0
@@ -255,7 +255,8 @@ class EngineContract:  # noqa: PLR0904  # one method a promise
         stream = Stream(
             seed=self.job.seed, server_round=server_round, node=partition_id, phase=phase
         )
-        with private_randomness(stream):
+        with kept_generators():
+            seed_globals(stream)
             return draw()
 
     def test_clients_leave_the_generators_of_the_server_alone(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 from flwr.app import Array, ArrayRecord
+from flwr.app.message.typeddict import TypedDict
 from flwr.common.constant import SType
 from numpy.typing import NDArray
 
@@ -35,6 +36,11 @@ def install_fast_arrays() -> None:
     patched.__reduce__ = _reduce
     record: Any = ArrayRecord
     record.from_array_dict = classmethod(_from_array_dict)
+    mapping: Any = TypedDict
+    mapping.__setitem__ = _set_item
+    mapping.__getitem__ = lambda self, key: vars(self)["_data"][key]
+    mapping.items = lambda self: vars(self)["_data"].items()
+    mapping.values = lambda self: vars(self)["_data"].values()
 
 
 def backing(array: Array) -> NDArray[Any]:
@@ -57,15 +63,15 @@ def backed(values: NDArray[Any]) -> Array:
     The class must have been made ready by ``install_fast_arrays``.
     """
     array = Array.__new__(Array)
-    vars(array).update(
-        {
-            "dtype": str(values.dtype),
-            "shape": values.shape,
-            "stype": SType.NUMPY,
-            _BACKING: values,
-        }
-    )
+    inside = vars(array)
+    inside["dtype"] = _dtype_name(values.dtype)
+    inside["shape"] = values.shape
+    inside["stype"] = SType.NUMPY
+    inside[_BACKING] = values
     return array
+
+
+_dtype_name = lru_cache(maxsize=256)(str)  # NumPy takes microseconds to spell it
 
 
 def array_bytes(array: Array) -> int:
@@ -103,8 +109,11 @@ def _copied(self: Array) -> NDArray[Any]:
 
 def _copy(values: NDArray[Any]) -> NDArray[Any]:
     """Copy in the order in which an ``.npy`` file would keep it."""
-    is_fortran = values.flags.f_contiguous and not values.flags.c_contiguous
-    return np.array(values, copy=True, order="F" if is_fortran else "C", subok=False)
+    flags = values.flags
+    if flags.c_contiguous and type(values) is np.ndarray:
+        return values.copy()
+    order = "F" if flags.f_contiguous and not flags.c_contiguous else "C"
+    return np.array(values, copy=True, order=order, subok=False)
 
 
 def _from_array_dict(
@@ -117,6 +126,17 @@ def _from_array_dict(
     if not keep_input:
         array_dict.clear()
     return record
+
+
+def _set_item(self: TypedDict[Any, Any], key: object, value: object) -> None:
+    """Stand in for ``TypedDict.__setitem__``, which builds type hints at each call.
+
+    Its readers do so too; those are replaced by the same lines without the hints.
+    """
+    inside = vars(self)
+    inside["_check_key_fn"](key)
+    inside["_check_value_fn"](value)
+    inside["_data"][key] = value
 
 
 def _written(self: Array, name: str) -> bytes:

@@ -54,15 +54,13 @@ def copy_content(content: RecordDict) -> RecordDict:
     array cannot be changed through it, so sharing that is safe.
     """
     copy = RecordDict()
+    inside = vars(copy)["_data"]
     for name, record in content.items():
-        if isinstance(record, ArrayRecord):
-            arrays = copy[name] = ArrayRecord()
-            for key, item in record.items():
-                arrays[key] = share(item)
-        elif isinstance(record, MetricRecord):
-            copy[name] = MetricRecord({key: _own(item) for key, item in record.items()})
-        else:
-            copy[name] = ConfigRecord({key: _own(item) for key, item in record.items()})
+        inside[name] = twin = record.copy()
+        values: dict[str, Any] = vars(twin)["_data"]
+        own = share if isinstance(record, ArrayRecord) else _own
+        for key, item in values.items():
+            values[key] = own(item)
     return copy
 
 
@@ -82,8 +80,9 @@ def _own(value: Any) -> Any:  # noqa: ANN401  # any value of a record
 
 def for_client(message: Message, content: RecordDict) -> Message:
     """Give the message as one client receives it, with records of its own."""
-    # Flower rebuilds messages this way itself; its public signatures do not show it.
-    return Message(content, metadata=message.metadata)  # pyright: ignore[reportCallIssue]
+    twin = Message.__new__(Message)  # its __init__ would check again what was checked
+    vars(twin).update({"_metadata": message.metadata, "_content": content, "_error": None})
+    return twin
 
 
 def payload_bytes(message: Message) -> int:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from flip_lab.core.seeds import Stream
-from flip_lab.engines.seeding import private_randomness, seed_globals
+from flip_lab.engines.seeding import kept_generators, seed_globals
 
 
 def draws() -> tuple[float, float, float]:
@@ -36,7 +36,8 @@ def test_the_generators_are_put_back(*, fails: bool) -> None:
     seed_globals(Stream(seed=2))
     found = [draws()]
     inside: list[tuple[float, float, float]] = []
-    with contextlib.suppress(RuntimeError), private_randomness(Stream(seed=3)):
+    with contextlib.suppress(RuntimeError), kept_generators():
+        seed_globals(Stream(seed=3))
         inside.append(draws())
         if fails:
             raise RuntimeError
