@@ -17,18 +17,23 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from flip_lab.core.errors import EngineError
-
-Buffer: TypeAlias = "bytes | memoryview"
+from flip_lab.engines.parcels import (
+    Buffer,
+    found,
+    fresh_memory,
+    laid_out,
+    mapped,
+    pickled,
+)
 
 _INLINE_BYTES = 32_768  # two batches of it always fit into a socket: a send never blocks
-_ALIGNMENT = 64  # bytes; a cache line
 _NO_SEGMENT = 0xFFFFFFFF
 _HEAD = struct.Struct("<IIIB")  # parts, freed segments, segment, whether it comes new
+_LENGTH = struct.Struct("<IB")  # of a frame, and how many open files come with it
 _FDS = 4
 
 
@@ -87,32 +92,34 @@ class Channel:
 
         Raises:
             OSError: If the other side is gone.
+            EngineError: If there is no memory left for it; nothing was sent then.
         """
-        buffers: list[pickle.PickleBuffer] = []
-        head = pickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
-        parts: list[Buffer] = [head, *(buffer.raw() for buffer in buffers)]
+        parts = pickled(thing)
         sizes = [len(part) for part in parts]
+        is_small = sum(sizes) + 8 * len(sizes) <= _INLINE_BYTES
+        segment = None if is_small else self._write(parts)
         freed = [self._freed.popleft() for _ in range(len(self._freed))]
-        segment = None if sum(sizes) <= _INLINE_BYTES else self._write(parts, sizes)
-        is_new = segment is not None and not segment.known
-        frame = _HEAD.pack(
-            len(parts), len(freed), segment.number if segment else _NO_SEGMENT, is_new
-        )
-        frame += struct.pack(f"<{len(freed)}I{len(sizes)}Q", *freed, *sizes)
         files = list(descriptors)
         if segment is None:
-            frame += b"".join(parts)
-        elif is_new:
-            files.insert(0, segment.descriptor)
-            segment.known = True
-        length = struct.pack("<IB", len(frame), len(files))
-        socket.send_fds(self._socket, [length + frame], files)
+            head = _HEAD.pack(len(sizes), len(freed), _NO_SEGMENT, 0)
+            table = struct.pack(f"<{len(freed)}I{len(sizes)}Q", *freed, *sizes)
+            frame = b"".join([head, table, *parts])
+        else:
+            head = _HEAD.pack(0, len(freed), segment.number, not segment.known)
+            frame = head + struct.pack(f"<{len(freed)}I", *freed)
+            if not segment.known:
+                files.insert(0, segment.descriptor)
+                segment.known = True
+        data = _LENGTH.pack(len(frame), len(files)) + frame
+        sent = socket.send_fds(self._socket, [data], files)
+        if sent < len(data):  # a signal came in the middle of it
+            self._socket.sendall(data[sent:])
 
-    def _write(self, parts: Sequence[Buffer], sizes: Sequence[int]) -> _Segment:
-        places, total = _places(sizes)
+    def _write(self, parts: Sequence[Buffer]) -> _Segment:
+        pieces, places, total = laid_out(parts)
         segment = self._outbox.take(total)
-        for place, part in zip(places, parts, strict=True):
-            segment.memory[place : place + len(part)] = part
+        for place, piece in zip(places, pieces, strict=True):
+            segment.memory[place : place + len(piece)] = piece
         return segment
 
     def receive(self) -> tuple[Any, list[int]]:
@@ -124,35 +131,33 @@ class Channel:
         Raises:
             EOFError: If the other side is gone.
         """
-        length, num_files = struct.unpack("<IB", self._exactly(5))
+        length, num_files = _LENGTH.unpack(self._exactly(_LENGTH.size))
         frame = memoryview(self._exactly(length))
         files = [self._descriptors.popleft() for _ in range(num_files)]
         num_parts, num_freed, number, is_new = _HEAD.unpack_from(frame)
         numbers = struct.unpack_from(f"<{num_freed}I{num_parts}Q", frame, _HEAD.size)
-        sizes = numbers[num_freed:]
         self._outbox.free.update(numbers[:num_freed])
         if number == _NO_SEGMENT:
             start = _HEAD.size + 4 * num_freed + 8 * num_parts
-            parts = _split(frame[start:], sizes)
+            parts = _split(frame[start:], numbers[num_freed:])
         else:
             if is_new:
-                self._mapped[number] = _mapped(files.pop(0))
-            parts = self._view(number, sizes)
+                self._mapped[number] = mapped(files.pop(0))
+            parts = self._view(number)
         return pickle.loads(parts[0], buffers=parts[1:]), files  # noqa: S301  # our own worker
 
-    def _view(self, number: int, sizes: Sequence[int]) -> list[memoryview]:
+    def _view(self, number: int) -> list[memoryview]:
         """Give views of a segment; when the last one is gone, the sender hears of it."""
-        places, total = _places(sizes)
-        block = np.frombuffer(self._mapped[number], dtype=np.uint8, count=total)
+        block = np.frombuffer(self._mapped[number], dtype=np.uint8)
         weakref.finalize(block, self._freed.append, number).atexit = False
-        whole = memoryview(block)
-        return [
-            whole[place : place + size] for place, size in zip(places, sizes, strict=True)
-        ]
+        return found(memoryview(block))  # pyright: ignore[reportArgumentType]  # it is a buffer
 
     def _exactly(self, count: int) -> bytes:
         while len(self._read) < count:
-            data, files, _, _ = socket.recv_fds(self._socket, 1 << 17, _FDS)
+            try:
+                data, files, _, _ = socket.recv_fds(self._socket, 1 << 17, _FDS)
+            except ConnectionError as error:  # it died with something unread
+                raise EOFError from error
             self._descriptors.extend(files)
             if not data:
                 raise EOFError
@@ -166,67 +171,18 @@ class Channel:
         return bool(self._read)
 
     def close(self) -> None:
-        """Close the socket and let go of all memory that nobody looks at any more."""
-        self._socket.close()
-        for segment in self._outbox.segments:
-            os.close(segment.descriptor)
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-        self._mapped.clear()
+        """Close the socket and let go of all memory; may be called more than once.
 
-
-class Parcel:
-    """One object, written once for several receivers; its memory is never used again.
-
-    Attributes:
-        descriptor: The open file to send along; closed with ``close``.
-    """
-
-    def __init__(self, thing: object) -> None:
-        """Write the object.
-
-        Raises:
-            EngineError: If there is no memory left for it.
+        What was received stays readable: memory goes when nobody looks at it any more.
         """
-        buffers: list[pickle.PickleBuffer] = []
-        head = pickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
-        parts: list[Buffer] = [head, *(buffer.raw() for buffer in buffers)]
-        sizes = [len(part) for part in parts]
-        table = struct.pack(f"<Q{len(sizes)}Q", len(sizes), *sizes)
-        places, total = _places([len(table), *sizes])
-        self.descriptor = os.memfd_create("flip-lab", os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(self.descriptor, total)
-            for place, part in zip(places, [table, *parts], strict=True):
-                _write_all(self.descriptor, part, place)
-        except OSError as error:
-            os.close(self.descriptor)
-            raise _no_memory(total, error) from error
-
-    def close(self) -> None:
-        """Let go of the memory; receivers keep theirs."""
-        os.close(self.descriptor)
-
-
-def open_parcel(descriptor: int) -> Any:  # noqa: ANN401  # any object
-    """Rebuild the object of a parcel on its shared memory, and close the descriptor."""
-    memory = _mapped(descriptor)
-    [count] = struct.unpack_from("<Q", memory)
-    sizes = struct.unpack_from(f"<{count}Q", memory, 8)
-    places, _ = _places([8 + 8 * count, *sizes])
-    whole = memoryview(memory)
-    parts = [whole[at : at + size] for at, size in zip(places[1:], sizes, strict=True)]
-    return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301  # our own run process
-
-
-def _places(sizes: Sequence[int]) -> tuple[list[int], int]:
-    """Give the place of each part, aligned, and the length of all of them."""
-    places: list[int] = []
-    end = 0
-    for size in sizes:
-        places.append(end)
-        end += -(-size // _ALIGNMENT) * _ALIGNMENT
-    return places, max(end, 1)
+        self._socket.close()
+        while self._outbox.segments:
+            segment = self._outbox.segments.pop()
+            segment.memory.close()
+            os.close(segment.descriptor)
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+        self._mapped.clear()
 
 
 def _split(frame: memoryview, sizes: Sequence[int]) -> list[memoryview]:
@@ -244,32 +200,6 @@ def _round_up(size: int) -> int:
 
 
 def _allocate(size: int) -> tuple[int, mmap.mmap]:
-    descriptor = os.memfd_create("flip-lab", os.MFD_CLOEXEC)
-    try:
+    with fresh_memory(size) as descriptor:
         os.posix_fallocate(descriptor, 0, size)  # now, or a full memory kills us later
         return descriptor, mmap.mmap(descriptor, size)
-    except OSError as error:
-        os.close(descriptor)
-        raise _no_memory(size, error) from error
-
-
-def _write_all(descriptor: int, part: Buffer, place: int) -> None:
-    """Write to memory that is not mapped: its pages need not be cleared first."""
-    left = memoryview(part)
-    while left:
-        written = os.pwrite(descriptor, left, place)
-        left, place = left[written:], place + written
-
-
-def _no_memory(size: int, error: OSError) -> EngineError:
-    return EngineError(
-        f"There is no shared memory left for {size / 2**20:.0f} MB: {error}.",
-        fix="Use fewer workers or smaller cohorts, or free memory.",
-    )
-
-
-def _mapped(descriptor: int) -> mmap.mmap:
-    try:
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-    finally:
-        os.close(descriptor)

@@ -8,6 +8,7 @@ memory where that delays nothing. No result depends on any of it.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from math import ceil
 
@@ -50,11 +51,18 @@ class Backlog:
     def add(self, calls: Iterable[ClientCall]) -> None:
         """Queue calls; the longest come first, equally long ones in their order."""
         new = list(calls)
-        self._share = ceil(len(new) / self._num_workers)
-        self._waiting = sorted(
-            [*self._waiting, *new],
-            key=lambda call: (_id(call) not in self._attempts, -call.expected_s),
-        )
+        if len(new) == 1:  # many may wait, and many come one by one
+            insort(self._waiting, new[0], key=self._rank)
+        else:
+            self._waiting = sorted([*self._waiting, *new], key=self._rank)
+        self._share = ceil(len(self._waiting) / self._num_workers)
+
+    def _rank(self, call: ClientCall) -> tuple[bool, float]:
+        return not self._is_suspect(call), -call.expected_s
+
+    def _is_suspect(self, call: ClientCall) -> bool:
+        """Whether a worker died with this call: it goes alone, so as to harm no other."""
+        return _id(call) in self._attempts
 
     def take(self, worker: int) -> list[ClientCall]:
         """Give a worker its next batch; empty when it should have none now.
@@ -67,6 +75,12 @@ class Backlog:
             return []
         if busy and len(self._waiting) <= self._num_workers:
             return []  # towards the end calls go to workers that have nothing to do
+        if (
+            busy
+            and self._attempts
+            and any(map(self._is_suspect, self._held[worker].values()))
+        ):
+            return []
         first = self._pick(worker, None)
         if first is None:
             return []
@@ -79,8 +93,8 @@ class Backlog:
         return batch
 
     def _batch_size(self, first: ClientCall) -> int:
-        if _id(first) in self._attempts:
-            return 1  # it may have killed its worker, so it goes alone
+        if self._is_suspect(first):
+            return 1
         if self._whole_shares:
             return self._share
         guided = min(_MAX_BATCH, ceil(len(self._waiting) / (4 * self._num_workers)))
@@ -99,7 +113,11 @@ class Backlog:
         fits = [
             place
             for place, call in enumerate(self._waiting[: 4 * self._num_workers])
-            if like is None or self._may_join(call, like)
+            if (
+                self._may_begin(call, worker)
+                if like is None
+                else self._may_join(call, like)
+            )
         ]
         at_home = (
             place
@@ -109,11 +127,11 @@ class Backlog:
         chosen = next(at_home, fits[0] if fits else None)
         return None if chosen is None else self._waiting.pop(chosen)
 
+    def _may_begin(self, call: ClientCall, worker: int) -> bool:
+        return not (self._batches[worker] and self._is_suspect(call))
+
     def _may_join(self, call: ClientCall, first: ClientCall) -> bool:
-        return (
-            call.message.content is first.message.content
-            and _id(call) not in self._attempts
-        )
+        return call.message.content is first.message.content and not self._is_suspect(call)
 
     def finished(self, worker: int, message_ids: Sequence[str]) -> None:
         """Note calls that a worker has carried out."""
