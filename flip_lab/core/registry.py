@@ -42,6 +42,10 @@ class Registry(Generic[T]):
         plugged = {point.name for point in entry_points(group=self._group)}
         return sorted(plugged | self._things.keys())
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a thing; our own are found without a look at plug-ins."""
+        return name in [*self._things] or name in self.names()
+
     def get(self, name: str) -> T:
         """Give the thing of this name.
 

@@ -13,6 +13,8 @@ _FIXED = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # a thread that pandas would start through Arrow; who has threads cannot be copied
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "PYTHONHASHSEED": "0",  # the order of sets
     "PYTHONUNBUFFERED": "1",  # a log that can be read while the run goes on
 }

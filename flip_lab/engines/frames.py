@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 from collections.abc import Mapping, Sequence
@@ -46,8 +47,13 @@ def receive_frame(connection: socket.socket) -> tuple[dict[str, Any], list[int]]
     head, fds, _, _ = socket.recv_fds(
         connection, _HEAD.size, _MOST_FDS, socket.MSG_CMSG_CLOEXEC
     )
-    head += _exactly(connection, _HEAD.size - len(head))
-    return json.loads(_exactly(connection, *_HEAD.unpack(head))), list(fds)
+    try:
+        head += _exactly(connection, _HEAD.size - len(head))
+        return json.loads(_exactly(connection, *_HEAD.unpack(head))), list(fds)
+    except BaseException:
+        for descriptor in fds:
+            os.close(descriptor)
+        raise
 
 
 def _exactly(connection: socket.socket, size_bytes: int) -> bytes:

@@ -94,13 +94,16 @@ class Nursery:
         return cls(ours, _Copy(process_id))
 
     @classmethod
-    def spawn(cls, preload: Sequence[str]) -> Self:
+    def spawn(
+        cls, preload: Sequence[str], *, environment: Mapping[str, str] | None = None
+    ) -> Self:
         """Start a nursery of its own, without what this process has imported or changed.
 
         Returns at once; ``start`` waits until the modules are imported.
 
         Args:
             preload: Names of modules to import first; none may start a thread.
+            environment: Its variables; ``None`` takes those of a run process started here.
 
         Raises:
             EngineStartError: If the process cannot be started.
@@ -113,7 +116,7 @@ class Nursery:
                         *(sys.executable, "-P", "-m", nursery_process.__name__),
                         *(str(theirs.fileno()), *preload),
                     ],
-                    env=process_environment(),
+                    env=process_environment() if environment is None else environment,
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                 )
@@ -204,10 +207,12 @@ class Nursery:
     def close(self) -> None:
         """End the nursery; its children go on. May be called more than once."""
         with self._lock:
+            if self._connection.fileno() >= 0 and not self.is_ready():
+                self._process.kill()  # it would go on importing first
             self._connection.close()
             try:
                 self._process.wait(_PATIENCE_S)
-            except subprocess.TimeoutExpired:  # importing still, or stopped by somebody
+            except subprocess.TimeoutExpired:  # stopped by somebody
                 self._process.kill()
                 self._process.wait()
 

@@ -78,6 +78,7 @@ def read_options(
     return dict(vars(checked))
 
 
+@lru_cache(maxsize=64)  # the same few functions, at each launch
 def options_type(builder: Callable[..., Any]) -> type[Any]:
     """Give the options of a builder as a dataclass: its keyword-only plain arguments.
 

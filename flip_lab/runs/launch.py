@@ -10,7 +10,6 @@ from pathlib import Path
 from shutil import rmtree
 from threading import Thread
 
-import flip_lab
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import (
     EngineStartError,
@@ -19,17 +18,18 @@ from flip_lab.core.errors import (
 )
 from flip_lab.core.ids import new_run_id
 from flip_lab.engines.catalogue import ENGINES
+from flip_lab.engines.environment import process_environment
 from flip_lab.engines.federations import federation_names
 from flip_lab.runs.arguments import whole_number
 from flip_lab.runs.inputs import Changes, Launchable, Prepared, prepare
 from flip_lab.runs.life_sign import held_lock
 from flip_lab.runs.lineage import capture_lineage
-from flip_lab.runs.process import LOCK_VARIABLE
+from flip_lab.runs.process import LOCK_VARIABLE, command
 from flip_lab.runs.spec import RunSpec
+from flip_lab.runs.starter import Order, start_warm
+from flip_lab.runs.starter import prepare as prepare_starter
 from flip_lab.store.blobs import Blobs
 from flip_lab.store.layout import LabDir, explained, write_json_atomic
-
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def launch_run(
@@ -59,7 +59,13 @@ def launch_run(
     try:
         with held_lock(draft) as lock:  # before others can see the run: it is not dead
             folder = draft.rename(lab.run_dir(prepared.spec.run_id))
-            _start_process(folder, lock)
+            order = Order(
+                lab=lab.root,
+                run_dir=folder,
+                engine=blank.engine,
+                workers=blank.workers,
+            )
+            _start_process(order, lock)
     except OSError as error:
         rmtree(folder, ignore_errors=True)  # ours alone: a rename replaces no other run
         raise EngineStartError(
@@ -70,7 +76,7 @@ def launch_run(
 
 
 def _blank_spec(on: str, workers: int | None) -> RunSpec:
-    simulated = on in ENGINES.names()
+    simulated = on in ENGINES
     if not simulated and on not in (names := federation_names(Path.cwd())):
         raise UnknownFederationError(
             f"There is no engine or federation {on!r}.",
@@ -128,20 +134,13 @@ def _working_dir(prepared: Prepared, draft: Path, final: Path) -> Path:
     return final / "work"
 
 
-def _start_process(run_dir: Path, lock: int) -> None:
-    package_root = str(Path(flip_lab.__file__).parent.parent)
-    inherited = os.environ.get("PYTHONPATH")
-    environment = {
-        **os.environ,
-        **dict.fromkeys(_ONE_THREAD, "1"),
-        "PYTHONHASHSEED": "0",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, [package_root, inherited])),
-    }
-    with (run_dir / "output.log").open("ab") as output:
+def _start_process(order: Order, lock: int) -> None:
+    with (order.run_dir / "output.log").open("ab") as output:
+        if start_warm(order, lock=lock, log=output.fileno()):
+            return
         process = subprocess.Popen(  # noqa: S603  # our own module, no shell
-            [sys.executable, "-P", "-m", "flip_lab.runs.process", str(run_dir)],
-            env={**environment, LOCK_VARIABLE: str(lock)},
+            command(order.run_dir),
+            env={**process_environment(), LOCK_VARIABLE: str(lock)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -150,3 +149,4 @@ def _start_process(run_dir: Path, lock: int) -> None:
         )
     # Nobody waits for the run; without this it would stay a zombie of a living kernel.
     Thread(target=process.wait, name="flip-reaper", daemon=True).start()
+    prepare_starter(order)

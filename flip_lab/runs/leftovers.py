@@ -47,7 +47,7 @@ def end_leftovers(home: Home) -> int:
     Returns:
         How many processes were killed.
     """
-    if home.host != socket.gethostname() or psutil.pid_exists(home.process_id):
+    if home.host != socket.gethostname() or _lives(home.process_id):
         return 0  # elsewhere, or the number already belongs to somebody else
     killed = 0
     for process in psutil.process_iter():
@@ -57,3 +57,10 @@ def end_leftovers(home: Home) -> int:
                 process.kill()
                 killed += 1
     return killed
+
+
+def _lives(process_id: int) -> bool:
+    try:  # a dead process keeps its number until its parent has taken note
+        return psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -12,22 +12,30 @@ import signal
 import sys
 from pathlib import Path
 
+from flip_lab.core.errors import EngineStartError
 from flip_lab.core.state import RunState
+from flip_lab.engines import nursery
 from flip_lab.runs import life_sign
 from flip_lab.runs.control import FileControl
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.stage import Stage
 from flip_lab.store.blobs import Blobs
-from flip_lab.store.journal import JournalWriter
+from flip_lab.store.journal import JournalWriter, last_sequence
 from flip_lab.store.layout import open_lab
 
 LOCK_VARIABLE = "FLIP_LAB_RUN_LOCK"
+_FORKING_ENGINES = frozenset({"auto", "processes", "vectorised"})
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+def command(run_dir: Path) -> list[str]:
+    """Give the command line of a run process."""
+    return [sys.executable, "-P", "-m", "flip_lab.runs.process", str(run_dir)]
+
+
 def main(run_dir: Path) -> int:
-    """Conduct the run that ``run_dir/run.json`` describes.
+    """Be a run process that was started cold, as a program.
 
     Args:
         run_dir: ``<lab>/runs/<run_id>``.
@@ -36,10 +44,24 @@ def main(run_dir: Path) -> int:
         Exit status: 0 when the run completed or was stopped, 1 when it failed.
     """
     life_sign.keep(int(os.environ.pop(LOCK_VARIABLE)))
+    return conduct_run(run_dir)
+
+
+def conduct_run(run_dir: Path) -> int:
+    """Conduct the run that ``run_dir/run.json`` describes; this process is for it alone.
+
+    Args:
+        run_dir: ``<lab>/runs/<run_id>``.
+
+    Returns:
+        Exit status: 0 when the run completed or was stopped, 1 when it failed.
+    """
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stdout)
     lab = open_lab(run_dir.parent.parent, create=False)
     spec = RunSpec.load(run_dir)
-    recorder = Recorder(spec.run_id, JournalWriter(lab, spec.run_id))
+    writer = JournalWriter(lab, spec.run_id)
+    # A resumed run goes on where its journal stands.
+    recorder = Recorder(spec.run_id, writer, first=last_sequence(lab, spec.run_id) + 1)
     try:
         control = FileControl(run_dir, recorder.emit)
         signal.signal(signal.SIGTERM, control.on_signal)
@@ -70,6 +92,11 @@ def _conduct(stage: Stage) -> RunState:
     logging.getLogger("flwr").handlers.clear()  # ours prints its lines, without colours
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each poll of a hub
     torch.set_num_threads(1)  # sums of floats depend on the number of threads
+    if stage.spec.engine in _FORKING_ENGINES:
+        try:
+            nursery.keep(nursery.Nursery.fork_here())  # while this process is one thread
+        except EngineStartError as error:  # the engine then starts its workers cold
+            logging.getLogger("flip_lab.run").info("No warm workers: %s", error)
     return conduct(stage)
 
 

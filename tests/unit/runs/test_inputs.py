@@ -29,6 +29,7 @@ from flip_lab.fl.scenarios import load_scenario
 from flip_lab.runs import launch
 from flip_lab.runs.inputs import App
 from flip_lab.runs.lab import Lab
+from flip_lab.runs.starter import Order
 
 APPS = Path(__file__).parents[2] / "apps"
 
@@ -134,9 +135,9 @@ def test_a_run_never_looks_dead_before_its_process_is_there(
     """Another kernel may look at any moment; and when nothing starts, nothing is left."""
     lab, seen = Lab(lab_path), list[str]()
 
-    def no_process_left(run_dir: Path, lock: int) -> None:
+    def no_process_left(order: Order, lock: int) -> None:
         del lock
-        seen.append(Lab(lab_path).run(run_dir.name).state.value)
+        seen.append(Lab(lab_path).run(order.run_dir.name).state.value)
         seen.extend(Lab(lab_path).runs()["state"])
         raise BlockingIOError(11, "Resource temporarily unavailable")
 

@@ -1,0 +1,40 @@
+"""Imports what run processes need; a process that has done it can be copied.
+
+Only packages, never a user's module. None of these may start a thread or touch a GPU, for
+neither survives a copy.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib import import_module
+
+_NEEDED = (
+    "flip_lab.runs.process",
+    "flip_lab.runs.warm",
+    "flip_lab.runs.conduct",
+    "flip_lab.engines.in_process",
+    "flip_lab.fl.server_app",
+    "flip_lab.fl.client_app",
+    "torch._dynamo",  # the first optimiser of a process imports it, for a second or two
+)
+_WELCOME = (  # of extras that may not be installed
+    "flip_lab.engines.processes",
+    "flip_lab.engines.process_worker",
+    "flip_lab.engines.together",
+    "cloudpickle",
+    "pandas",
+    "sklearn.datasets",
+    "flwr_datasets.partitioner",
+)
+
+
+def _load() -> None:
+    for name in _NEEDED:
+        import_module(name)
+    for name in _WELCOME:
+        with suppress(ImportError):
+            import_module(name)
+
+
+_load()
