@@ -78,7 +78,7 @@ class ClientFact:
         metrics: The numbers the client reported, by name.
         error_code: Flower's error code; 0 when the client replied well.
         error: What the client raised with the tail of its traceback; empty when well.
-        digest: 128-bit hash of the reply's arrays and metrics, 32 hexadecimal digits; equal
+        digest: 128-bit hash of the reply's arrays, 32 hexadecimal digits; equal
             replies have equal ones. Empty where none was taken.
     """
 

@@ -90,11 +90,13 @@ class Reply:
             with an error carries the tail of the client's traceback in its reason.
         started_s: When the client began, seconds since the Unix epoch.
         duration_s: Seconds the client took; on devices, from dispatch to reply.
+        digest: Hash of the reply's arrays, where the engine took it beside the client.
     """
 
     message: Message
     started_s: float
     duration_s: float
+    digest: str = ""
 
 
 class EngineGrid(Grid):

@@ -15,7 +15,11 @@ from flip_lab.core.clock import now_s, tick_s
 from flip_lab.core.seeds import Stream
 from flip_lab.engines.base import RunConfig
 from flip_lab.engines.failures import failure_tail
-from flip_lab.engines.flower.messages import copy_content, for_client
+from flip_lab.engines.flower.messages import (
+    arrays_digest,
+    copy_content,
+    for_client,
+)
 from flip_lab.engines.seeding import seed_globals
 
 
@@ -71,6 +75,7 @@ class ClientOutcome:
         error: What it raised with the tail of its traceback; empty when well.
         started_s: When the client began, seconds since the Unix epoch.
         duration_s: Seconds it took.
+        digest: Hash of the reply's arrays; empty when nobody took it yet.
     """
 
     message_id: str
@@ -79,6 +84,7 @@ class ClientOutcome:
     error: str
     started_s: float
     duration_s: float
+    digest: str = ""
 
 
 class Executor(Protocol):
@@ -153,13 +159,15 @@ def call_client(app: ClientApp, call: ClientCall, setting: ClientSetting) -> Cli
             reply = app(message=message, context=context)
         except (Exception, SystemExit) as raised:  # noqa: BLE001  # an app may do anything
             error = failure_tail(raised)
+    duration_s = tick_s() - start
     return ClientOutcome(
         message_id=call.message.metadata.message_id,
         reply=reply,
         state=None if error else context.state,
         error=error,
         started_s=started_s,
-        duration_s=tick_s() - start,
+        duration_s=duration_s,
+        digest=arrays_digest(reply) if reply else "",
     )
 
 

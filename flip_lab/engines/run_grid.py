@@ -20,6 +20,7 @@ from flip_lab.engines.base import EngineGrid, Reply
 from flip_lab.engines.flower.messages import (
     NO_REPLY,
     RunInfo,
+    arrays_digest,
     payload_bytes,
     phase_of,
     reply_metrics,
@@ -248,6 +249,7 @@ class RunGrid(EngineGrid):
                 metrics=metrics,
                 error_code=message.error.code if failed else 0,
                 error=(message.error.reason or "no reason given") if failed else "",
+                digest=reply.digest or arrays_digest(message),
             ),
         )
 

@@ -189,7 +189,10 @@ class SimulationGrid(EngineGrid):
         reply = outcome.reply or error_reply(message, outcome.error)
         stamp(reply, f"reply-to-{outcome.message_id}")
         self._ready[outcome.message_id] = Reply(
-            message=reply, started_s=outcome.started_s, duration_s=outcome.duration_s
+            message=reply,
+            started_s=outcome.started_s,
+            duration_s=outcome.duration_s,
+            digest=outcome.digest,
         )
         self._continue(node_id)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import numpy as np
+import xxhash
 from flwr.app import (
     Array,
     ArrayRecord,
-    ConfigRecord,
     Error,
     Message,
     MetricRecord,
@@ -101,6 +102,23 @@ def payload_bytes(message: Message) -> int:
         if isinstance(item, (str, bytes))
     )
     return arrays + configs
+
+
+def arrays_digest(message: Message) -> str:
+    """Hash all arrays of a message, names and order included.
+
+    Returns:
+        128 bits (XXH3) as 32 hexadecimal digits; empty when it carries no array.
+    """
+    if not message.has_content() or not message.content.array_records:
+        return ""
+    hashed = xxhash.xxh3_128()
+    for name, record in message.content.array_records.items():
+        for key, item in record.items():
+            values = backing(item)
+            hashed.update(f"{name}/{key}/{item.dtype}/{values.shape}".encode())
+            hashed.update(np.ascontiguousarray(values))
+    return hashed.hexdigest()
 
 
 def server_round_of(message: Message) -> int | None:

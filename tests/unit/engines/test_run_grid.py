@@ -144,7 +144,9 @@ def test_every_field_of_a_client_fact_is_kept() -> None:
     bytes_down, bytes_up = facts[0]["bytes_down"], facts[0]["bytes_up"]
     assert 10 * 8 <= bytes_down < 10 * 8 + 200  # the array and its .npy head
     assert 4 * 8 <= bytes_up < 4 * 8 + 200
-    assert facts[0] == {
+    assert len({fact["digest"] for fact in facts}) == 1  # the same arrays from all three
+    assert len(facts[0]["digest"]) == 32
+    assert {key: value for key, value in facts[0].items() if key != "digest"} == {
         "phase": "train",
         "node_id": 100,
         "partition_id": 0,
