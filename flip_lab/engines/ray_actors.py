@@ -1,72 +1,99 @@
-"""What runs in Ray's worker processes: one actor per slot, holding the app."""
+"""The actor: one slot of a Ray session, which serves one run after another.
+
+Nothing heavy is imported with this module, so that an actor can say at once that it has
+a place. What it does for a run is in ``ray_worker``.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+import threading
+from importlib import import_module
+from typing import Any
 
-import torch
-from flwr.app import RecordDict
-from flwr.clientapp import ClientApp
-
+from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import FlipLabError
-from flip_lab.engines.base import AppSource
-from flip_lab.engines.clients import ClientCall, ClientOutcome, ClientSetting, call_client
-from flip_lab.engines.flower.messages import for_client
+
+_LOOK_EVERY_S = 30.0
 
 
 class ClientActor:
-    """Holds the ClientApp of one run and carries out calls, one at a time.
+    """Carries out client calls, one at a time; leased to one run after another.
 
     Args:
-        source: Where the ClientApp comes from.
-        setting: What is the same for the whole run.
-        work_dir: Directory that apps run in.
-        search_path: The run process's ``sys.path``; cheaper than a Ray runtime
-            environment, which costs seconds for each actor.
+        idle_s: Seconds without a run after which the actor ends; ``None`` for never.
+        is_warm: Whether to import what runs need before the first one comes.
     """
 
-    def __init__(
-        self,
-        source: AppSource,
-        setting: ClientSetting,
-        *,
-        work_dir: Path,
-        search_path: Sequence[str],
-    ) -> None:
-        """Set the process up as the run process is; the app is loaded by ``prepare``."""
-        sys.path[:] = [*search_path, *(p for p in sys.path if p not in search_path)]
-        os.chdir(work_dir)
-        torch.set_num_threads(1)
-        self._setting = setting
-        self._source = source
-        self._app: ClientApp | None = None
+    def __init__(self, idle_s: float | None, *, is_warm: bool) -> None:
+        """Start the minder, a thread that ends the actor when nobody needs it."""
+        self._minder = _Minder(idle_s)
+        self._worker: Any = _new_worker() if is_warm else None
 
-    def prepare(self) -> str:
-        """Load the app.
+    def hello(self) -> int:
+        """Say that this actor has a place.
 
         Returns:
-            Nothing when it loaded; otherwise why not. An exception would reach the run
-            process as Ray's own error, without our code and fix.
+            Its process id.
         """
-        try:
-            self._app = self._source.load_client_app()
-        except FlipLabError as error:
-            return str(error)
-        return ""
+        return os.getpid()
 
-    def carry_out(self, content: RecordDict, call: ClientCall) -> ClientOutcome:
-        """Carry out one call.
+    def adopt(self, job_id: str, package: Any) -> FlipLabError | None:  # noqa: ANN401  # a heavy module's
+        """Serve a run from now on.
 
         Args:
-            content: The content of the call's message, shared by all clients of a round
-                and therefore shipped apart from it.
-            call: The call, its message without content.
+            job_id: The Ray job of the run process; this actor ends when that does.
+            package: The run, a ``RunPackage``.
+
+        Returns:
+            Nothing when the app is loaded; otherwise why not. Raised, it would reach the
+            run process as Ray's own error, without our code and fix.
         """
-        if self._app is None:  # this actor took the place of one that died
-            self._app = self._source.load_client_app()
-        whole = replace(call, message=for_client(call.message, content))
-        return call_client(self._app, whole, self._setting)
+        self._minder.serve(job_id)
+        self._worker = self._worker or _new_worker()
+        return self._worker.adopt(package)
+
+    def carry_out(self, key: int, content: Any, calls: Any) -> tuple[Any, bool]:  # noqa: ANN401  # as above
+        """Carry out a batch of calls; see ``Worker.carry_out``."""
+        return self._worker.carry_out(key, content, calls)
+
+    def forget(self) -> None:
+        """Drop the run: its app, its records, its paths and its environment."""
+        if self._worker is not None:
+            self._worker.forget()
+        self._minder.serve(None)
+
+
+def _new_worker() -> Any:  # noqa: ANN401  # as above
+    return import_module("flip_lab.engines.ray_worker").Worker()
+
+
+class _Minder:
+    """Ends this process when its run is gone, or when no run has come for a while.
+
+    A run process that is killed gives nothing back, and a cluster's processors belong to
+    others too.
+    """
+
+    def __init__(self, idle_s: float | None) -> None:
+        self._idle_s = idle_s
+        self._job_id: str | None = None
+        self._since_s = tick_s()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def serve(self, job_id: str | None) -> None:
+        self._job_id = job_id
+        self._since_s = tick_s()
+
+    def _watch(self) -> None:
+        from flip_lab.engines.ray_lease import living_jobs
+
+        rest = threading.Event()
+        while not rest.wait(min(_LOOK_EVERY_S, self._idle_s or _LOOK_EVERY_S)):
+            if self._job_id is None:
+                idle_s = tick_s() - self._since_s
+                over = self._idle_s is not None and idle_s > self._idle_s
+            else:
+                over = self._job_id not in living_jobs()
+            if over:
+                os._exit(0)

@@ -1,134 +1,340 @@
-"""What the Ray executor does when a worker dies, against a Ray that dies on demand."""
+"""What the Ray executor does when things go wrong, against a Ray that fails on demand."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flwr.app import Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 
-from flip_lab.engines.base import Job
+from flip_lab.core.clock import tick_s
+from flip_lab.core.errors import AppImportError, EngineError
+from flip_lab.engines import ray_executor
+from flip_lab.engines.apps import ScenarioApp
+from flip_lab.engines.base import AppSource, Job
 from flip_lab.engines.clients import ClientCall, ClientOutcome
 from flip_lab.engines.flower.messages import become_server, stamp
-from flip_lab.engines.ray import RayExecutor
+from flip_lab.engines.ray_executor import RayExecutor
+from flip_lab.engines.ray_lease import Slot
+from flip_lab.engines.ray_parcels import Packed, pack, unpack
 from flip_lab.testing.probe_app import ProbeApp
 
 
-class ActorDiedError(Exception):
+class RayError(Exception):
+    """Base of what Ray says when it lost something."""
+
+
+class ActorDiedError(RayError):
     """A worker process crashed."""
 
 
-class OutOfMemoryError(Exception):
-    """Ray killed a worker to free memory; no ``RayActorError`` in Ray either."""
+class OutOfMemoryError(RayError):
+    """Ray killed a worker to free memory."""
 
 
-class TaskError(Exception):
-    """The reply could not be sent."""
+FAKE_RAY = SimpleNamespace(
+    exceptions=SimpleNamespace(RayError=RayError),
+    put=lambda thing: thing,
+    nodes=lambda: [{"Alive": True, "NodeManagerHostname": "here"}],
+)
 
 
-class MortalRay:
-    """As much of Ray as the executor uses; each listed death ends one call."""
+class Reference:
+    """What Ray gives for a call to an actor; an answer of ``None`` never comes."""
 
-    exceptions = SimpleNamespace(
-        RayActorError=ActorDiedError,
-        OutOfMemoryError=OutOfMemoryError,
-        RayTaskError=TaskError,
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    def future(self) -> Future[Any]:
+        """Give a future that is done, if it ever will be."""
+        future: Future[Any] = Future()
+        if isinstance(self._answer, Exception):
+            future.set_exception(self._answer)
+        elif self._answer is not NEVER:
+            future.set_result(self._answer)
+        return future
+
+
+NEVER = object()
+
+
+class FakeLeases:
+    """A session whose actors die when they are handed a message that says so.
+
+    Args:
+        size: How many actors there are.
+        act: What an actor does with one call; an exception is its death.
+    """
+
+    job_id = "01"
+
+    def __init__(self, size: int, act: Callable[[ClientCall], object]) -> None:
+        self.size = size
+        self.act = act
+        self.problem: Exception | None = None
+        self.is_alive = True
+        self.ended: list[str] = []
+        self.reusable: list[bool] = []
+        self.batches: list[list[str]] = []
+        self.contents: list[Packed | None] = []
+        self._numbers = itertools.count()
+
+    def take(self) -> list[Slot]:
+        """Give the first actors."""
+        return [self.new() for _ in range(self.size)]
+
+    def new(self) -> Slot:
+        """Give one more."""
+        actor = SimpleNamespace(
+            is_stuck=False,
+            adopt=SimpleNamespace(remote=lambda *_: Reference(self.problem_or_none())),
+        )
+        actor.carry_out = SimpleNamespace(remote=partial(self._carry_out, actor))
+        return Slot(name=f"actor-{next(self._numbers)}", actor=actor)
+
+    def problem_or_none(self) -> object:
+        """Give what the app raises when it is loaded; as a value, not as an exception."""
+        return Answer(self.problem) if self.problem else None
+
+    def _carry_out(
+        self, actor: SimpleNamespace, _key: int, content: Packed | None, calls: Packed
+    ) -> Reference:
+        batch: list[ClientCall] = unpack(calls)
+        self.batches.append([call.message.metadata.message_id for call in batch])
+        self.contents.append(content)
+        outcomes: list[ClientOutcome] = []
+        for call in batch:
+            result = self.act(call)
+            actor.is_stuck |= result is NEVER
+            if isinstance(result, Exception) or actor.is_stuck:
+                return Reference(NEVER if actor.is_stuck else result)
+            outcomes.append(outcome_of(call))
+            if result == "hung":
+                return Reference((pack(outcomes), True))
+        return Reference((pack(outcomes), False))
+
+    def end(self, slots: Iterable[Slot]) -> None:
+        """Note who was ended."""
+        self.ended += [slot.name for slot in slots]
+
+    def give_back(self, slots: Sequence[Slot], *, is_reusable: bool) -> None:
+        """Note how they were given back."""
+        self.reusable += [is_reusable for _ in slots]
+
+    def is_session_alive(self) -> bool:
+        """Say whether the session answers."""
+        return self.is_alive
+
+    def resources(self) -> str:
+        """Say what there is."""
+        return "CPU: 0 of 2 free"
+
+
+class Answer:
+    """A value that is an error: ``adopt`` gives it, it does not raise it."""
+
+    def __init__(self, problem: Exception) -> None:
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return str(self.problem)
+
+
+def outcome_of(call: ClientCall) -> ClientOutcome:
+    """Give the outcome of a client that did well."""
+    return ClientOutcome(
+        message_id=call.message.metadata.message_id,
+        reply=None,
+        state=RecordDict(),
+        error="",
+        started_s=0.0,
+        duration_s=0.0,
     )
 
-    def __init__(self, deaths: Sequence[Exception]) -> None:
-        self.deaths = list(deaths)
-        self.num_actors = 0
-        self._refs = itertools.count()
-        self._calls: dict[int, ClientCall] = {}
 
-    def remote(self, **_: object) -> Any:  # noqa: ANN401  # untyped in Ray
-        """Give the class of our actors."""
-        return lambda _: SimpleNamespace(remote=self._actor)
-
-    def _actor(self, *_: object, **__: object) -> SimpleNamespace:
-        self.num_actors += 1
-        prepare = SimpleNamespace(remote=lambda: -1)
-        return SimpleNamespace(
-            prepare=prepare, carry_out=SimpleNamespace(remote=self._carry_out)
-        )
-
-    def _carry_out(self, _content: object, call: ClientCall) -> int:
-        ref = next(self._refs)
-        self._calls[ref] = call
-        return ref
-
-    def put(self, content: object) -> object:
-        """Keep nothing."""
-        return content
-
-    def wait(self, refs: list[int], **_: object) -> tuple[list[int], list[int]]:
-        """Say that all are done."""
-        return refs, []
-
-    def get(self, refs: Any) -> Any:  # noqa: ANN401  # as Ray
-        """Give an outcome, or die; that of ``prepare`` is good."""
-        if isinstance(refs, list):
-            return [""] * len(refs)
-        if self.deaths:
-            raise self.deaths.pop(0)
-        call = self._calls[refs]
-        return ClientOutcome(
-            message_id=call.message.metadata.message_id,
-            reply=None,
-            state=RecordDict(),
-            error="",
-            started_s=0.0,
-            duration_s=0.0,
-        )
-
-
-def outcomes(ray: MortalRay) -> list[ClientOutcome]:
-    """Carry out one call, and ask as often as a call may be repeated."""
+def make_executor(
+    leases: FakeLeases, *, timeout_s: float | None = None, app: AppSource | None = None
+) -> RayExecutor:
+    """Open an executor on a fake session."""
     job = Job(
         run_id="r",
         seed=0,
-        num_nodes=1,
+        num_nodes=100,
         run_config={},
-        app=ProbeApp(),
+        app=app or ProbeApp(),
         answers_describe=False,
-        workers=1,
+        workers=leases.size,
         work_dir=Path(),
+        client_timeout_s=timeout_s,
     )
-    executor = RayExecutor(ray, job)
+    return RayExecutor(FAKE_RAY, job, leases)  # pyright: ignore[reportArgumentType]  # a fake
+
+
+def make_calls(count: int, content: RecordDict | None = None) -> list[ClientCall]:
+    """Build calls that share one content; messages are named m0, m1 and so on."""
     become_server(1)
-    message = Message(RecordDict(), 1, "train")
-    stamp(message, "m")
-    call = ClientCall(
-        message=message, partition_id=0, server_round=1, phase="train", state=RecordDict()
-    )
-    executor.submit([call])
-    return [outcome for _ in range(4) for outcome in executor.completed(timeout_s=0.1)]
+    shared = content or RecordDict()
+    calls: list[ClientCall] = []
+    for number in range(count):
+        message = Message(shared, 1, "train")
+        stamp(message, f"m{number}")
+        calls.append(
+            ClientCall(
+                message=message,
+                partition_id=number,
+                server_round=1,
+                phase="train",
+                state=RecordDict(),
+            )
+        )
+    return calls
+
+
+def outcomes(
+    leases: FakeLeases, count: int, *, timeout_s: float | None = None
+) -> dict[str, str]:
+    """Carry out calls; give each one's error, empty when well."""
+    executor = make_executor(leases, timeout_s=timeout_s)
+    executor.submit(make_calls(count))
+    found: dict[str, str] = {}
+    end_s = tick_s() + 20
+    while len(found) < count and tick_s() < end_s:
+        for outcome in executor.completed(timeout_s=0.1):
+            assert outcome.message_id not in found
+            found[outcome.message_id] = outcome.error
+    return found
+
+
+def deadly(name: str, deaths: Sequence[Exception]) -> Callable[[ClientCall], object]:
+    """Give an act in which one message is the end of the actors that first get it."""
+    left = list(deaths)
+
+    def act(call: ClientCall) -> object:
+        is_it = call.message.metadata.message_id == name
+        return left.pop(0) if is_it and left else None
+
+    return act
 
 
 @pytest.mark.parametrize("death", [ActorDiedError("crash"), OutOfMemoryError("memory")])
-def test_the_call_of_a_dead_worker_is_repeated_by_a_new_one(death: Exception) -> None:
+def test_the_calls_of_a_dead_actor_are_repeated_by_a_new_one(death: Exception) -> None:
     """Calls are pure, so nobody notices; memory that ran out is a death like others."""
-    ray = MortalRay([death])
-    [outcome] = outcomes(ray)
-    assert (outcome.message_id, outcome.error) == ("m", "")
-    assert ray.num_actors == 2
+    leases = FakeLeases(2, deadly("m3", [death]))
+    assert outcomes(leases, 40) == {f"m{number}": "" for number in range(40)}
+    assert len(leases.ended) == 1
 
 
-def test_a_client_that_kills_every_worker_fails_and_the_run_goes_on() -> None:
-    """After three deaths the client counts as failed, and a worker is there for others."""
-    ray = MortalRay([OutOfMemoryError("memory")] * 3)
-    [outcome] = outcomes(ray)
-    assert outcome.error == "The worker process died 3 times: memory"
-    assert ray.num_actors == 4
+def test_a_client_that_kills_every_actor_fails_alone() -> None:
+    """The others of its batch are carried out; nothing waits behind a suspect."""
+    leases = FakeLeases(2, deadly("m3", [ActorDiedError("crash")] * 9))
+    found = outcomes(leases, 40)
+    assert found.pop("m3") == (
+        "The worker process died (ActorDiedError: crash), 3 times with this client."
+    )
+    assert set(found.values()) == {""}
+    assert len(found) == 39
+    assert len(leases.ended) == 3
+    alone = [batch for batch in leases.batches if "m3" in batch]
+    assert [len(batch) == 1 for batch in alone] == [False, True, True]
 
 
-def test_a_reply_that_cannot_be_sent_is_the_clients_failure() -> None:
-    """The worker lives on."""
-    ray = MortalRay([TaskError("no pickle")])
-    [outcome] = outcomes(ray)
-    assert outcome.error == "The reply could not be sent: no pickle"
-    assert ray.num_actors == 1
+def test_two_deadly_clients_do_not_take_others_with_them() -> None:
+    """Even when both were in one batch."""
+    acts = [deadly(name, [ActorDiedError("crash")] * 9) for name in ("m0", "m1")]
+    leases = FakeLeases(1, lambda call: acts[0](call) or acts[1](call))
+    found = outcomes(leases, 30)
+    assert sorted(name for name, error in found.items() if error) == ["m0", "m1"]
+    assert len(found) == 30
+
+
+def test_a_content_that_calls_share_goes_to_each_actor_once() -> None:
+    """The model of a round: later batches name it only."""
+    leases = FakeLeases(2, lambda _: None)
+    outcomes(leases, 100)
+    assert len(leases.contents) > 6
+    assert sum(content is not None for content in leases.contents) == 2
+
+
+def test_a_content_is_taken_as_it_is_when_it_is_submitted() -> None:
+    """A server may change its records for the next message at once."""
+    seen: list[Packed | None] = []
+    leases = FakeLeases(1, lambda _: None)
+    leases.contents = seen
+    executor = make_executor(leases)
+    content = RecordDict({"config": ConfigRecord({"lr": 1.0})})
+    with executor._lock:  # nothing can be given before the change
+        executor.submit(make_calls(1, content))
+        content.config_records["config"]["lr"] = 2.0
+    assert seen[0] is not None
+    assert unpack(seen[0]).config_records["config"]["lr"] == pytest.approx(1.0)
+
+
+def test_a_client_that_is_stopped_ends_its_actor_and_spares_the_rest() -> None:
+    """What the actor did before counts; what it had not begun is carried out elsewhere."""
+    hung = iter(["hung"])
+    leases = FakeLeases(
+        1, lambda call: next(hung, None) if call.partition_id == 1 else None
+    )
+    assert set(outcomes(leases, 20, timeout_s=60.0)) == {f"m{n}" for n in range(20)}
+    assert len(leases.ended) == 1
+
+
+def test_an_actor_that_never_answers_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs where no signal reaches it: first its batch, then the call alone."""
+    monkeypatch.setattr(ray_executor, "_GRACE_S", 0.05)
+    leases = FakeLeases(1, lambda call: NEVER if call.partition_id == 2 else None)
+    found = outcomes(leases, 10, timeout_s=0.02)
+    assert found.pop("m2") == "TimeoutError: the client took longer than 0.02 s."
+    assert set(found.values()) == {""}
+    assert len(found) == 9
+
+
+def test_the_end_of_the_session_is_a_coded_error_and_no_wait() -> None:
+    """Ray itself would wait a minute and then end this process."""
+    leases = FakeLeases(1, lambda _: ActorDiedError("gone"))
+    executor = make_executor(leases)
+    executor.submit(make_calls(1))
+    leases.is_alive = False
+    with pytest.raises(EngineError, match="FLIP-500"):
+        executor.completed(timeout_s=1.0)
+    executor.close()
+    assert leases.reusable == []
+
+
+def test_silence_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session may be gone without a word."""
+    monkeypatch.setattr(ray_executor, "_SILENCE_S", 0.05)
+    leases = FakeLeases(1, lambda _: NEVER)
+    executor = make_executor(leases)
+    executor.submit(make_calls(1))
+    assert executor.completed(timeout_s=0.1) == []
+    leases.is_alive = False
+    with pytest.raises(EngineError, match="ended in the middle"):
+        executor.completed(timeout_s=1.0)
+
+
+def test_an_app_that_cannot_be_loaded_is_named_with_its_cause() -> None:
+    """And the actors are given back."""
+    leases = FakeLeases(2, lambda _: None)
+    leases.problem = ImportError("no module named torchvision")
+    with pytest.raises(AppImportError, match="no module named torchvision"):
+        make_executor(leases)
+    assert leases.reusable == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("app", "expected"), [(ScenarioApp(scenario_json="{}"), True), (ProbeApp(), False)]
+)
+def test_only_our_own_apps_leave_an_actor_as_it_was(
+    app: AppSource, *, expected: bool
+) -> None:
+    """Any other app may have changed anything in the processes that it ran in."""
+    leases = FakeLeases(2, lambda _: None)
+    make_executor(leases, app=app).close()
+    assert leases.reusable == [expected, expected]

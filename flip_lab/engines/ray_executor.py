@@ -1,0 +1,318 @@
+"""Feeds the actors of a Ray session; replaces those that die, hang or lose their machine.
+
+Replies arrive on a queue as Ray delivers them; nothing polls. Calls are pure, so what an
+actor did not finish is carried out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from logging import getLogger
+from queue import Empty, SimpleQueue
+from threading import RLock
+from typing import Any, TypeAlias
+
+from flip_lab.core.clock import tick_s
+from flip_lab.core.errors import AppImportError, EngineError, FlipLabError
+from flip_lab.engines.base import Job
+from flip_lab.engines.clients import ClientCall, ClientOutcome, lost_call
+from flip_lab.engines.dispatch import MAX_ATTEMPTS, Backlog
+from flip_lab.engines.ray_lease import Leases, Slot
+from flip_lab.engines.ray_package import is_our_own, package_of
+from flip_lab.engines.ray_parcels import Contents, pack, unpack
+from flip_lab.engines.ray_worker import too_long
+
+_GRACE_S = 5.0  # for a client to be interrupted by its actor, before we end that
+_SILENCE_S = 5.0  # without news for so long, ask whether the session is there
+_RECOVERY_S = 120.0  # without any actor for so long, the session cannot be used
+_ADOPTION = -1  # the number of the answer that is not a batch's
+_News: TypeAlias = tuple[int, str, int, Any]
+_log = getLogger("flip_lab.engines.ray")
+
+
+@dataclass(kw_only=True)
+class _Worker:
+    """An actor and what it has been told.
+
+    Attributes:
+        slot: The leased actor.
+        is_ready: Whether it has loaded the app.
+        key: The content that it was sent last.
+        batches: What it was given and has not answered, oldest first, by number: answers
+            may overtake each other on their way.
+        since_s: When it began with the oldest one.
+    """
+
+    slot: Slot
+    is_ready: bool = False
+    key: int = -1
+    batches: dict[int, Sequence[ClientCall]] = field(
+        default_factory=dict[int, Sequence[ClientCall]]
+    )
+    since_s: float = 0.0
+
+    @property
+    def oldest(self) -> Sequence[ClientCall]:
+        """The batch that it is busy with; empty when it is not."""
+        return next(iter(self.batches.values()), ())
+
+
+class RayExecutor:
+    """Carries out client calls in leased actors; see ``Backlog`` for who gets what.
+
+    Args:
+        ray: The ``ray`` module, connected.
+        job: The run.
+        leases: Where actors come from.
+    """
+
+    def __init__(self, ray: Any, job: Job, leases: Leases) -> None:  # noqa: ANN401  # an optional package
+        """Lease the actors and load the app in each.
+
+        Raises:
+            AppImportError: If the ClientApp cannot be loaded in an actor.
+            EngineStartError: If no actor finds a place.
+        """
+        self._ray = ray
+        self._leases = leases
+        self._timeout_s = job.client_timeout_s
+        self._is_reusable = is_our_own(job.app)
+        self._package = ray.put(package_of(ray, job))
+        self._lock = RLock()
+        self._news: SimpleQueue[_News] = SimpleQueue()
+        self._heard_s = self._served_s = tick_s()
+        self._contents = Contents(ray)
+        self._serials = count()
+        self._suspects: set[str] = set()
+        self._calls: dict[str, ClientCall] = {}
+        self._workers = [_Worker(slot=slot) for slot in leases.take()]
+        self._backlog = Backlog(len(self._workers))
+        try:
+            self._load_app()
+        except BaseException:
+            self.close()
+            raise
+
+    def _load_app(self) -> None:
+        for number in range(len(self._workers)):
+            self._adopt(number)
+        while not all(worker.is_ready for worker in self._workers):
+            for lost in self._hear_all(_SILENCE_S):
+                raise AppImportError(
+                    "The ClientApp could not be loaded in a Ray worker.",
+                    fix="Mend the app; the cause stands below.",
+                    detail=lost.error,
+                )
+
+    def _adopt(self, number: int) -> None:
+        actor = self._workers[number].slot.actor
+        reference = actor.adopt.remote(self._leases.job_id, self._package)
+        self._listen(number, _ADOPTION, reference)
+
+    def _listen(self, number: int, batch: int, reference: Any) -> None:  # noqa: ANN401  # Ray's own
+        """Have news put into the queue, in a thread of Ray's."""
+        name = self._workers[number].slot.name
+        tell = partial(_tell, self._news, number, name, batch)
+        reference.future().add_done_callback(tell)
+
+    # --- the executor's two sides ---------------------------------------------------
+
+    def submit(self, calls: Sequence[ClientCall]) -> None:
+        """Queue calls and feed the actors that have nothing to do."""
+        with self._lock:
+            bare = self._contents.ship(calls)
+            self._calls |= {_id(call): call for call in bare}
+            self._backlog.add(bare)
+            self._feed()
+
+    def completed(self, *, timeout_s: float) -> list[ClientOutcome]:
+        """Wait for replies, feed the actors and replace those that died or hang.
+
+        Raises:
+            EngineError: If the Ray session is gone.
+        """
+        end_s = tick_s() + timeout_s
+        while True:
+            outcomes = self._hear_all(end_s - tick_s())
+            if outcomes or tick_s() >= end_s:
+                return outcomes
+
+    def _hear_all(self, timeout_s: float) -> list[ClientOutcome]:
+        news = self._await_news(min(timeout_s, self._patience_s()))
+        with self._lock:
+            outcomes = [each for one in news for each in self._hear(*one)]
+            outcomes += self._stop_hanging()
+            for outcome in outcomes:
+                call = self._calls.pop(outcome.message_id, None)
+                self._suspects.discard(outcome.message_id)
+                if call is not None:
+                    self._contents.settle(call)
+            self._check_session()
+            self._feed()
+        return outcomes
+
+    def _await_news(self, timeout_s: float) -> list[_News]:
+        news: list[_News] = []
+        try:
+            news.append(self._news.get(timeout=max(0.0, timeout_s)))
+            while True:
+                news.append(self._news.get_nowait())
+        except Empty:
+            return news
+
+    def _feed(self) -> None:
+        """Give one batch each in turn, so that nobody takes another's share."""
+        while sum(map(self._feed_one, range(len(self._workers)))):
+            pass
+
+    def _feed_one(self, number: int) -> bool:
+        worker = self._workers[number]
+        if not worker.is_ready or (worker.batches and self._suspects):
+            return False  # nothing waits behind a call that may have killed its actor
+        batch = self._backlog.take(number)
+        if batch:
+            self._give(worker, number, batch)
+        return bool(batch)
+
+    def _give(self, worker: _Worker, number: int, batch: Sequence[ClientCall]) -> None:
+        key = self._contents.key_of(batch[0])
+        content = None if key == worker.key else self._contents.parcel(key)
+        if not worker.batches:
+            worker.since_s = tick_s()
+        worker.key = key
+        serial = next(self._serials)
+        worker.batches[serial] = batch
+        reference = worker.slot.actor.carry_out.remote(key, content, pack(batch))
+        self._listen(number, serial, reference)
+
+    # --- news -----------------------------------------------------------------------
+
+    def _hear(self, number: int, name: str, batch: int, future: Any) -> list[ClientOutcome]:  # noqa: ANN401  # Ray's
+        worker = self._workers[number]
+        if name != worker.slot.name:
+            return []  # of an actor that has been replaced
+        self._heard_s = tick_s()
+        try:
+            answer = future.result()
+        except self._ray.exceptions.RayError as error:
+            return self._replace(number, _summary(error))
+        if batch == _ADOPTION:
+            return self._begin(number, answer)
+        self._served_s = self._heard_s
+        packed, hung = answer
+        outcomes: list[ClientOutcome] = unpack(packed)
+        self._backlog.finished(number, [each.message_id for each in outcomes])
+        if hung:
+            cause = "was stopped: its client took too long"
+            return [*outcomes, *self._replace(number, cause)]
+        self._backlog.batch_over(number)
+        del worker.batches[batch]
+        worker.since_s = self._heard_s
+        return outcomes
+
+    def _begin(self, number: int, problem: FlipLabError | None) -> list[ClientOutcome]:
+        """Take an actor on whose app is loaded; one that cannot load it fails calls."""
+        if problem is None:
+            self._workers[number].is_ready = True
+            self._served_s = self._heard_s
+            return []
+        raise AppImportError(
+            "The ClientApp could not be loaded in a Ray worker.",
+            fix="Mend the app; the cause stands below.",
+            detail=str(problem),
+        )
+
+    def _replace(self, number: int, cause: str) -> list[ClientOutcome]:
+        """Put another actor in one's place; give the calls that are lost for good."""
+        self._check_session(now=True)
+        worker = self._workers[number]
+        _log.warning("The Ray worker %s %s; another one repeats.", worker.slot.name, cause)
+        self._leases.end([worker.slot])
+        held = {_id(call) for call in self._backlog.holds(number)}
+        given_up = self._backlog.died(number)
+        self._suspects |= held
+        self._workers[number] = _Worker(slot=self._leases.new())
+        self._adopt(number)
+        error = f"The worker process {cause}, {MAX_ATTEMPTS} times with this client."
+        return [lost_call(call, error) for call in given_up]
+
+    # --- what does not come ---------------------------------------------------------
+
+    def _limit_s(self, worker: _Worker) -> float:
+        """Give the seconds that an actor may spend on its oldest batch."""
+        if self._timeout_s is None or not worker.oldest:
+            return float("inf")
+        return self._timeout_s * len(worker.oldest) + _GRACE_S
+
+    def _patience_s(self) -> float:
+        """Give the seconds until something must be looked after, news or not."""
+        ends_s = (worker.since_s + self._limit_s(worker) for worker in self._workers)
+        return max(0.0, min(_SILENCE_S, min(ends_s) - tick_s()))
+
+    def _stop_hanging(self) -> list[ClientOutcome]:
+        """End actors that do not even answer that they stopped a client."""
+        outcomes: list[ClientOutcome] = []
+        for number, worker in enumerate(self._workers):
+            lasts_s = tick_s() - worker.since_s
+            if lasts_s <= self._limit_s(worker):
+                continue
+            if len(worker.oldest) == 1:
+                [call] = worker.oldest
+                self._backlog.drop(number, _id(call))
+                error = too_long(self._timeout_s)
+                outcomes.append(lost_call(call, error, duration_s=lasts_s))
+            outcomes += self._replace(number, "does not answer")
+        return outcomes
+
+    def _check_session(self, *, now: bool = False) -> None:
+        """Find out whether the session is gone: nobody tells, and Ray would wait for it.
+
+        Raises:
+            EngineError: If it is, or no actor has come back for a long time.
+        """
+        if not now and tick_s() - self._heard_s < _SILENCE_S:
+            return
+        self._heard_s = tick_s()
+        if not self._leases.is_session_alive():
+            raise EngineError(
+                "The Ray session has ended in the middle of the run.",
+                fix="Start it again and launch the run again, or use another engine.",
+            )
+        idle = not any(worker.is_ready for worker in self._workers)
+        if idle and tick_s() - self._served_s > _RECOVERY_S:
+            raise EngineError(
+                f"All Ray workers are gone and none came back within {_RECOVERY_S:.0f} s; "
+                f"{self._leases.resources()}.",
+                fix="Look at the session (ray status); it may have lost its machines.",
+            )
+
+    def close(self) -> None:
+        """Give the actors back; those of a session that is gone are gone too."""
+        if self._leases.is_session_alive():
+            busy = [worker.slot for worker in self._workers if worker.batches]
+            rest = [worker.slot for worker in self._workers if not worker.batches]
+            self._leases.end(busy)
+            self._leases.give_back(rest, is_reusable=self._is_reusable)
+
+
+def _tell(
+    news: SimpleQueue[_News],
+    number: int,
+    name: str,
+    batch: int,
+    future: Any,  # noqa: ANN401  # Ray's own
+) -> None:
+    news.put((number, name, batch, future))
+
+
+def _summary(error: Exception) -> str:
+    """Say in one line what Ray says in ten."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"died ({type(error).__name__}: {lines[0] if lines else 'no cause given'})"
+
+
+def _id(call: ClientCall) -> str:
+    return call.message.metadata.message_id

@@ -1,0 +1,157 @@
+"""What an actor does for a run: settle in, load the app, carry out calls, and leave."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from flwr.app import RecordDict
+from flwr.clientapp import ClientApp
+
+from flip_lab.core.clock import tick_s
+from flip_lab.core.errors import FlipLabError
+from flip_lab.engines.clients import (
+    ClientOutcome,
+    ClientSetting,
+    call_client,
+    lost_call,
+)
+from flip_lab.engines.flower.arrays import install_fast_arrays
+from flip_lab.engines.flower.messages import for_client
+from flip_lab.engines.ray_package import RunPackage, move_in, this_host, unpack_app
+from flip_lab.engines.ray_parcels import Packed, pack, unpack
+
+
+def too_long(limit_s: float | None) -> str:
+    """Say in an error reply that a client was stopped."""
+    return f"TimeoutError: the client took longer than {limit_s} s."
+
+
+class ClientTookTooLongError(BaseException):
+    """Raised in the middle of a client call; not for an app's ``except Exception``."""
+
+
+class Worker:
+    """Holds one run's app and the newest content of its messages."""
+
+    def __init__(self) -> None:
+        """Import what most runs need; remember how the process was."""
+        importlib.import_module("flip_lab.fl.client_app")
+        torch.set_num_threads(1)
+        install_fast_arrays()
+        self._as_born = (list(sys.path), dict(os.environ), Path.cwd())
+        self._app: ClientApp | None = None
+        self._setting: ClientSetting | None = None
+        self._unpacked: TemporaryDirectory[str] | None = None
+        self._key = -1
+        self._content = RecordDict()
+
+    def adopt(self, package: RunPackage) -> FlipLabError | None:
+        """Set the process up as the run process is, and load the app.
+
+        Returns:
+            Nothing when it loaded; otherwise why not.
+        """
+        self._setting = package.setting
+        app = package.app
+        if package.host == this_host():
+            move_in(package)
+        else:
+            self._unpacked = TemporaryDirectory(prefix="flip-lab-app-")
+            app = unpack_app(package, Path(self._unpacked.name))
+        try:
+            self._app = app.load_client_app()
+        except FlipLabError as error:
+            return error
+        return None
+
+    def forget(self) -> None:
+        """Drop the run, and put paths and environment back."""
+        self._app = self._setting = None
+        self._key, self._content = -1, RecordDict()
+        path, environment, directory = self._as_born
+        sys.path[:] = path
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(directory)
+        if self._unpacked is not None:
+            self._unpacked.cleanup()
+
+    def carry_out(
+        self, key: int, content: Packed | None, calls: Packed
+    ) -> tuple[Packed, bool]:
+        """Carry out a batch of calls, one after another.
+
+        Args:
+            key: Names the content that the messages of all these calls share.
+            content: That content; ``None`` when it came with an earlier batch.
+            calls: The calls, their messages without content.
+
+        Returns:
+            The packed outcomes, and whether the last of them is that of a client which
+            was stopped in the middle: calls after it were not begun, and this process
+            should serve no more.
+
+        Raises:
+            RuntimeError: If there is no run, or not this content.
+        """
+        if content is not None:
+            self._key, self._content = key, unpack(content)
+        if self._app is None or self._setting is None or key != self._key:
+            raise RuntimeError("a batch came before its run or its content")
+        outcomes: list[ClientOutcome] = []
+        for call in unpack(calls):
+            whole = replace(call, message=for_client(call.message, self._content))
+            start_s, limit_s = tick_s(), self._setting.timeout_s
+            try:
+                with _time_limit(limit_s):
+                    outcome = call_client(self._app, whole, self._setting)
+            except ClientTookTooLongError:
+                late = lost_call(call, too_long(limit_s), duration_s=tick_s() - start_s)
+                return _pack_all([*outcomes, late]), True
+            outcomes.append(outcome)
+        return _pack_all(outcomes), False
+
+
+def _pack_all(outcomes: Sequence[ClientOutcome]) -> Packed:
+    """Pack outcomes; one that cannot travel becomes an error, and spares the others."""
+    try:
+        return pack(outcomes)
+    except Exception:  # noqa: BLE001  # whatever an object raises that cannot be pickled
+        return pack([_sendable(outcome) for outcome in outcomes])
+
+
+def _sendable(outcome: ClientOutcome) -> ClientOutcome:
+    try:
+        pack(outcome)
+    except Exception as raised:  # noqa: BLE001  # as above
+        error = f"The reply could not be sent: {raised}"
+        return replace(outcome, reply=None, state=None, error=error)
+    return outcome
+
+
+@contextmanager
+def _time_limit(limit_s: float | None) -> Generator[None]:
+    """Interrupt a block that takes too long, as soon as Python gets the word again."""
+    if limit_s is None:
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise ClientTookTooLongError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
