@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
+import resource
 import struct
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,15 @@ from flip_lab.core.errors import EngineError
 Buffer: TypeAlias = "bytes | memoryview"
 
 _ALIGNMENT = 64  # bytes; a cache line
+_OPEN_FILES = 65_536
+
+
+def allow_open_files() -> None:
+    """Raise this process's limit: each large reply under way is a few open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Parcel:

@@ -8,12 +8,12 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from flwr.app import Message, RecordDict
+from flwr.app import RecordDict
 from flwr.clientapp import ClientApp
 
 from flip_lab.core.clock import tick_s
@@ -22,9 +22,10 @@ from flip_lab.core.events import Json
 from flip_lab.engines.base import AppSource
 from flip_lab.engines.channel import Channel
 from flip_lab.engines.clients import ClientCall, ClientOutcome, ClientSetting, call_client
+from flip_lab.engines.failures import failure_tail
 from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.flower.messages import for_client
-from flip_lab.engines.parcels import open_parcel
+from flip_lab.engines.parcels import allow_open_files, open_parcel
 
 _FLUSH_EVERY_S = 0.005  # replies of short calls travel together
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -114,7 +115,25 @@ def _serve(channel: Channel) -> None:
             worker.learn(order, descriptors[0])
         else:
             for done in worker.carry_out(order):
-                channel.send(done)
+                _report(channel, done)
+
+
+def _report(channel: Channel, done: Done) -> None:
+    """Send outcomes; one that cannot be sent is a failed call, not a dead worker."""
+    try:
+        channel.send(done)
+    except OSError:
+        raise
+    except Exception as raised:  # noqa: BLE001  # no memory left, or what cannot be pickled
+        *others, last = done.outcomes
+        for outcome in others:
+            _report(channel, Done(outcomes=[outcome], is_last=False))
+        if others:
+            _report(channel, Done(outcomes=[last], is_last=done.is_last))
+        else:
+            error = f"The reply could not be sent. {failure_tail(raised)}"
+            failed = replace(last, reply=None, state=None, error=error)
+            channel.send(Done(outcomes=[failed], is_last=done.is_last))
 
 
 def _die_with_parent() -> None:
@@ -142,6 +161,7 @@ class _Worker:
         """
         os.chdir(self._assignment.work_dir)
         torch.set_num_threads(1)
+        allow_open_files()
         install_fast_arrays()
         try:
             self._app = self._assignment.source.load_client_app()
@@ -160,9 +180,10 @@ class _Worker:
         content = self._contents[batch.key]
         finished: list[ClientOutcome] = []
         flushed_s = tick_s()
+        is_timed = self._assignment.setting.timeout_s is not None  # whose time is it?
         for outcome in self._outcomes([_filled(call, content) for call in batch.calls]):
             finished.append(outcome)
-            if tick_s() - flushed_s > _FLUSH_EVERY_S:
+            if is_timed or tick_s() - flushed_s > _FLUSH_EVERY_S:
                 yield Done(outcomes=finished, is_last=False)
                 finished, flushed_s = [], tick_s()
         yield Done(outcomes=finished, is_last=True)
@@ -181,6 +202,5 @@ class _Worker:
 
 
 def _filled(call: ClientCall, content: RecordDict) -> ClientCall:
-    message: Any = call.message
-    whole: Message = for_client(message, content)
-    return ClientCall(**(vars(call) | {"message": whole}))
+    fields: dict[str, Any] = {**vars(call), "message": for_client(call.message, content)}
+    return ClientCall(**fields)
