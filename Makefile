@@ -40,8 +40,8 @@ check: $(STAMP) ## style, architecture, types, dead code, dependencies, docstrin
 test: $(STAMP) debian-packages ## every test
 	$(PY) -m pytest
 
-bench: $(STAMP) ## the benchmarks, with their figures printed
-	$(PY) tests/benchmarks/engine.py
+bench: $(STAMP) ## the benchmarks, as tables; takes a quarter of an hour
+	$(PY) tests/benchmarks/engine.py --workload all --markdown
 
 format: $(STAMP) ## rewrite the code and the notebooks in the house style
 	$(BIN)/ruff format .

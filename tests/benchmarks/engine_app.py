@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from sys import maxsize
 
 from engine_gate import current_gate
-from engine_training import initial_parameters, train_client
+from engine_training import initial_parameters, shapes, train_client
 from engine_workloads import WORKLOADS, Workload
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -41,8 +41,9 @@ class GatedFedAvg(FedAvg):
 
 def initial_arrays(workload: Workload) -> ArrayRecord:
     """Give the initial weights as they travel."""
-    values = enumerate(initial_parameters(workload))
-    return ArrayRecord(OrderedDict((str(number), value) for number, value in values))
+    names = shapes(workload.model)
+    values = initial_parameters(workload)
+    return ArrayRecord(OrderedDict(zip(names, values, strict=True)))
 
 
 @server_app.main()
@@ -60,7 +61,14 @@ def main(grid: Grid, context: Context) -> None:
         grid=grid,
         initial_arrays=initial_arrays(workload),
         num_rounds=maxsize - 1,
-        train_config=ConfigRecord({"workload": workload.name}),
+        train_config=ConfigRecord(
+            {
+                "workload": workload.name,
+                "batch-size": workload.batch_size,
+                "learning-rate": workload.rate,
+                "local-epochs": 1,
+            }
+        ),
     )
 
 

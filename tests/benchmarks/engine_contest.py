@@ -41,6 +41,7 @@ class Figures:
     Attributes:
         round_s: Median seconds of a round, turn by turn.
         recorded_s: The same with recording, where the side records.
+        cpu_s: Processor seconds of a round, over all processes, turn by turn.
         accuracy: On held-out images, by the number of rounds done.
         first_round_s: From the start of its process to the end of its first round.
         second_run_s: From the start of a second run to the end of its first round.
@@ -50,6 +51,7 @@ class Figures:
 
     round_s: list[float] = field(default_factory=list)
     recorded_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
     accuracy: dict[int, float] = field(default_factory=dict)
     first_round_s: float = 0.0
     second_run_s: float | None = None
@@ -110,13 +112,25 @@ class SideProcess:
 
     def run_block(self, num_rounds: int, *, is_recorded: bool) -> list[float]:
         """Run rounds, and give the seconds that each took."""
+        before_s = self._cpu_s()
         self._process.send_signal(signal.SIGCONT)
         self._tell(rounds=num_rounds, recorded=is_recorded)
         report = self._read()
+        if not is_recorded:
+            self.figures.cpu_s.append((self._cpu_s() - before_s) / num_rounds)
         self.figures.accuracy[report["rounds_done"]] = report["accuracy"]
         self._weigh()
         self._sleep()
         return report["seconds"]
+
+    def _cpu_s(self) -> float:
+        """Sum the processor time of the process and all below it."""
+        times = [process.cpu_times() for process in self._tree()]
+        return sum(each.user + each.system for each in times)
+
+    def _tree(self) -> list[psutil.Process]:
+        me = psutil.Process(self._process.pid)
+        return [me, *me.children(recursive=True)]
 
     def _sleep(self) -> None:
         if self.side in _BUSY_WHILE_IDLE:
@@ -125,8 +139,7 @@ class SideProcess:
     def _weigh(self) -> None:
         """Note the memory of the process and all below it; shared pages count once."""
         total = 0
-        me = psutil.Process(self._process.pid)
-        for process in (me, *me.children(recursive=True)):
+        for process in self._tree():
             try:
                 total += process.memory_full_info().pss
             except psutil.Error:

@@ -29,7 +29,7 @@ class Board:
     def __init__(self, workload: Workload) -> None:
         """Lay out one row for the model and one for each client of a cohort."""
         self._workload = workload
-        sizes = [math.prod(shape) for shape in shapes(workload.model)]
+        sizes = [math.prod(shape) for shape in shapes(workload.model).values()]
         memory = mmap.mmap(-1, 4 * sum(sizes) * (workload.cohort + 1))
         rows = torch.frombuffer(memory, dtype=torch.float32)
         rows = rows.view(workload.cohort + 1, sum(sizes))
@@ -43,7 +43,7 @@ class Board:
             view.copy_(value)
 
     def _views(self, row: Tensor) -> list[Tensor]:
-        wanted = shapes(self._workload.model)
+        wanted = shapes(self._workload.model).values()
         parts = row.split([math.prod(shape) for shape in wanted])
         return [part.view(shape) for part, shape in zip(parts, wanted, strict=True)]
 

@@ -14,6 +14,8 @@ Found = Mapping[tuple[str, str], Figures]
 _COLUMNS: Mapping[str, tuple[str, str]] = {
     "round_ms": ("ms a round", "{:,.1f}"),
     "ratio_to_limit": ("over limit", "{:.2f}"),
+    "cpu_ms": ("CPU ms a round", "{:,.1f}"),
+    "cpu_ratio_to_limit": ("over limit's CPU", "{:.2f}"),
     "recorded_over_not": ("recorded over not", "{:.2f}"),
     "first_round_s": ("first round, s", "{:.1f}"),
     "second_run_first_round_s": ("second run's, s", "{:.2f}"),
@@ -46,6 +48,8 @@ def summarise(
         "few_turns": {side: plan.few_turns for side in plan.slow if side in done},
         "round_ms": _each(done, lambda one: 1000 * median(one.round_s)),
         "ratio_to_limit": {},
+        "cpu_ms": _each(done, lambda one: 1000 * median(one.cpu_s)),
+        "cpu_ratio_to_limit": {},
         "recorded_over_not": _each(
             done,
             lambda one: _ratio(one.recorded_s, one.round_s) if one.recorded_s else None,
@@ -57,11 +61,14 @@ def summarise(
         "skipped": {side: one.skipped for side, one in ours.items() if one.skipped},
     }
     if limit in done:
-        base = done[limit].round_s
-        summary["ratio_to_limit"] = _each(
-            {side: one for side, one in done.items() if side != limit},
-            lambda one: _ratio(one.round_s, base),
-        )
+        base = done[limit]
+        others = {side: one for side, one in done.items() if side != limit}
+        summary |= {
+            "ratio_to_limit": _each(others, lambda one: _ratio(one.round_s, base.round_s)),
+            "cpu_ratio_to_limit": _each(
+                others, lambda one: median(one.cpu_s) / median(base.cpu_s)
+            ),
+        }
     if workload.name in FEW_NODES:
         summary |= _against_few_nodes(done, found, FEW_NODES[workload.name])
     return summary

@@ -9,7 +9,7 @@ model only, so they are no measure for an engine.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -17,37 +17,46 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812  # as everybody calls it
 from engine_workloads import SEED, Model, Workload
-from torch import Tensor
+from torch import Tensor, nn
 
 _NUM_CLASSES = 62
 _NUM_TRAIN = 4_000
 _NUM_HELD_OUT = 1_000
 _NOISE = 2.5  # so that a few rounds neither fail to learn nor learn all
 
-_LAYERS: dict[Model, tuple[int, ...]] = {
+_WIDTHS: dict[Model, tuple[int, ...]] = {
     "logistic": (784, _NUM_CLASSES),
     "small_mlp": (784, 64, _NUM_CLASSES),
     "large_mlp": (784, 1280, 1024, _NUM_CLASSES),
+    "cnn": (512, 150, _NUM_CLASSES),
 }
-_CNN_SHAPES = (
-    *((16, 1, 5, 5), (16,), (32, 16, 5, 5), (32,)),
-    *((150, 512), (150,), (_NUM_CLASSES, 150), (_NUM_CLASSES,)),
-)
 
 
-def shapes(model: Model) -> list[tuple[int, ...]]:
-    """List the shapes of a model's parameters: weight and bias in turn."""
+def build_model(model: Model) -> nn.Sequential:
+    """Build the model as an ordinary module, for those who need one."""
+    layers: list[nn.Module] = []
     if model == "cnn":
-        return list(_CNN_SHAPES)
-    pairs = pairwise(_LAYERS[model])
-    return [shape for inputs, outputs in pairs for shape in ((outputs, inputs), (outputs,))]
+        for inputs, outputs in ((1, 16), (16, 32)):
+            layers += [nn.Conv2d(inputs, outputs, 5), nn.MaxPool2d(2), nn.ReLU()]
+    layers.append(nn.Flatten())
+    for inputs, outputs in pairwise(_WIDTHS[model]):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+@lru_cache
+def shapes(model: Model) -> Mapping[str, tuple[int, ...]]:
+    """Give the shapes of a model's parameters by name, weight and bias in turn."""
+    return {
+        name: tuple(value.shape) for name, value in build_model(model).state_dict().items()
+    }
 
 
 def initial_parameters(workload: Workload) -> list[Tensor]:
     """Draw the weights that every side begins with."""
     generator = torch.Generator().manual_seed(SEED)
     parameters: list[Tensor] = []
-    for shape in shapes(workload.model):
+    for shape in shapes(workload.model).values():
         if len(shape) > 1:
             bound = 1 / math.sqrt(math.prod(shape[1:]))
             parameters.append((torch.rand(shape, generator=generator) * 2 - 1) * bound)
@@ -61,7 +70,7 @@ def forward(model: Model, parameters: Sequence[Tensor], images: Tensor) -> Tenso
     here, parameters = images, list(parameters)
     if model == "cnn":
         for weight, bias in (parameters[:2], parameters[2:4]):
-            # relu after pooling gives the same on a quarter of the elements
+            # relu after pooling gives the same, on a quarter of the elements
             here = F.max_pool2d(F.conv2d(here, weight, bias), 2).relu_()
         parameters = parameters[4:]
     here = here.flatten(1)
