@@ -16,6 +16,11 @@ def tick_s() -> float:
     return time.perf_counter()
 
 
+def busy_s() -> float:
+    """Give seconds that this thread has computed; for comparisons on a shared machine."""
+    return time.thread_time()
+
+
 def at_utc(time_s: float) -> datetime:
     """Turn seconds since the Unix epoch into an aware UTC datetime."""
     return datetime.fromtimestamp(time_s, UTC)

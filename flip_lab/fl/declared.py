@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 import torch
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from torch import nn
@@ -67,19 +67,9 @@ class ClientDeclaration:
     settings: LocalTraining | None = None
     batch_stream: Callable[[Context, int], Stream] = partition_stream
 
-    def settings_for(self, message: Message) -> LocalTraining:
-        """Give what a train message asks for.
-
-        Raises:
-            TypeError: If neither the message nor the declaration says all of it.
-        """
-        config = message.content.config_records.get("config", {})
-        return LocalTraining.from_config(config, default=self.settings)
-
-    def generator_for(self, message: Message, context: Context) -> torch.Generator:
-        """Give the generator that orders the batches in the message's round."""
-        config = message.content.config_records.get("config", {})
-        stream = self.batch_stream(context, int(str(config.get("server-round", 0))))
+    def generator_for(self, context: Context, server_round: int) -> torch.Generator:
+        """Give the generator that orders the node's batches in a round."""
+        stream = self.batch_stream(context, server_round)
         return torch.Generator().manual_seed(stream.integer())
 
 
@@ -100,9 +90,9 @@ def declared_app(declaration: ClientDeclaration, *, mods: Sequence[Mod] = ()) ->
 
     @app.train()
     def train_declared(message: Message, context: Context) -> Message:  # pyright: ignore[reportUnusedFunction]  # the app calls it
-        settings = declaration.settings_for(message)
+        settings, server_round = read_order(declaration, message)
         features, labels = declaration.load_train_data(context)
-        generator = declaration.generator_for(message, context)
+        generator = declaration.generator_for(context, server_round)
         with borrowed_model(declaration.build_model, context.run_config) as model:
             model.load_state_dict(received_state(message))
             train_loss = train(
@@ -118,6 +108,19 @@ def declared_app(declaration: ClientDeclaration, *, mods: Sequence[Mod] = ()) ->
 def declaration_of(app: ClientApp) -> ClientDeclaration | None:
     """Give what an app declares; ``None`` for an app that was written out."""
     return vars(app).get(_ATTRIBUTE)
+
+
+def read_order(
+    declaration: ClientDeclaration, message: Message
+) -> tuple[LocalTraining, int]:
+    """Give what a train message asks for, and its round; 0 where it names none.
+
+    Raises:
+        TypeError: If neither the message nor the declaration says all of it.
+    """
+    config = message.content.config_records.get("config", ConfigRecord())
+    settings = LocalTraining.from_config(config, default=declaration.settings)
+    return settings, int(str(config.get("server-round", 0)))
 
 
 def received_state(message: Message) -> dict[str, torch.Tensor]:

@@ -123,14 +123,14 @@ def train(
     model.train()
     for _ in range(settings.local_epochs):
         order = torch.randperm(len(targets), generator=generator)
-        for rows in order.split(settings.batch_size):
+        for first in range(0, len(order), settings.batch_size):
+            rows = order[first : first + settings.batch_size]
             loss = nn.functional.cross_entropy(model(inputs[rows]), targets[rows])
             descent.step(loss)
             losses.append(loss.detach())
             sizes.append(len(rows))
-    # Read once: on a GPU each reading waits for all that was computed so far.
-    values = torch.stack(losses).tolist()
-    total = sum(value * size for value, size in zip(values, sizes, strict=True))
+    # Read at the end: on a GPU a reading waits for all that was computed so far.
+    total = sum(loss.item() * size for loss, size in zip(losses, sizes, strict=True))
     return total / (settings.local_epochs * len(targets))
 
 
