@@ -12,8 +12,9 @@ import os
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from logging import getLogger
+from threading import Lock
 
-from flip_lab.core.errors import EngineError, MissingExtraError
+from flip_lab.core.errors import AppError, EngineError, MissingExtraError
 from flip_lab.engines.base import EngineGrid, Job
 from flip_lab.engines.clients import ClientCall, ClientOutcome, Executor
 from flip_lab.engines.flower.arrays import install_fast_arrays
@@ -39,6 +40,7 @@ class AutoExecutor:
         self._workers: ProcessExecutor | None = None
         self._may_move = job.workers > 1
         self._spent_s = 0.0
+        self._lock = Lock()  # no call may come to those who have just handed over
 
     @property
     def _now(self) -> Executor:
@@ -46,7 +48,8 @@ class AutoExecutor:
 
     def submit(self, calls: Sequence[ClientCall]) -> None:
         """Queue calls."""
-        self._now.submit(calls)
+        with self._lock:
+            self._now.submit(calls)
 
     def completed(self, *, timeout_s: float) -> list[ClientOutcome]:
         """Carry out a call, or wait for those who do."""
@@ -60,12 +63,13 @@ class AutoExecutor:
         self._may_move = False
         try:
             workers = ProcessExecutor(self._job)
-        except EngineError as error:
+        except (AppError, EngineError) as error:
             _log.warning("Staying in one process: %s", error)
             return
-        self._workers = workers
+        with self._lock:
+            self._workers = workers
+            workers.submit(self._here.withdraw())
         _log.info("Going on in %d worker processes.", self._job.workers)
-        workers.submit(self._here.withdraw())
 
     def close(self) -> None:
         """End what was started."""

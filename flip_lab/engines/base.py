@@ -183,12 +183,14 @@ class EngineGrid(Grid):
         """
         order = list(self.push_messages(messages))
         end_s = None if timeout is None else tick_s() + timeout
+        missing = dict.fromkeys(order)
         replies: dict[str, Message] = {}
-        while len(replies) < len(order) and (end_s is None or tick_s() < end_s):
-            missing = [key for key in order if key not in replies]
+        while missing and (end_s is None or tick_s() < end_s):
             left_s = _BREATH_S if end_s is None else max(0.0, end_s - tick_s())
             for reply in self.await_replies(missing, timeout_s=min(_BREATH_S, left_s)):
-                replies[reply.message.metadata.reply_to_message_id] = reply.message
+                message_id = reply.message.metadata.reply_to_message_id
+                replies[message_id] = reply.message
+                del missing[message_id]
         return [replies[key] for key in order if key in replies]
 
 

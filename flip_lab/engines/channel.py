@@ -34,7 +34,8 @@ _INLINE_BYTES = 32_768  # two batches of it always fit into a socket: a send nev
 _NO_SEGMENT = 0xFFFFFFFF
 _HEAD = struct.Struct("<IIIB")  # parts, freed segments, segment, whether it comes new
 _LENGTH = struct.Struct("<IB")  # of a frame, and how many open files come with it
-_FDS = 4
+_ROOM_BYTES = 65_536
+_FDS_ROOM = socket.CMSG_SPACE(4 * struct.calcsize("i"))
 
 
 @dataclass(kw_only=True)
@@ -81,6 +82,8 @@ class Channel:
         self._mapped: dict[int, mmap.mmap] = {}
         self._freed: deque[int] = deque()  # filled by finalizers, in any thread
         self._read = bytearray()
+        self._room = memoryview(bytearray(_ROOM_BYTES))
+        self._looks: set[weakref.ref[Any]] = set()
         self._descriptors: deque[int] = deque()
 
     def fileno(self) -> int:
@@ -111,8 +114,8 @@ class Channel:
                 files.insert(0, segment.descriptor)
                 segment.known = True
         data = _LENGTH.pack(len(frame), len(files)) + frame
-        sent = socket.send_fds(self._socket, [data], files)
-        if sent < len(data):  # a signal came in the middle of it
+        sent = socket.send_fds(self._socket, [data], files) if files else 0
+        if sent < len(data):  # no files, or a signal came in the middle of it
             self._socket.sendall(data[sent:])
 
     def _write(self, parts: Sequence[Buffer]) -> _Segment:
@@ -149,19 +152,25 @@ class Channel:
     def _view(self, number: int) -> list[memoryview]:
         """Give views of a segment; when the last one is gone, the sender hears of it."""
         block = np.frombuffer(self._mapped[number], dtype=np.uint8)
-        weakref.finalize(block, self._freed.append, number).atexit = False
+
+        def gone(look: weakref.ref[Any]) -> None:
+            self._looks.discard(look)
+            self._freed.append(number)
+
+        self._looks.add(weakref.ref(block, gone))
         return found(memoryview(block))  # pyright: ignore[reportArgumentType]  # it is a buffer
 
     def _exactly(self, count: int) -> bytes:
         while len(self._read) < count:
             try:
-                data, files, _, _ = socket.recv_fds(self._socket, 1 << 17, _FDS)
+                size, files, _, _ = self._socket.recvmsg_into([self._room], _FDS_ROOM)
             except ConnectionError as error:  # it died with something unread
                 raise EOFError from error
-            self._descriptors.extend(files)
-            if not data:
+            for _, _, numbers in files:
+                self._descriptors.extend(memoryview(numbers).cast("i"))
+            if not size:
                 raise EOFError
-            self._read += data
+            self._read += self._room[:size]
         taken = bytes(self._read[:count])
         del self._read[:count]
         return taken

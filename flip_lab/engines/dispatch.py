@@ -17,8 +17,9 @@ from flip_lab.engines.clients import ClientCall
 MAX_ATTEMPTS = 3
 """How often a call is carried out before its node counts as failed: workers may die."""
 
-_MAX_BATCH = 16
-_BATCH_S = 0.02  # work in one batch; a message to a worker costs about a hundredth of it
+_MAX_BATCH = 32
+_BATCH_S = 0.02  # most work in one batch of several calls: nobody shall wait for it
+_LEAST_S = 0.003  # a message to a worker and its answer cost a tenth of that
 _IN_FLIGHT = 2  # batches a worker holds: one to carry out, one so that it need not wait
 
 
@@ -97,10 +98,13 @@ class Backlog:
             return 1
         if self._whole_shares:
             return self._share
-        guided = min(_MAX_BATCH, ceil(len(self._waiting) / (4 * self._num_workers)))
+        left = len(self._waiting) + 1
+        guided = ceil(left / (4 * self._num_workers))
         if first.expected_s <= 0:
-            return max(1, guided)
-        return max(1, min(guided, round(_BATCH_S / first.expected_s)))
+            return min(_MAX_BATCH, guided)
+        least, most = (ceil(work_s / first.expected_s) for work_s in (_LEAST_S, _BATCH_S))
+        fair = ceil(left / self._num_workers)
+        return min(_MAX_BATCH, most, fair, max(guided, least))
 
     def _pick(self, worker: int, like: ClientCall | None) -> ClientCall | None:
         """Take the next call, rather one whose data this worker has in memory.

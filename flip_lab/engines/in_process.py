@@ -65,7 +65,8 @@ class InProcessExecutor:
             with _deadline(self._setting.timeout_s):
                 return call_client(self._app, call, self._setting)
         except TimeoutError as error:  # it came when the client had just ended
-            return lost_call(call, str(error), duration_s=tick_s() - start_s)
+            late = f"TimeoutError: {error}."
+            return lost_call(call, late, duration_s=tick_s() - start_s)
 
     def withdraw(self) -> list[ClientCall]:
         """Give up the calls that wait; somebody else will carry them out."""
@@ -91,8 +92,11 @@ def _deadline(timeout_s: float | None) -> Generator[None]:
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, timeout_s, _AGAIN_S)
     try:
-        yield
-    finally:
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:  # the alarm may go off at the very line above
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 

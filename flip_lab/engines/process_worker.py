@@ -27,7 +27,7 @@ from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.flower.messages import for_client
 from flip_lab.engines.parcels import allow_open_files, open_parcel
 
-_FLUSH_EVERY_S = 0.005  # replies of short calls travel together
+_FLUSH_EVERY_S = 0.01  # replies of short calls travel together
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 

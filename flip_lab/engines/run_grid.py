@@ -174,7 +174,8 @@ class RunGrid(EngineGrid):
         """Send messages and record the cohort."""
         batch = list(messages)
         self.check_stop()
-        dispatches = [self._describe(message) for message in batch]
+        sizes = {id(each.content): payload_bytes(each) for each in _distinct(batch)}
+        dispatches = [self._describe(each, sizes[id(each.content)]) for each in batch]
         for message, dispatch in zip(batch, dispatches, strict=True):
             _name_round(message, dispatch.server_round)
         message_ids = list(self._inner.push_messages(batch))
@@ -193,21 +194,21 @@ class RunGrid(EngineGrid):
             )
         return message_ids
 
-    def _describe(self, message: Message) -> _Dispatch:
+    def _describe(self, message: Message, bytes_down: int) -> _Dispatch:
         phase = phase_of(message)
         return _Dispatch(
             node_id=message.metadata.dst_node_id,
             phase=phase,
             server_round=self._place_in_round(message, phase),
-            bytes_down=payload_bytes(message),
+            bytes_down=bytes_down,
             sent_s=now_s(),
         )
 
     def _place_in_round(self, message: Message, phase: str) -> int:
         """Find the message's round; a hand-written server loop opens rounds by messages."""
-        named = server_round_of(message)
         if self._looped:
             return self._round.number
+        named = server_round_of(message)
         with self._lock:
             if named == 0 and phase == "train":
                 self._first_named = 0
@@ -296,6 +297,11 @@ class RunGrid(EngineGrid):
                 error=f"No reply within the strategy's timeout; waited {waited_s:.1f} s.",
             ),
         )
+
+
+def _distinct(messages: Iterable[Message]) -> Iterable[Message]:
+    """Give one message for each content; all messages of a round share one."""
+    return {id(message.content): message for message in messages}.values()
 
 
 def _name_round(message: Message, server_round: int) -> None:

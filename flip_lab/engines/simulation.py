@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from threading import Condition
 
@@ -20,9 +20,9 @@ from flip_lab.engines.flower.messages import (
     copy_content,
     detached_content,
     error_reply,
-    for_client,
     phase_of,
     server_round_of,
+    snapshot,
     stamp,
 )
 
@@ -105,10 +105,14 @@ class SimulationGrid(EngineGrid):
         batch = list(messages)
         for message in batch:
             self._check_address(message.metadata.dst_node_id)
+        snapshots = self._snapshots(batch)
         with self._news:
-            ready = [each for each in self._snapshots(batch) if self._accept(each)]
+            ready = [each for each in snapshots if self._accept(each)]
             self._executor.submit([self._call(message) for message in ready])
-        return [message.metadata.message_id for message in batch]
+        message_ids = [each.metadata.message_id for each in snapshots]
+        for message, message_id in zip(batch, message_ids, strict=True):
+            stamp(message, message_id)
+        return message_ids
 
     def _snapshots(self, messages: list[Message]) -> list[Message]:
         """Give the messages as they are now: an app may reuse its records at once.
@@ -119,7 +123,7 @@ class SimulationGrid(EngineGrid):
         for message in messages:
             if id(message.content) not in copies:
                 copies[id(message.content)] = copy_content(message.content)
-        return [for_client(each, copies[id(each.content)]) for each in messages]
+        return [snapshot(each, copies[id(each.content)]) for each in messages]
 
     def _check_address(self, node_id: int) -> None:
         if not 0 <= self.partition_of(node_id) < self._num_nodes:
@@ -154,7 +158,7 @@ class SimulationGrid(EngineGrid):
 
     def await_replies(self, message_ids: Iterable[str], *, timeout_s: float) -> list[Reply]:
         """Give new replies; carries out or waits for client calls when there is none."""
-        wanted = list(message_ids)
+        wanted = message_ids if isinstance(message_ids, dict) else {*message_ids}
         with self._news:
             found = self._take(wanted)
             if found:
@@ -175,12 +179,15 @@ class SimulationGrid(EngineGrid):
                 found = self._take(wanted)
         return found
 
-    def _take(self, wanted: list[str]) -> list[Reply]:
-        found = [self._ready.pop(key) for key in wanted if key in self._ready]
+    def _take(self, wanted: Collection[str]) -> list[Reply]:
+        keys = [key for key in self._ready if key in wanted]
+        found = [self._ready.pop(key) for key in keys]
         return sorted(found, key=lambda reply: reply.started_s)
 
     def _absorb(self, outcome: ClientOutcome) -> None:
-        message = self._sent.pop(outcome.message_id)
+        message = self._sent.pop(outcome.message_id, None)
+        if message is None:  # answered already, in the name of a client that took too long
+            return
         node_id = message.metadata.dst_node_id
         if outcome.state is not None:
             self._keep(node_id, outcome.state)

@@ -83,6 +83,7 @@ def _is_plain(values: NDArray[Any], first: NDArray[Any]) -> bool:
     return (
         values.dtype == first.dtype
         and values.dtype.kind == "f"
+        and values.dtype.isnative
         and values.shape == first.shape
         and values.ndim > 0
         and values.flags.c_contiguous
@@ -132,4 +133,5 @@ def fast_strategies() -> Generator[None]:
 
 def _strategy_modules() -> list[Any]:
     prefix = "flwr.serverapp.strategy"
-    return [module for name, module in sys.modules.items() if name.startswith(prefix)]
+    modules = list(sys.modules.items())  # another thread may be importing
+    return [module for name, module in modules if name.startswith(prefix)]

@@ -21,9 +21,11 @@ from flwr.common.constant import SType
 from numpy.typing import NDArray
 
 _BACKING = "_flip_lab_ndarray"
+_FIELDS = frozenset({"dtype", "shape", "stype", "data"})
 _PLAIN_KINDS = "biufc"  # numbers; anything else takes Flower's own way
 _from_numpy_ndarray = Array.from_numpy_ndarray
 _numpy = Array.numpy
+_setattr = Array.__setattr__
 
 
 def install_fast_arrays() -> None:
@@ -74,6 +76,12 @@ def backed(values: NDArray[Any]) -> Array:
 _dtype_name = lru_cache(maxsize=256)(str)  # NumPy takes microseconds to spell it
 
 
+def detached(array: Array) -> Array:
+    """Give the array with memory of its own, if it looks at a part of something larger."""
+    found = vars(array).get(_BACKING)
+    return array if found is None or found.flags.owndata else backed(_copy(found))
+
+
 def array_bytes(array: Array) -> int:
     """Count the bytes that an array has on the wire, without writing them."""
     found = vars(array).get(_BACKING)
@@ -120,7 +128,8 @@ def _from_array_dict(
     cls: type[ArrayRecord], array_dict: dict[str, Array], *, keep_input: bool = True
 ) -> ArrayRecord:
     """Stand in for ``ArrayRecord.from_array_dict``, which asks every array for bytes."""
-    record = cls()
+    del cls  # as Flower, which gives an ArrayRecord to its subclasses too
+    record = ArrayRecord()
     for name, array in array_dict.items():
         record[name] = share(array)
     if not keep_input:
@@ -156,10 +165,11 @@ def _from_slow(values: NDArray[Any]) -> Array:
 
 
 def _set(self: Array, name: str, value: object) -> None:
-    """Forget the ndarray when somebody replaces what it stands for."""
-    if name in {"data", "stype"}:
-        vars(self).pop(_BACKING, None)
-    object.__setattr__(self, name, value)
+    """Become one of Flower's when somebody replaces a part of what the ndarray stands for."""
+    if name in _FIELDS and _BACKING in vars(self):
+        vars(self)["data"] = self.data
+        del vars(self)[_BACKING]
+    _setattr(self, name, value)
 
 
 def _reduce(self: Array) -> tuple[Any, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, cast
 
 import numpy as np
 import xxhash
 from flwr.app import (
-    Array,
     ArrayRecord,
+    ConfigRecord,
     Error,
     Message,
     MetricRecord,
@@ -19,7 +20,7 @@ from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.supercore.run import Run as RunInfo
 from flwr.supercore.task_identity import TaskIdentity
 
-from flip_lab.engines.flower.arrays import array_bytes, backing, share
+from flip_lab.engines.flower.arrays import array_bytes, backing, detached, share
 
 CLIENT_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
 NO_REPLY = int(ErrorCode.MESSAGE_UNAVAILABLE)
@@ -54,25 +55,24 @@ def copy_content(content: RecordDict) -> RecordDict:
     it, so two clients in one process must not see the same records. What is behind an
     array cannot be changed through it, so sharing that is safe.
     """
-    copy = RecordDict()
-    inside = vars(copy)["_data"]
+    own_content = RecordDict()
+    inside = vars(own_content)["_data"]
     for name, record in content.items():
         inside[name] = twin = record.copy()
         values: dict[str, Any] = vars(twin)["_data"]
         own = share if isinstance(record, ArrayRecord) else _own
         for key, item in values.items():
             values[key] = own(item)
-    return copy
+    return own_content
 
 
 def detached_content(content: RecordDict) -> RecordDict:
     """Copy records with their values: an array may be a view of a whole reply's memory."""
-    copy = copy_content(content)
-    for record in copy.array_records.values():
+    own_content = copy_content(content)
+    for record in own_content.array_records.values():
         for key, item in record.items():
-            if not backing(item).flags.owndata:
-                record[key] = Array(backing(item))
-    return copy
+            record[key] = detached(item)
+    return own_content
 
 
 def _own(value: Any) -> Any:  # noqa: ANN401  # any value of a record
@@ -86,22 +86,24 @@ def for_client(message: Message, content: RecordDict) -> Message:
     return twin
 
 
+def snapshot(message: Message, content: RecordDict) -> Message:
+    """Give the message as it is now: whoever sent it may use the object for the next one."""
+    twin = for_client(message, content)
+    vars(twin)["_metadata"] = copy(message.metadata)
+    return twin
+
+
 def payload_bytes(message: Message) -> int:
     """Count the bytes of arrays and byte values that a message carries."""
     if not message.has_content():
         return 0
-    arrays = sum(
-        array_bytes(item)
-        for record in message.content.array_records.values()
-        for item in record.values()
-    )
-    configs = sum(
-        len(item)
-        for record in message.content.config_records.values()
-        for item in record.values()
-        if isinstance(item, (str, bytes))
-    )
-    return arrays + configs
+    total = 0
+    for record in message.content.values():
+        if isinstance(record, ArrayRecord):
+            total += sum(map(array_bytes, record.values()))
+        elif isinstance(record, ConfigRecord):
+            total += sum(len(i) for i in record.values() if isinstance(i, (str, bytes)))
+    return total
 
 
 def arrays_digest(message: Message) -> str:
@@ -110,10 +112,12 @@ def arrays_digest(message: Message) -> str:
     Returns:
         128 bits (XXH3) as 32 hexadecimal digits; empty when it carries no array.
     """
-    if not message.has_content() or not message.content.array_records:
+    records = message.content.items() if message.has_content() else ()
+    arrays = [(name, record) for name, record in records if isinstance(record, ArrayRecord)]
+    if not arrays:
         return ""
     hashed = xxhash.xxh3_128()
-    for name, record in message.content.array_records.items():
+    for name, record in arrays:
         for key, item in record.items():
             values = backing(item)
             hashed.update(f"{name}/{key}/{item.dtype}/{values.shape}".encode())
@@ -124,8 +128,8 @@ def arrays_digest(message: Message) -> str:
 def server_round_of(message: Message) -> int | None:
     """Read the round a message belongs to, where the strategy wrote it; else ``None``."""
     if message.has_content():
-        for record in message.content.config_records.values():
-            value = record.get("server-round")
+        for record in message.content.values():  # its views by kind cost more than all else
+            value = record.get("server-round") if isinstance(record, ConfigRecord) else None
             if isinstance(value, int):
                 return value
     group = message.metadata.group_id
@@ -141,8 +145,11 @@ def reply_metrics(reply: Message) -> dict[str, float]:
     """Collect the single numbers that a client reported, by name."""
     if not reply.has_content():
         return {}
-    records = reply.content.metric_records.values()
-    return {name: value for record in records for name, value in scalars(record).items()}
+    found: dict[str, float] = {}
+    for record in reply.content.values():
+        if isinstance(record, MetricRecord):
+            found |= scalars(record)
+    return found
 
 
 def scalars(record: MetricRecord | None) -> dict[str, float]:
