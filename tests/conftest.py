@@ -20,7 +20,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 # Each run starts cold: a warm starter for each test's lab would cost more than it saves.
 # Tests of the starter switch it on for themselves.
-os.environ["FLIP_LAB_STARTER"] = "0"
+os.environ.setdefault("FLIP_LAB_STARTER", "0")
 
 # Shared machines are slow at times, and a test must say the same thing twice.
 settings.register_profile("flip", deadline=None, derandomize=True, max_examples=50)

@@ -6,6 +6,7 @@ a byte in a pipe, which the kernel gives to one reader only.
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import socket
@@ -106,6 +107,7 @@ def _forget() -> None:
 
 
 os.register_at_fork(after_in_child=_forget)
+atexit.register(_forget)
 
 
 def take(token: int) -> bool:

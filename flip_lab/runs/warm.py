@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,12 @@ def run(fds: Sequence[int], arguments: Mapping[str, Any]) -> int:
     if not starter.take(token):
         return 0
     life_sign.keep(lock)
-    os.write(answer, b"1")
-    os.close(answer)
-    os.close(token)
     run_dir = Path(str(arguments["run_dir"]))
     _resemble_a_cold_one(run_dir, arguments, log)
+    with suppress(OSError):  # a launcher that has not waited knows it from the token
+        os.write(answer, b"1")
+    os.close(answer)
+    os.close(token)
     try:
         return process.conduct_run(run_dir)
     finally:
