@@ -17,6 +17,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,8 @@ class Channel:
         self._freed: deque[int] = deque()  # filled by finalizers, in any thread
         self._read = bytearray()
         self._room = memoryview(bytearray(_ROOM_BYTES))
-        self._looks: set[weakref.ref[Any]] = set()
+        self._looks: dict[int, weakref.ref[Any]] = {}
+        self._look_numbers = count()
         self._descriptors: deque[int] = deque()
 
     def fileno(self) -> int:
@@ -153,11 +155,13 @@ class Channel:
         """Give views of a segment; when the last one is gone, the sender hears of it."""
         block = np.frombuffer(self._mapped[number], dtype=np.uint8)
 
-        def gone(look: weakref.ref[Any]) -> None:
-            self._looks.discard(look)
-            self._freed.append(number)
+        look = next(self._look_numbers)
 
-        self._looks.add(weakref.ref(block, gone))
+        def gone(_: object) -> None:
+            self._freed.append(number)
+            del self._looks[look]
+
+        self._looks[look] = weakref.ref(block, gone)
         return found(memoryview(block))  # pyright: ignore[reportArgumentType]  # it is a buffer
 
     def _exactly(self, count: int) -> bytes:
