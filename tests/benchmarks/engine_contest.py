@@ -112,25 +112,15 @@ class SideProcess:
 
     def run_block(self, num_rounds: int, *, is_recorded: bool) -> list[float]:
         """Run rounds, and give the seconds that each took."""
-        before_s = self._cpu_s()
         self._process.send_signal(signal.SIGCONT)
         self._tell(rounds=num_rounds, recorded=is_recorded)
         report = self._read()
         if not is_recorded:
-            self.figures.cpu_s.append((self._cpu_s() - before_s) / num_rounds)
+            self.figures.cpu_s.append(report["cpu_s"])
         self.figures.accuracy[report["rounds_done"]] = report["accuracy"]
         self._weigh()
         self._sleep()
         return report["seconds"]
-
-    def _cpu_s(self) -> float:
-        """Sum the processor time of the process and all below it."""
-        times = [process.cpu_times() for process in self._tree()]
-        return sum(each.user + each.system for each in times)
-
-    def _tree(self) -> list[psutil.Process]:
-        me = psutil.Process(self._process.pid)
-        return [me, *me.children(recursive=True)]
 
     def _sleep(self) -> None:
         if self.side in _BUSY_WHILE_IDLE:
@@ -139,7 +129,8 @@ class SideProcess:
     def _weigh(self) -> None:
         """Note the memory of the process and all below it; shared pages count once."""
         total = 0
-        for process in self._tree():
+        me = psutil.Process(self._process.pid)
+        for process in (me, *me.children(recursive=True)):
             try:
                 total += process.memory_full_info().pss
             except psutil.Error:

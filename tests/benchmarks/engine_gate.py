@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any, TextIO
 
+import psutil
 from engine_training import ReadModel, accuracy
 from engine_workloads import Workload
 
@@ -40,6 +41,7 @@ class Gate:
     def _begin_block(self, num_rounds: int) -> None:
         self._left = num_rounds
         self._seconds: list[float] = []
+        self._cpu_s = _cpu_s()
         self._start_s = time.perf_counter()
 
     def round_begins(self, server_round: int, read_model: ReadModel) -> bool:
@@ -66,6 +68,7 @@ class Gate:
         self.report(
             ended_s=ended_s,
             seconds=self._seconds,
+            cpu_s=(_cpu_s() - self._cpu_s) / len(self._seconds),
             rounds_done=rounds_done,
             accuracy=accuracy(self.workload, read_model()),
         )
@@ -88,6 +91,13 @@ class Gate:
         """Send facts to the process that compares the sides."""
         self._reports.write(json.dumps(facts) + "\n")
         self._reports.flush()
+
+
+def _cpu_s() -> float:
+    """Sum the processor time of this process and all below it."""
+    me = psutil.Process()
+    times = [process.cpu_times() for process in (me, *me.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
 
 def current_gate() -> Gate:

@@ -83,7 +83,7 @@ _ALL = (
         num_nodes=1_000,
         cohort=100,
         num_examples=20,
-        rate=0.05,
+        rate=0.1,
         rounds=20,
     ),
     Workload(
@@ -93,7 +93,7 @@ _ALL = (
         num_nodes=100,
         cohort=10,
         num_examples=100,
-        rate=0.02,
+        rate=0.05,
         rounds=3,
     ),
     Workload(
