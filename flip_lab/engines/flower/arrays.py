@@ -104,9 +104,14 @@ def _header_bytes(dtype: np.dtype[Any], shape: tuple[int, ...], is_fortran: bool
 def _snapshot(cls: type[Array], ndarray: NDArray[Any]) -> Array:
     """Stand in for ``Array.from_numpy_ndarray``: keep a copy of the values."""
     del cls
-    if not isinstance(ndarray, np.ndarray) or ndarray.dtype.kind not in _PLAIN_KINDS:  # pyright: ignore[reportUnnecessaryIsInstance]  # apps err
-        return _from_numpy_ndarray(ndarray)
-    return backed(_copy(ndarray))
+    if isinstance(ndarray, np.ndarray) and _is_plain(ndarray.dtype):  # pyright: ignore[reportUnnecessaryIsInstance]  # apps err
+        return backed(_copy(ndarray))
+    return _from_numpy_ndarray(ndarray)
+
+
+def _is_plain(dtype: np.dtype[Any]) -> bool:
+    """Whether pickling keeps it: of another machine's byte order it makes our own."""
+    return dtype.kind in _PLAIN_KINDS and dtype.isnative
 
 
 def _copied(self: Array) -> NDArray[Any]:
@@ -165,7 +170,7 @@ def _from_slow(values: NDArray[Any]) -> Array:
 
 
 def _set(self: Array, name: str, value: object) -> None:
-    """Become one of Flower's when somebody replaces a part of what the ndarray stands for."""
+    """Become one of Flower's own when somebody replaces a field of it."""
     if name in _FIELDS and _BACKING in vars(self):
         vars(self)["data"] = self.data
         del vars(self)[_BACKING]

@@ -87,7 +87,7 @@ def for_client(message: Message, content: RecordDict) -> Message:
 
 
 def snapshot(message: Message, content: RecordDict) -> Message:
-    """Give the message as it is now: whoever sent it may use the object for the next one."""
+    """Give the message as it is now: its sender may use the object for the next one."""
     twin = for_client(message, content)
     vars(twin)["_metadata"] = copy(message.metadata)
     return twin
