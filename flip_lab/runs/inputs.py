@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -17,6 +18,7 @@ from flip_lab.core.scenario import Scalar, Scenario
 from flip_lab.engines.apps import AppManifest, read_manifest
 from flip_lab.fl.scenarios import (
     load_scenario,
+    scenario_from_dict,
     scenario_to_dict,
     scenario_to_json,
     validate,
@@ -27,8 +29,9 @@ from flip_lab.runs.arguments import (
     overrides_by_key,
     whole_number,
 )
-from flip_lab.runs.snapshot import take_snapshot
+from flip_lab.runs.snapshot import contents, take_snapshot
 from flip_lab.runs.spec import RunSpec
+from flip_lab.store.layout import write_json_atomic
 
 DEFAULT_NUM_NODES = 10
 """Simulated nodes of a Flower App that names no number; Flower's own default."""
@@ -55,6 +58,9 @@ class App:
     run_config: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
     name: str = "notebook"
 
+
+_CONTENTS = "app-contents.json"
+_PICKLES = ("server", "client")
 
 Launchable: TypeAlias = "Scenario | App | str | Path"
 Unpack: TypeAlias = Callable[[Path], str]
@@ -122,6 +128,57 @@ def prepare(what: Launchable, blank: RunSpec, changes: Changes) -> Prepared:
     return _prepare_scenario(load_scenario(str(what)), blank, changes)
 
 
+def prepare_again(
+    old: RunSpec, run_dir: Path, blank: RunSpec, changes: Changes
+) -> Prepared:
+    """Say what another run of an earlier run's input would be; writes nothing.
+
+    Args:
+        old: The earlier run.
+        run_dir: Its directory, which keeps its input.
+        blank: The spec with what the launch itself decides.
+        changes: What is changed; the earlier run's own changes stand.
+
+    Raises:
+        ScenarioError: If the scenario cannot be run with these changes.
+        AppError: If the kept app lacks a part, or is gone.
+    """
+    blank = replace(blank, search_path=old.search_path)
+    seed = old.seed if changes.seed is None else changes.seed
+    overrides = {**old.overrides, **overrides_by_key(changes.overrides)}
+    changes = Changes(num_nodes=old.num_nodes, seed=seed, overrides=overrides)
+    if old.scenario is not None:
+        changes = replace(changes, num_nodes=None)
+        return _prepare_scenario(scenario_from_dict(old.scenario), blank, changes)
+    app = run_dir / "app"
+    if old.kind == "notebook":
+        config = config_values(overrides)
+        spec = replace(
+            blank,
+            kind="notebook",
+            name=old.name,
+            seed=_seed(changes),
+            num_nodes=old.num_nodes,
+            run_config={**old.run_config, **config},
+            overrides=dict(config),
+            working_dir=old.working_dir,
+        )
+        return Prepared(spec=spec, unpack=lambda into: _copy_pickles(app, into / "app"))
+    only = frozenset(json.loads((run_dir / _CONTENTS).read_text(encoding="utf-8")))
+    prepared = _prepare_directory(app, blank, changes)
+    return Prepared(spec=prepared.spec, unpack=lambda into: _unpack(app, into, only=only))
+
+
+def _copy_pickles(source: Path, into: Path) -> str:
+    into.mkdir()
+    digest = hashlib.sha256()
+    for name in _PICKLES:
+        content = (source / f"{name}.pkl").read_bytes()
+        (into / f"{name}.pkl").write_bytes(content)
+        digest.update(content)
+    return digest.hexdigest()
+
+
 def _prepare_scenario(scenario: Scenario, blank: RunSpec, changes: Changes) -> Prepared:
     values = overrides_by_key(changes.overrides)
     if changes.num_nodes is not None:
@@ -158,9 +215,14 @@ def _prepare_directory(directory: Path, blank: RunSpec, changes: Changes) -> Pre
         server_ref=manifest.server_ref,
         client_ref=manifest.client_ref,
     )
-    return Prepared(
-        spec=spec, unpack=lambda run_dir: take_snapshot(directory, run_dir / "app")
-    )
+    return Prepared(spec=spec, unpack=lambda run_dir: _unpack(directory, run_dir))
+
+
+def _unpack(directory: Path, run_dir: Path, *, only: frozenset[str] | None = None) -> str:
+    """Take the app's snapshot and note what it holds: the app may write beside it."""
+    app_sha256 = take_snapshot(directory, run_dir / "app", only=only)
+    write_json_atomic(run_dir / _CONTENTS, contents(run_dir / "app"))
+    return app_sha256
 
 
 def _default_num_nodes(manifest: AppManifest, blank: RunSpec) -> int:
@@ -199,7 +261,7 @@ def _pickle(app: App, into: Path) -> str:
         ) from error
     into.mkdir()
     digest = hashlib.sha256()
-    for name, thing in (("server", app.server_app), ("client", app.client_app)):
+    for name, thing in zip(_PICKLES, (app.server_app, app.client_app), strict=True):
         try:
             content = cloudpickle.dumps(thing)
         except Exception as raised:

@@ -8,10 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flip_lab.core.errors import RunNotFoundError, nearest
+from flip_lab.core.errors import IllegalTransitionError, RunNotFoundError, nearest
 from flip_lab.runs import life_sign
+from flip_lab.runs.checkpoints import Checkpoints
+from flip_lab.runs.forks import repeat_run, same_place
 from flip_lab.runs.inputs import Changes, Launchable
-from flip_lab.runs.launch import launch_run
+from flip_lab.runs.launch import launch_run, place_of
+from flip_lab.runs.rerun import Rerun, Told, compare
 from flip_lab.runs.run import Frame, Run
 from flip_lab.store import query
 from flip_lab.store.layout import open_lab
@@ -42,7 +45,7 @@ class Lab:
         """The lab's directory."""
         return self._dir.root
 
-    def launch(
+    def launch(  # noqa: PLR0913  # one parameter for each thing a launch can settle
         self,
         what: Launchable,
         *,
@@ -51,6 +54,7 @@ class Lab:
         workers: int | None = None,
         seed: int | None = None,
         overrides: Mapping[str, Any] | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> Run:
         """Start a run in a process of its own and return at once.
 
@@ -64,6 +68,8 @@ class Lab:
             seed: The run's seed, 0 to 2**32 - 1; default: the scenario's, else 0.
             overrides: Scenario values (``{"train.num_rounds": 3}``), or keys of the
                 app's run configuration.
+            checkpoints: When checkpoints are written, and which are kept; default: after
+                each round, the last two.
 
         Returns:
             A handle on the run; the run outlives this kernel.
@@ -77,7 +83,13 @@ class Lab:
             EngineStartError: If the run process could not be started.
         """
         changes = Changes(num_nodes=num_nodes, seed=seed, overrides=overrides or {})
-        run_id = launch_run(self._dir, what, on=on, workers=workers, changes=changes)
+        run_id = launch_run(
+            self._dir,
+            what,
+            place=place_of(on, workers),
+            changes=changes,
+            checkpoints=checkpoints or Checkpoints(),
+        )
         return Run(self._dir, run_id)
 
     def run(self, run_id: str) -> Run:
@@ -149,6 +161,47 @@ class Lab:
             if life_sign.needs_a_look(self._dir.run_dir(run_id)):
                 with suppress(RunNotFoundError):  # a damaged one must not hide the others
                     _ = Run(self._dir, run_id).state  # looking at it writes its end
+
+    def rerun(
+        self,
+        run_id: str,
+        *,
+        on: str | None = None,
+        workers: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Rerun:
+        """Launch a run again as it was, wait, and compare every number and hash.
+
+        Args:
+            run_id: The run, or the beginning or end of its id; it must have ended.
+            on: Where it is repeated; ``None``: where it ran. In simulation the numbers do
+                not depend on it.
+            workers: Processes that train side by side; ``None`` keeps their number.
+            timeout_s: How long to wait for the second run, seconds; ``None`` waits.
+
+        Returns:
+            What differs, if anything; ``ok`` when nothing does. The second run stays in the
+            lab.
+
+        Raises:
+            RunNotFoundError: If there is no such run.
+            IllegalTransitionError: If the run is still under way.
+            RunTimeoutError: If the second run has not ended by then.
+            FlipLabError: If the second run cannot be launched.
+        """
+        original = self.run(run_id)
+        if not (state := original.state).is_final:
+            raise IllegalTransitionError(
+                f"Run {original.run_id} is {state}; only an ended run can be compared.",
+                fix="Wait until it has ended, or end it with run.stop().",
+            )
+        place = same_place(original.spec, on, workers)
+        again = self.run(repeat_run(self._dir, original.spec, place))
+        again.wait(timeout_s)
+        return compare(
+            Told(spec=original.spec, events=original.events()),
+            Told(spec=again.spec, events=again.events()),
+        )
 
     def check(self, run: Run) -> list[Verdict]:
         """Check what the run's scenario must show.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from threading import Thread
@@ -21,6 +21,7 @@ from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.environment import process_environment
 from flip_lab.engines.federations import federation_names
 from flip_lab.runs.arguments import whole_number
+from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.inputs import Changes, Launchable, Prepared, prepare
 from flip_lab.runs.life_sign import held_lock
 from flip_lab.runs.lineage import capture_lineage
@@ -32,40 +33,69 @@ from flip_lab.store.blobs import Blobs
 from flip_lab.store.layout import LabDir, explained, write_json_atomic
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run happens.
+
+    Attributes:
+        engine: Name of the engine.
+        federation: Name of the real federation; ``None`` in simulation.
+        workers: Processes that train side by side.
+    """
+
+    engine: str
+    federation: str | None
+    workers: int
+
+
 def launch_run(
-    lab: LabDir, what: Launchable, *, on: str, workers: int | None, changes: Changes
+    lab: LabDir,
+    what: Launchable,
+    *,
+    place: Place,
+    changes: Changes,
+    checkpoints: Checkpoints,
 ) -> str:
     """Start a detached run process.
 
     Args:
         lab: The lab that keeps the run.
         what: What to run.
-        on: An engine's name, or a federation named in ``flip-lab.toml``.
-        workers: Processes that train side by side; ``None`` takes one per processor.
+        place: Where.
         changes: What the launch changes in the input.
+        checkpoints: When checkpoints are written, and which are kept.
 
     Returns:
         The run's id. The process may not have begun yet.
 
     Raises:
-        FlipLabError: If the input, ``on`` or the lab will not do; then nothing was
-            written and nothing was started.
+        FlipLabError: If the input or the lab will not do; then nothing was written and
+            nothing was started.
         EngineStartError: If the run process could not be started.
     """
-    blank = _blank_spec(on, workers)
-    prepared = prepare(what, blank, changes)
+    return launch_prepared(lab, prepare(what, blank_spec(place, checkpoints), changes))
+
+
+def launch_prepared(lab: LabDir, prepared: Prepared) -> str:
+    """Start the process of a run whose input was checked.
+
+    Args:
+        lab: The lab that keeps the run.
+        prepared: The run.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        FlipLabError: If the lab will not do; then nothing was written or started.
+        EngineStartError: If the run process could not be started.
+    """
     draft = _write_draft(lab, prepared)
     folder = draft
     try:
         with held_lock(draft) as lock:  # before others can see the run: it is not dead
             folder = draft.rename(lab.run_dir(prepared.spec.run_id))
-            order = Order(
-                lab=lab.root,
-                run_dir=folder,
-                engine=blank.engine,
-                workers=blank.workers,
-            )
-            _start_process(order, lock)
+            start_process(lab, prepared.spec, lock)
     except OSError as error:
         rmtree(folder, ignore_errors=True)  # ours alone: a rename replaces no other run
         raise EngineStartError(
@@ -75,7 +105,17 @@ def launch_run(
     return prepared.spec.run_id
 
 
-def _blank_spec(on: str, workers: int | None) -> RunSpec:
+def place_of(on: str, workers: int | None) -> Place:
+    """Say where a run happens.
+
+    Args:
+        on: An engine's name, or a federation named in ``flip-lab.toml``.
+        workers: Processes that train side by side; ``None`` takes one per processor.
+
+    Raises:
+        UnknownFederationError: If ``on`` names neither.
+        InvalidValueError: If the number of workers will not do.
+    """
     simulated = on in ENGINES
     if not simulated and on not in (names := federation_names(Path.cwd())):
         raise UnknownFederationError(
@@ -85,6 +125,19 @@ def _blank_spec(on: str, workers: int | None) -> RunSpec:
         )
     if workers is None:
         workers = len(os.sched_getaffinity(0))
+    return Place(
+        engine=on if simulated else "deployment",
+        federation=None if simulated else on,
+        workers=whole_number("The number of workers", workers, at_least=1),
+    )
+
+
+def blank_spec(place: Place, checkpoints: Checkpoints) -> RunSpec:
+    """Give the spec of a new run with what does not depend on its input.
+
+    Raises:
+        InvalidValueError: If the checkpoints' settings will not do.
+    """
     return RunSpec(
         run_id=new_run_id(),
         name="",
@@ -93,13 +146,14 @@ def _blank_spec(on: str, workers: int | None) -> RunSpec:
         seed=0,
         num_rounds=None,
         num_nodes=0,
-        engine=on if simulated else "deployment",
-        federation=None if simulated else on,
-        workers=whole_number("The number of workers", workers, at_least=1),
+        engine=place.engine,
+        federation=place.federation,
+        workers=place.workers,
         run_config={},
         overrides={},
         launched_from=str(Path.cwd()),
         search_path=[str(Path(entry or ".").resolve()) for entry in sys.path],
+        checkpoints=checkpoints.checked(),
     )
 
 
@@ -129,12 +183,28 @@ def _working_dir(prepared: Prepared, draft: Path, final: Path) -> Path:
     if prepared.spec.kind == "app":
         return final / "app"
     if prepared.spec.kind == "notebook":
-        return Path.cwd()
+        return Path(prepared.spec.working_dir or Path.cwd())
     (draft / "work").mkdir()
     return final / "work"
 
 
-def _start_process(order: Order, lock: int) -> None:
+def start_process(lab: LabDir, spec: RunSpec, lock: int) -> None:
+    """Start the process of a run, which takes over the lock.
+
+    Args:
+        lab: The lab that keeps the run.
+        spec: The run; its directory is there.
+        lock: The run's lock, see ``flip_lab.runs.life_sign``.
+
+    Raises:
+        OSError: If it cannot be started.
+    """
+    order = Order(
+        lab=lab.root,
+        run_dir=lab.run_dir(spec.run_id),
+        engine=spec.engine,
+        workers=spec.workers,
+    )
     with (order.run_dir / "output.log").open("ab") as output:
         if start_warm(order, lock=lock, log=output.fileno()):
             return

@@ -49,10 +49,17 @@ os.register_at_fork(after_in_child=_let_go)
 def mark_ended(run_dir: Path) -> None:
     """Note that the run's end is in its journal, so that nobody need look there again.
 
-    Only saves time: a lab that cannot be written is read without it.
+    Only saves time: a lab that cannot be written is read without it. A run whose lock is
+    held may be about to go on.
     """
     with suppress(OSError):
-        (run_dir / _ENDED).touch()
+        if not is_alive(run_dir):
+            (run_dir / _ENDED).touch()
+
+
+def forget_end(run_dir: Path) -> None:
+    """Take the note back: the run goes on."""
+    (run_dir / _ENDED).unlink(missing_ok=True)
 
 
 def needs_a_look(run_dir: Path) -> bool:

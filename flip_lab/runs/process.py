@@ -21,7 +21,7 @@ from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.stage import Stage
 from flip_lab.store.blobs import Blobs
-from flip_lab.store.journal import JournalWriter, last_sequence
+from flip_lab.store.journal import JournalWriter
 from flip_lab.store.layout import open_lab
 
 LOCK_VARIABLE = "FLIP_LAB_RUN_LOCK"
@@ -61,7 +61,7 @@ def conduct_run(run_dir: Path) -> int:
     spec = RunSpec.load(run_dir)
     writer = JournalWriter(lab, spec.run_id)
     # A resumed run goes on where its journal stands.
-    recorder = Recorder(spec.run_id, writer, first=last_sequence(lab, spec.run_id) + 1)
+    recorder = Recorder(spec.run_id, writer, first=writer.next_sequence)
     try:
         control = FileControl(run_dir, recorder.emit)
         signal.signal(signal.SIGTERM, control.on_signal)

@@ -20,9 +20,11 @@ from flip_lab.core.errors import (
     RunTimeoutError,
     SecondWriterError,
 )
-from flip_lab.core.events import EventKind, RunEvent
+from flip_lab.core.events import EventKind, RunEvent, in_force
 from flip_lab.core.state import RunLife, RunState
 from flip_lab.runs import life_sign
+from flip_lab.runs.checkpoint_files import CheckpointFolder
+from flip_lab.runs.checkpoints import Checkpoint, Checkpoints
 from flip_lab.runs.control import send_command
 from flip_lab.runs.leftovers import Home, end_leftovers
 from flip_lab.runs.recorder import Recorder
@@ -75,7 +77,7 @@ class RunResult(Outcome):
     history: Any
 
 
-class Run:
+class Run:  # noqa: PLR0904  # a handle answers every question about a run
     """One run of a lab; any number of handles may look at it at once.
 
     Args:
@@ -147,7 +149,7 @@ class Run:
         error = RunLostError(
             f"The process of run {self.run_id} died in state {self._life.state}.",
             fix="Look at run.logs() for the last words, free memory if it was killed, "
-            "and launch again; all events so far are kept.",
+            "and go on with run.resume_from_checkpoint(); all events so far are kept.",
         )
         try:
             writer = JournalWriter(self._lab, self.run_id, role="survivor")
@@ -204,6 +206,89 @@ class Run:
         if not self.state.is_final:
             send_command(self._dir, "stop")
 
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The rounds that the run can be taken up or forked from, oldest first."""
+        folder = CheckpointFolder(self._dir)
+        return [manifest.checkpoint() for manifest in folder.manifests()]
+
+    def resume_from_checkpoint(
+        self, *, on: str | None = None, workers: int | None = None
+    ) -> Run:
+        """Go on with a run that failed or was stopped, from its newest checkpoint.
+
+        It stays the same run: its id, its events, its results, as if it had never been
+        interrupted. What was recorded of rounds that are done again is superseded. A run
+        that ended before its first round was done begins anew.
+
+        Args:
+            on: Where it goes on, see ``Lab.launch``; ``None`` keeps the engine. The
+                results do not depend on it.
+            workers: Processes that train side by side; ``None`` keeps their number.
+
+        Returns:
+            This handle; the run is under way again.
+
+        Raises:
+            IllegalTransitionError: If the run has completed, or is still under way.
+            NoCheckpointError: If rounds were done, but no good checkpoint is left.
+            UnknownFederationError: If ``on`` names no engine and no federation.
+            EngineStartError: If the run process could not be started.
+        """
+        from flip_lab.runs.forks import same_place
+        from flip_lab.runs.resume import resume_run
+
+        _ = self.state  # looking at it writes the end of a run that was killed
+        self._spec = resume_run(self._lab, self._spec, same_place(self._spec, on, workers))
+        return self
+
+    def fork(
+        self,
+        at_round: int | None = None,
+        *,
+        seed: int | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        on: str | None = None,
+        workers: int | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> Run:
+        """Launch a new run that goes on from one of this run's checkpoints.
+
+        What is not changed is as it was at the checkpoint: the model, the strategy's
+        state, the clients' states. A value that the overrides change stays changed.
+
+        Args:
+            at_round: The round to go on from; ``None`` takes the newest checkpoint.
+            seed: Seed of the rounds that follow; ``None`` keeps this run's.
+            overrides: Scenario values or the app's configuration, as at a launch: another
+                learning rate, more rounds, options of the strategy.
+            on: Where the fork runs; ``None``: where this run did.
+            workers: Processes that train side by side; ``None`` keeps their number.
+            checkpoints: The fork's checkpoints; ``None`` keeps this run's settings.
+
+        Returns:
+            A handle on the new run.
+
+        Raises:
+            NoCheckpointError: If there is no good checkpoint of that round; the message
+                names the rounds that there are.
+            InvalidValueError: If a change would not fit the checkpoint.
+            FlipLabError: As ``Lab.launch``.
+        """
+        from flip_lab.runs.forks import fork_run, same_place
+        from flip_lab.runs.inputs import Changes
+
+        changes = Changes(num_nodes=None, seed=seed, overrides=overrides or {})
+        run_id = fork_run(
+            self._lab,
+            self._spec,
+            at_round=at_round,
+            place=same_place(self._spec, on, workers),
+            changes=changes,
+            checkpoints=checkpoints,
+        )
+        return Run(self._lab, run_id)
+
     def events(self, *, after: int = -1) -> list[RunEvent]:
         """Give the events whose sequence is above ``after``, in order, without a gap.
 
@@ -246,7 +331,7 @@ class Run:
             RunTimeoutError: If the run has not ended by then.
         """
         state = self.wait(timeout_s)
-        events = self.events()
+        events = in_force(self.events())
         return Outcome(
             run_id=self.run_id,
             state=state,

@@ -23,12 +23,15 @@ class _Digest(Protocol):
     def update(self, data: bytes, /) -> None: ...
 
 
-def take_snapshot(directory: Path, into: Path) -> str:
+def take_snapshot(
+    directory: Path, into: Path, *, only: frozenset[str] | None = None
+) -> str:
     """Copy an app's code and what is small, link the rest; hidden files stay out.
 
     Args:
         directory: The Flower App directory; only read.
         into: Where to put the snapshot; must not exist.
+        only: Relative paths of the files to take; ``None`` takes all.
 
     Returns:
         The hash of the sources, by relative path: 64 hexadecimal digits.
@@ -38,7 +41,7 @@ def take_snapshot(directory: Path, into: Path) -> str:
     """
     digest = hashlib.sha256()
     try:
-        _copy_folder(directory, into, digest, prefix="")
+        _Copying(digest, only).folder(directory, into, prefix="")
     except PermissionError as error:
         raise AppError(
             f"{error.filename} cannot be read: {error.strerror}.",
@@ -47,21 +50,37 @@ def take_snapshot(directory: Path, into: Path) -> str:
     return digest.hexdigest()
 
 
-def _copy_folder(folder: Path, into: Path, digest: _Digest, *, prefix: str) -> None:
-    into.mkdir(parents=True)
-    for entry in sorted(folder.iterdir()):
-        target = into / entry.name
-        if _is_left_out(entry, into):
-            continue
-        if _is_copied_folder(entry):
-            _copy_folder(entry, target, digest, prefix=f"{prefix}{entry.name}/")
-        elif entry.is_file() and entry.stat().st_size <= _LARGEST_COPY_BYTES:
-            copyfile(entry, target)
-            if entry.suffix in _SOURCES:
-                name = f"{prefix}{entry.name}".encode()
-                digest.update(name + b"\0" + target.read_bytes() + b"\0")
-        else:
+def contents(snapshot: Path) -> list[str]:
+    """List what a snapshot holds now, by relative path; folders are not named."""
+    paths = (path for path in snapshot.rglob("*") if path.is_symlink() or path.is_file())
+    return sorted(str(path.relative_to(snapshot)) for path in paths)
+
+
+class _Copying:
+    """One copying of an app's files, hashed along the way."""
+
+    def __init__(self, digest: _Digest, only: frozenset[str] | None) -> None:
+        self._digest = digest
+        self._only = only
+
+    def folder(self, folder: Path, into: Path, *, prefix: str) -> None:
+        into.mkdir(parents=True)
+        for entry in sorted(folder.iterdir()):
+            name, target = f"{prefix}{entry.name}", into / entry.name
+            if _is_left_out(entry, into):
+                continue
+            if _is_copied_folder(entry):
+                self.folder(entry, target, prefix=f"{name}/")
+            elif self._only is None or name in self._only:
+                self._file(entry, target, name)
+
+    def _file(self, entry: Path, target: Path, name: str) -> None:
+        if not entry.is_file() or entry.stat().st_size > _LARGEST_COPY_BYTES:
             target.symlink_to(entry.resolve())
+            return
+        copyfile(entry, target)
+        if entry.suffix in _SOURCES:
+            self._digest.update(name.encode() + b"\0" + target.read_bytes() + b"\0")
 
 
 def _is_left_out(entry: Path, into: Path) -> bool:

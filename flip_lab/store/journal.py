@@ -68,6 +68,11 @@ class JournalWriter:
                 raise
         _living.add(self)
 
+    @property
+    def next_sequence(self) -> int:
+        """Sequence that the next event must have."""
+        return self._next
+
     def append(self, events: Iterable[RunEvent]) -> None:
         """Keep the events, all or none, in order; one write for the whole batch.
 

@@ -29,7 +29,8 @@ from flip_lab.fl.scenarios import load_scenario
 from flip_lab.runs import launch
 from flip_lab.runs.inputs import App
 from flip_lab.runs.lab import Lab
-from flip_lab.runs.starter import Order
+from flip_lab.runs.spec import RunSpec
+from flip_lab.store.layout import LabDir
 
 APPS = Path(__file__).parents[2] / "apps"
 
@@ -135,13 +136,13 @@ def test_a_run_never_looks_dead_before_its_process_is_there(
     """Another kernel may look at any moment; and when nothing starts, nothing is left."""
     lab, seen = Lab(lab_path), list[str]()
 
-    def no_process_left(order: Order, lock: int) -> None:
-        del lock
-        seen.append(Lab(lab_path).run(order.run_dir.name).state.value)
+    def no_process_left(folder: LabDir, spec: RunSpec, lock: int) -> None:
+        del folder, lock
+        seen.append(Lab(lab_path).run(spec.run_id).state.value)
         seen.extend(Lab(lab_path).runs()["state"])
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(launch, "_start_process", no_process_left)
+    monkeypatch.setattr(launch, "start_process", no_process_left)
     with pytest.raises(EngineStartError, match="temporarily unavailable"):
         lab.launch("hospitals")
     assert seen == ["pending", "pending"]
