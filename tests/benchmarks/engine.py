@@ -30,7 +30,12 @@ _USUAL = tuple(name for name in WORKLOADS if name != "B2")
 
 
 def measure(
-    workload: Workload, sides: Sequence[str], *, turns: int, rounds: int | None
+    workload: Workload,
+    sides: Sequence[str],
+    *,
+    turns: int,
+    rounds: int | None,
+    launches: bool,
 ) -> dict[str, Any]:
     """Measure one workload.
 
@@ -39,6 +44,7 @@ def measure(
         sides: Names of sides.
         turns: Turns of each side.
         rounds: Rounds in a turn; ``None`` takes the workload's own number.
+        launches: Whether runs are launched, too, to see how soon they have a round.
 
     Returns:
         The summary, ready for JSON.
@@ -48,12 +54,13 @@ def measure(
         rounds=rounds or workload.rounds,
         few_turns=min(turns, 3),
         slow=_SLOW,
+        launches=launches and not workload.is_notebook,
     )
     names = [workload.name]
     if workload.name in FEW_NODES:
         names.append(FEW_NODES[workload.name])
     contestants = [(side, name) for side in sides for name in names]
-    found = compete(contestants, plan, recording=ENGINES)
+    found = compete(contestants, plan, engines=ENGINES)
     return summarise(workload, found, plan, limit=_LIMIT)
 
 
@@ -69,7 +76,13 @@ def main() -> None:
     for name in chosen:
         workload = WORKLOADS[name]
         sides = arguments.sides or _usual_sides(workload)
-        summary = measure(workload, sides, turns=arguments.turns, rounds=arguments.rounds)
+        summary = measure(
+            workload,
+            sides,
+            turns=arguments.turns,
+            rounds=arguments.rounds,
+            launches=not arguments.no_launches,
+        )
         _show(summary, arguments)
 
 
@@ -96,6 +109,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--rounds", type=int, help="rounds in a turn")
+    parser.add_argument("--no-launches", action="store_true", help="launch no runs")
     parser.add_argument(
         "--json", default="", metavar="FILE", help="add the JSON lines to a file, too"
     )

@@ -46,29 +46,38 @@ def initial_arrays(workload: Workload) -> ArrayRecord:
     return ArrayRecord(OrderedDict(zip(names, values, strict=True)))
 
 
-@server_app.main()
-def main(grid: Grid, context: Context) -> None:
-    """Run rounds until the gate closes."""
-    del context
-    workload = current_gate().workload
-    strategy = GatedFedAvg(
+def stock_strategy(kind: type[FedAvg], workload: Workload) -> FedAvg:
+    """Give FedAvg, or a kind of it, with the workload's cohort."""
+    return kind(
         fraction_train=workload.cohort / workload.num_nodes,
         fraction_evaluate=0.0,
         min_train_nodes=workload.cohort,
         min_available_nodes=workload.num_nodes,
     )
-    strategy.start(
+
+
+def train_config(workload: Workload) -> ConfigRecord:
+    """Say what clients are to do; a declared client reads the numbers, too."""
+    return ConfigRecord(
+        {
+            "workload": workload.name,
+            "batch-size": workload.batch_size,
+            "learning-rate": workload.rate,
+            "local-epochs": 1,
+        }
+    )
+
+
+@server_app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run rounds until the gate closes."""
+    del context
+    workload = current_gate().workload
+    stock_strategy(GatedFedAvg, workload).start(
         grid=grid,
         initial_arrays=initial_arrays(workload),
         num_rounds=maxsize - 1,
-        train_config=ConfigRecord(
-            {
-                "workload": workload.name,
-                "batch-size": workload.batch_size,
-                "learning-rate": workload.rate,
-                "local-epochs": 1,
-            }
-        ),
+        train_config=train_config(workload),
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any, TextIO, cast
 import psutil
 
 _SIDE = Path(__file__).with_name("engine_side.py")
+_LAUNCH = _SIDE.with_name("engine_launch.py")
 _QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -44,7 +45,8 @@ class Figures:
         cpu_s: Processor seconds of a round, over all processes, turn by turn.
         accuracy: On held-out images, by the number of rounds done.
         first_round_s: From the start of its process to the end of its first round.
-        second_run_s: From the start of a second run to the end of its first round.
+        launch_s: From a launch to the end of its first round, for the first run in a lab
+            and for the second one, which finds warm processes.
         pss_mib: The largest proportional set size of all its processes together.
         skipped: Why it was not measured; empty when it was.
     """
@@ -54,7 +56,7 @@ class Figures:
     cpu_s: list[float] = field(default_factory=list)
     accuracy: dict[int, float] = field(default_factory=dict)
     first_round_s: float = 0.0
-    second_run_s: float | None = None
+    launch_s: tuple[float, float] | None = None
     pss_mib: float = 0.0
     skipped: str = ""
 
@@ -138,17 +140,8 @@ class SideProcess:
         self.figures.pss_mib = max(self.figures.pss_mib, total / 2**20)
 
     def close(self) -> None:
-        """Let it go through its second run, if it does one, and end."""
+        """End it."""
         self._process.send_signal(signal.SIGCONT)
-        try:
-            self._tell(close=True)
-            self.figures.second_run_s = self._read()["seconds"][0]
-        except (SideUnavailableError, BrokenPipeError):
-            pass  # most sides have nothing more to say
-        finally:
-            self._end()
-
-    def _end(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
             cast("TextIO", pipe).close()
         try:
@@ -167,23 +160,25 @@ class Plan:
         rounds: Rounds in a turn.
         few_turns: Turns of the sides that take very long.
         slow: The sides that take very long.
+        launches: Whether runs are launched, too.
     """
 
     turns: int
     rounds: int
     few_turns: int
     slow: Sequence[str]
+    launches: bool
 
 
 def compete(
-    contestants: Sequence[tuple[str, str]], plan: Plan, *, recording: Sequence[str]
+    contestants: Sequence[tuple[str, str]], plan: Plan, *, engines: Sequence[str]
 ) -> dict[tuple[str, str], Figures]:
     """Start all sides, let them run in turn, and give what was measured.
 
     Args:
         contestants: Sides, each with the name of its workload.
         plan: How long to measure.
-        recording: The sides that are measured with recording, too.
+        engines: The sides that are measured with recording, too, and launched.
     """
     found: dict[tuple[str, str], Figures] = {}
     running: list[SideProcess] = []
@@ -200,8 +195,26 @@ def compete(
             found[side, workload] = process.figures
         for turn in range(plan.turns):
             for process in _awake(running, turn, plan):
-                _take_turn(process, plan.rounds, is_recording=process.side in recording)
+                _take_turn(process, plan.rounds, is_recording=process.side in engines)
+    for (side, workload), figures in found.items():
+        if plan.launches and side in engines and not figures.skipped:
+            figures.launch_s = launch(side, workload)
     return found
+
+
+def launch(engine: str, workload: str) -> tuple[float, float] | None:
+    """Launch two runs; give the seconds to the first round of each, if they have one."""
+    done = subprocess.run(
+        [sys.executable, str(_LAUNCH), engine, workload],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | _QUIET,
+    )
+    if done.returncode:
+        return None
+    report = json.loads(done.stdout.splitlines()[-1])
+    return report["first_s"], report["second_s"]
 
 
 def _awake(running: list[SideProcess], turn: int, plan: Plan) -> list[SideProcess]:

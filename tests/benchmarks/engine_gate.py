@@ -34,7 +34,6 @@ class Gate:
         self.is_recorded = True
         self._commands = commands
         self._reports = reports
-        self._is_last = False
         self._begin_block(1)
         _current[:] = [self]
 
@@ -72,7 +71,7 @@ class Gate:
             rounds_done=rounds_done,
             accuracy=accuracy(self.workload, read_model()),
         )
-        command = {"close": True} if self._is_last else self._wait()
+        command = self._wait()
         self.is_over = "close" in command
         if not self.is_over:
             self.is_recorded = command["recorded"]
@@ -81,11 +80,6 @@ class Gate:
     def _wait(self) -> dict[str, Any]:
         line = self._commands.readline()
         return json.loads(line) if line else {"close": True}
-
-    def begin_second_run(self) -> None:
-        """Let one round of another run pass, which begins now; nothing waits after it."""
-        self.is_over, self._is_last = False, True
-        self._begin_block(1)
 
     def report(self, **facts: object) -> None:
         """Send facts to the process that compares the sides."""

@@ -18,6 +18,7 @@ from engine_workloads import SEED, Workload
 
 from flip_lab.core.events import EventKind, Json
 from flip_lab.core.state import RunState
+from flip_lab.engines import nursery
 from flip_lab.engines.catalogue import ENGINES
 from flip_lab.runs.conduct import conduct
 from flip_lab.runs.recorder import Recorder
@@ -28,7 +29,9 @@ from flip_lab.store.journal import JournalWriter
 from flip_lab.store.layout import LabDir, open_lab
 
 _WORKERS = 2
+_RUN_ID = "benchmark"
 _HERE = Path(__file__).parent
+_FORKING = ("processes", "vectorised")
 _CLIENTS = {"vectorised": "engine_declared"}
 
 
@@ -63,7 +66,7 @@ class GateControl:
 
 
 def run(engine: str, workload: Workload, gate: Gate) -> None:
-    """Run rounds until the gate closes, and one round of a second run after that."""
+    """Run rounds until the gate closes."""
     if engine not in ENGINES.names():
         gate.report(skipped="there is no such engine")
         return
@@ -71,21 +74,20 @@ def run(engine: str, workload: Workload, gate: Gate) -> None:
         gate.report(skipped="its clients are declared, not written in a notebook")
         return
     logging.getLogger("flwr").setLevel(logging.ERROR)
+    if engine in _FORKING:  # as a run process does, while it is one thread
+        nursery.keep(nursery.Nursery.fork_here())
     with tempfile.TemporaryDirectory() as folder:
-        lab = open_lab(folder)
-        _conduct(lab, "first", engine, workload, gate)
-        gate.begin_second_run()
-        _conduct(lab, "second", engine, workload, gate)
+        _conduct(open_lab(folder), engine, workload, gate)
 
 
-def _conduct(lab: LabDir, run_id: str, engine: str, workload: Workload, gate: Gate) -> None:
-    run_dir = Path(lab.root) / "runs" / run_id
+def _conduct(lab: LabDir, engine: str, workload: Workload, gate: Gate) -> None:
+    run_dir = Path(lab.root) / "runs" / _RUN_ID
     _place_app(run_dir / "app", workload)
-    recorder = GatedRecorder(run_id, JournalWriter(lab, run_id))
+    recorder = GatedRecorder(_RUN_ID, JournalWriter(lab, _RUN_ID))
     recorder.gate = gate
     try:
         stage = Stage(
-            spec=_spec(run_id, engine, workload),
+            spec=_spec(engine, workload),
             run_dir=run_dir,
             recorder=recorder,
             control=GateControl(gate),
@@ -111,9 +113,9 @@ def _place_app(folder: Path, workload: Workload) -> None:
         (folder / f"{name}.pkl").write_bytes(cloudpickle.dumps(app))
 
 
-def _spec(run_id: str, engine: str, workload: Workload) -> RunSpec:
+def _spec(engine: str, workload: Workload) -> RunSpec:
     return RunSpec(
-        run_id=run_id,
+        run_id=_RUN_ID,
         name=f"benchmark-{workload.name}",
         kind="notebook" if workload.is_notebook else "app",
         created_s=time.time(),  # noqa: TID251  # nobody reads it
