@@ -121,8 +121,13 @@ class RayExecutor:
     # --- the executor's two sides ---------------------------------------------------
 
     def submit(self, calls: Sequence[ClientCall]) -> None:
-        """Queue calls and feed the actors that have nothing to do."""
+        """Queue calls and feed the actors that have nothing to do.
+
+        Raises:
+            EngineError: If the Ray session is gone.
+        """
         with self._lock:
+            self._check_session(now=True)
             bare = self._contents.ship(calls)
             self._calls |= {_id(call): call for call in bare}
             self._backlog.add(bare)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
@@ -22,12 +22,11 @@ from uuid import uuid4
 import flip_lab
 from flip_lab.core.errors import EngineStartError
 from flip_lab.engines.ray_actors import ClientActor
-from flip_lab.engines.ray_session import NAMESPACE
+from flip_lab.engines.ray_session import NAMESPACE, answers
 
 _IDLE_S = 600.0  # a cluster's processors belong to others too
 _PLACEMENT_S = 30.0
 _FORGET_S = 2.0
-_ANSWER_S = 2.0
 _log = getLogger("flip_lab.engines.ray")
 
 
@@ -101,6 +100,8 @@ class Leases:
         self._idle_s = idle_s
         self.job_id = str(ray.get_runtime_context().get_job_id())
         self._gcs_address = str(ray.get_runtime_context().gcs_address)
+        node: Any = import_module("ray._private.worker").global_worker.node
+        self._store_socket = str(node.plasma_store_socket_name)
         total: Mapping[str, float] = ray.cluster_resources()
         self.workers = min(workers, max(1, int(total.get("CPU", 0))))
         if self.workers < workers:
@@ -280,10 +281,10 @@ class Leases:
             ) from error
 
     def is_session_alive(self) -> bool:
-        """Ask whether the session's head answers: without it nothing can be replaced."""
-        host, _, port = self._gcs_address.rpartition(":")
-        try:
-            with closing(socket.create_connection((host, int(port)), timeout=_ANSWER_S)):
-                return True
-        except OSError:
-            return False
+        """Ask whether head and local store answer: without them nothing can be done."""
+        return answers(self._gcs_address) and self._has_store()
+
+    def _has_store(self) -> bool:
+        """Whether the object store is there; Ray ends a process that misses it."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return not probe.connect_ex(self._store_socket)

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Generator, Sequence
@@ -37,13 +38,18 @@ RUNS_AT_ONCE = 16
 """Runs that a kept session has room for: its CPUs are slots, not processors."""
 
 _START_ATTEMPTS = 3  # a raylet on a busy machine misses Ray's fixed start deadline
+_ANSWER_S = 2.0
+_ANY = "auto"  # Ray's word for the session that was started last on this machine
 _LOOPBACK = "127.0.0.1"
 _OBJECT_STORE_BYTES = 4 << 30
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",  # Ray's +15 starves workers on a busy machine
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its future default, without the warning
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback stays loopback
+}
+_MORTAL = {  # for a head's processes: its agents would outlive a killed one by a minute
+    "RAY_enable_pipe_based_agent_to_parent_health_check": "1",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
 }
 
 
@@ -97,30 +103,71 @@ def connected(workers: int) -> Generator[Session]:
         return
     address = next(filter(None, map(os.environ.get, ADDRESS_VARIABLES)), None)
     with contextlib.nullcontext(address) if address else head_node(workers) as found:
-        _connect(ray, found)
+        connect(ray, found)
         try:
             yield Session(ray=ray, is_ours=not address)
         finally:
-            ray.shutdown()
+            disconnect(ray)
 
 
-def _connect(ray: Any, address: str) -> None:  # noqa: ANN401  # as above
-    try:
-        with _undisturbed(), _loopback_allowed(address):
-            ray.init(
-                address=address,
-                namespace=NAMESPACE,
-                log_to_driver=False,
-                configure_logging=False,
-            )
-    except Exception as error:
-        with contextlib.suppress(Exception):
-            ray.shutdown()
+def connect(ray: Any, address: str) -> None:  # noqa: ANN401  # as above
+    """Connect this process to a session.
+
+    Args:
+        ray: The ``ray`` module.
+        address: ``HOST:PORT`` of a head; this machine belongs to its cluster.
+
+    Raises:
+        EngineStartError: If nobody answers there, or another machine's client is asked for.
+    """
+    if "://" in address:
         raise EngineStartError(
-            f"The Ray session at {address} does not answer: {error}",
-            fix=f"Start it, or unset {' and '.join(ADDRESS_VARIABLES)} to use one that the "
-            "run starts for itself.",
-        ) from error
+            f"The Ray session {address} can be reached through Ray's client only.",
+            fix="Launch on a machine of the cluster, with its address as HOST:PORT.",
+        )
+    problem: object = "nobody listens there"
+    if address == _ANY or answers(address):
+        try:
+            with _undisturbed(), _loopback_allowed(address):
+                ray.init(
+                    address=address,
+                    namespace=NAMESPACE,
+                    log_to_driver=False,
+                    configure_logging=False,
+                )
+        except Exception as error:  # noqa: BLE001  # Ray raises bare exceptions here
+            problem = error
+            with contextlib.suppress(Exception):
+                disconnect(ray)
+        else:
+            return
+    raise EngineStartError(
+        f"The Ray session at {address} does not answer: {problem}.",
+        fix=f"Start it, or unset {' and '.join(ADDRESS_VARIABLES)} to use one that the run "
+        "starts for itself.",
+    )
+
+
+def disconnect(ray: Any) -> None:  # noqa: ANN401  # as above
+    """Leave a session; the signal handler that Ray would reset is put back."""
+    with _undisturbed():
+        ray.shutdown()
+
+
+def answers(address: str) -> bool:
+    """Ask whether somebody listens at an address; Ray itself would try for a minute.
+
+    Args:
+        address: ``HOST:PORT``.
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        return False
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -142,7 +189,7 @@ def head_node(num_cpus: int) -> Generator[str]:
     """
     load_ray()
     with _undisturbed():
-        os.environ.update(process_environment())
+        os.environ.update(process_environment() | _MORTAL)
         node = _started(num_cpus)
     try:
         yield node.gcs_address
@@ -267,11 +314,11 @@ def _warm_up(address: str, workers: int) -> None:
     from flip_lab.engines.ray_lease import Leases
 
     ray = load_ray()
-    _connect(ray, address)
+    connect(ray, address)
     try:
         Leases(ray, workers, idle_s=None).prepare()
     finally:
-        ray.shutdown()  # before the head ends: Ray waits a minute for one that is gone
+        disconnect(ray)  # before the head ends: Ray waits a minute for one that is gone
 
 
 if __name__ == "__main__":
