@@ -33,7 +33,7 @@ from flip_lab.fl.vectorised_chain import (
 from flip_lab.fl.vectorised_descent import StackedParameter, State
 from flip_lab.fl.vectorised_layers import NotStackableError, StackedLayer
 
-_CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 2**30}  # of weights: what a core's cache holds
+_CHUNK_BYTES = {"cpu": 12 * 2**20, "cuda": 2**30}  # of weights: what a core's cache holds
 Parameters: TypeAlias = Mapping[str, StackedParameter]
 Step: TypeAlias = Callable[[Batch], torch.Tensor]
 """Moves the parameters of the clients at work, and gives the mean loss of each."""
@@ -178,12 +178,18 @@ def _take_steps(
     device: torch.device,
 ) -> list[float]:
     """Take all steps and give each client's mean loss over all of its examples."""
-    totals = torch.zeros(len(clients), dtype=torch.float64, device=device)
+    losses: list[torch.Tensor] = []
+    sizes: list[tuple[int, ...]] = []
     for batch in batches_of(clients, settings, device):
-        totals[: len(batch.sizes)] += step(batch) * batch.sizes
+        losses.append(step(batch))
+        sizes.append(batch.sizes)
+    totals = [0.0] * len(clients)
+    for own, size in zip(losses, sizes, strict=True):  # read at the end, as in the loop
+        for row, (loss, count) in enumerate(zip(own.cpu().numpy(), size, strict=True)):
+            totals[row] += float(loss) * count
     return [
-        float(total) / (settings.local_epochs * len(client.labels))
-        for total, client in zip(totals.cpu(), clients, strict=True)
+        total / (settings.local_epochs * len(client.labels))
+        for total, client in zip(totals, clients, strict=True)
     ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -36,6 +37,12 @@ class ClientData:
         """Count the steps of gradient descent that this client takes."""
         return settings.local_epochs * -(-len(self.labels) // settings.batch_size)
 
+    def batch_sizes(self, settings: LocalTraining) -> list[int]:
+        """Count the examples of each step that this client takes."""
+        full, rest = divmod(len(self.labels), settings.batch_size)
+        epoch = [settings.batch_size] * full + [rest] * (rest > 0)
+        return epoch * settings.local_epochs
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
@@ -46,13 +53,13 @@ class Batch:
         labels: Shape ``(num_clients, batch)``.
         shares: What each example counts for in its client's mean loss, shape
             ``(num_clients, batch)``: one over the size of the batch, 0 for filling.
-        sizes: Examples that count, shape ``(num_clients,)``, float64.
+        sizes: Number of examples that count, for each client.
     """
 
     features: torch.Tensor
     labels: torch.Tensor
     shares: torch.Tensor
-    sizes: torch.Tensor
+    sizes: tuple[int, ...]
 
 
 def batches_of(
@@ -68,23 +75,23 @@ def batches_of(
     orders = [_padded_order(client, settings) for client in clients]
     inputs = [torch.as_tensor(client.features) for client in clients]
     targets = [torch.as_tensor(client.labels) for client in clients]
-    sizes = _sizes(clients, settings)
+    sizes = [client.batch_sizes(settings) for client in clients]
     width, num_laid = settings.batch_size, _window(inputs, settings)
     features, labels = torch.empty(0), torch.empty(0)
-    for step, column in enumerate(sizes.unbind(1)):
-        size = column[column > 0]  # the first ones: those still at work
+    for step in range(len(sizes[0])):
+        size = tuple(own[step] for own in sizes if step < len(own))
         first = step % num_laid * width
         if first == 0:
             reach = slice(step * width, (step + num_laid) * width)
             rows = [order[reach] for order in orders[: len(size)]]
             features = _lay_out(inputs, rows).to(device)
             labels = _lay_out(targets, rows).to(device)
-        columns = slice(first, first + int(size.max()))
+        columns = slice(first, first + max(size))
         yield Batch(
             features=features[: len(size), columns],
             labels=labels[: len(size), columns],
-            shares=_shares(size).to(device),
-            sizes=size.to(device),
+            shares=_shares(size, device),
+            sizes=size,
         )
 
 
@@ -94,42 +101,29 @@ def _window(inputs: Sequence[torch.Tensor], settings: LocalTraining) -> int:
     return max(_WINDOW_BYTES // max(step_bytes, 1), 1)
 
 
-def _shares(sizes: torch.Tensor) -> torch.Tensor:
+@lru_cache(maxsize=256)  # most steps of most groups are alike
+def _shares(sizes: tuple[int, ...], device: torch.device) -> torch.Tensor:
     """Weigh the examples of each client's batch, shape ``(num_clients, largest)``."""
-    counts = torch.arange(int(sizes.max())) < sizes.unsqueeze(1)
-    return (counts / sizes.unsqueeze(1)).to(torch.float32)
+    own = torch.tensor(sizes).unsqueeze(1)
+    return ((torch.arange(max(sizes)) < own) / own).to(device)
 
 
 def _padded_order(client: ClientData, settings: LocalTraining) -> torch.Tensor:
     """Draw the order of the examples in all epochs, each filled up to whole batches."""
     num_examples = len(client.labels)
-    filling = torch.zeros(-num_examples % settings.batch_size, dtype=torch.int64)
+    num_filling = -num_examples % settings.batch_size
     parts: list[torch.Tensor] = []
     for _ in range(settings.local_epochs):
         parts.append(torch.randperm(num_examples, generator=client.generator))
-        if len(filling):
-            parts.append(filling)
+        if num_filling:
+            parts.append(torch.zeros(num_filling, dtype=torch.int64))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _sizes(clients: Sequence[ClientData], settings: LocalTraining) -> torch.Tensor:
-    """Count the examples of each step, shape ``(num_clients, num_steps)``, float64."""
-    sizes: dict[int, list[float]] = {}
-    for num_examples in {len(client.labels) for client in clients}:
-        full, rest = divmod(num_examples, settings.batch_size)
-        epoch = [float(settings.batch_size)] * full + [float(rest)] * (rest > 0)
-        sizes[num_examples] = epoch * settings.local_epochs
-    most = max(map(len, sizes.values()))
-    rows = [sizes[len(client.labels)] for client in clients]
-    return torch.tensor(
-        [row + [0.0] * (most - len(row)) for row in rows], dtype=torch.float64
-    )
 
 
 def _lay_out(sources: Sequence[torch.Tensor], rows: Sequence[torch.Tensor]) -> torch.Tensor:
     """Gather rows side by side; what lies beyond a client's last step is never read."""
     first = sources[0]
-    laid = torch.empty(len(rows), len(rows[0]), *first.shape[1:], dtype=first.dtype)
-    for target, source, wanted in zip(laid, sources[: len(rows)], rows, strict=True):
-        torch.index_select(source, 0, wanted, out=target[: len(wanted)])
+    laid = first.new_empty(len(rows), rows[0].shape[0], *first.shape[1:])
+    for target, source, wanted in zip(laid.unbind(), sources, rows, strict=False):
+        torch.index_select(source, 0, wanted, out=target[: wanted.shape[0]])
     return laid

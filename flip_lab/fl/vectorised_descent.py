@@ -1,4 +1,11 @@
-"""One parameter of many clients, and the descent that moves it."""
+"""One parameter of many clients, and the descent that moves it.
+
+Writing the weights of every client at every step is most of the work where models are
+small. So a gradient comes as the two factors that it is the product of, and is subtracted
+where the weights are, in that one product; and at the bottom of a model, where the inputs
+do not depend on the weights, the products wait until somebody asks for the weights: they
+are written once then. Until then a layer computes with the factors.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +17,8 @@ import torch
 from flip_lab.fl.training import LocalTraining
 
 State: TypeAlias = Mapping[str, torch.Tensor]
-Gradient: TypeAlias = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
+Factors: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+Gradient: TypeAlias = torch.Tensor | Factors
 """A gradient of shape ``(num_clients, …)``, or two factors whose batched product it is."""
 
 
@@ -18,44 +26,52 @@ class StackedParameter:
     """One parameter of many clients.
 
     The steps are those of ``training.train``: momentum, weight decay and FedProx's pull
-    towards the start. A gradient that comes as two factors is subtracted where the values
-    are, in the one product.
+    towards the start.
 
     Args:
         start: The value that all clients begin with.
         num_clients: How many clients train together.
         settings: The step's numbers.
+
+    Attributes:
+        start: The same.
+        is_shared: Whether the clients' values are not written yet: each is the start plus
+            the products of ``waiting``.
+        waiting: Factors of shapes ``(num_clients, outputs, rows)`` and ``(num_clients,
+            rows, inputs)``; clients that are through with their steps are missing.
     """
 
     def __init__(
         self, start: torch.Tensor, num_clients: int, settings: LocalTraining
     ) -> None:
-        """Share the start until the first step parts the clients."""
+        """Share the start until the clients part."""
         self.start = start
         self.is_shared = True
+        self.waiting: list[Factors] = []
         self._settings = settings
         self._value = start.expand(num_clients, *start.shape)
         self._velocity: torch.Tensor | None = None
 
     def of(self, num_clients: int) -> torch.Tensor:
         """Give the values of the first clients, shape ``(num_clients, …)``."""
+        if self.waiting:
+            self._part()
         return self._value[:num_clients]
 
     def descend(self, gradient: Gradient) -> None:
         """Move the first clients one step down their gradients; the others rest."""
         settings, rate = self._settings, self._settings.learning_rate
         decay = settings.weight_decay + settings.proximal_mu
-        if self.is_shared:  # every client takes the first step
-            self._value, self.is_shared = self._value.clone(), False
-        value = self._value[
-            : len(gradient[0]) if isinstance(gradient, tuple) else len(gradient)
-        ]
+        if self.is_shared:
+            self._part()
+        rows = gradient[0] if isinstance(gradient, tuple) else gradient
+        value = self._value[: len(rows)]
         if not settings.momentum:
             _add(value, gradient, keep=1.0 - rate * decay, rate=-rate)
             if settings.proximal_mu:
                 value.add_(self.start, alpha=rate * settings.proximal_mu)
             return
-        if self._velocity is None:
+        if self._velocity is None:  # every client takes the first step
             self._velocity = torch.zeros_like(value)
         velocity = self._velocity[: len(value)]
         _add(velocity, gradient, keep=settings.momentum, rate=1.0)
@@ -64,6 +80,42 @@ class StackedParameter:
         if settings.proximal_mu:
             velocity.sub_(self.start, alpha=settings.proximal_mu)
         value.sub_(velocity, alpha=rate)
+
+    def can_wait(self, gradient: Factors) -> bool:
+        """Say whether computing with factors is still less work than with the weights.
+
+        Momentum, weight decay and pull would change what waits; their steps are written.
+        """
+        settings = self._settings
+        if not self.is_shared or settings.momentum or settings.weight_decay:
+            return False
+        num_rows = sum(right.shape[1] for _, right in [*self.waiting, gradient])
+        return not settings.proximal_mu and num_rows <= self.start.shape[0]
+
+    def wait(self, gradient: Factors) -> None:
+        """Move the first clients down their gradients as ``descend`` does, but later."""
+        left, right = gradient
+        self.waiting.append((left * -self._settings.learning_rate, right))
+
+    def _part(self) -> None:
+        """Write the clients' values."""
+        self.is_shared = False
+        if not self.waiting:
+            self._value = self._value.clone()
+            return
+        lefts, rights = zip(*self.waiting, strict=True)
+        left = torch.cat([_filled(each, len(lefts[0])) for each in lefts], dim=2)
+        right = torch.cat([_filled(each, len(lefts[0])) for each in rights], dim=1)
+        self._value = torch.baddbmm(self._value, left, right)
+        self.waiting = []
+
+
+def _filled(factor: torch.Tensor, num_clients: int) -> torch.Tensor:
+    """Give the factor of every client; of those that took no step it is zero."""
+    missing = num_clients - len(factor)
+    if not missing:
+        return factor
+    return torch.cat([factor, factor.new_zeros(missing, *factor.shape[1:])])
 
 
 def _add(target: torch.Tensor, gradient: Gradient, *, keep: float, rate: float) -> None:

@@ -73,22 +73,35 @@ class StackedLinear:
         if inputs.dim() != _VECTORS:
             raise NotStackableError
         self._inputs = inputs
-        weight, bias = self._weight, self._bias
-        if weight.is_shared:  # one product for all of them
-            return nn.functional.linear(inputs, weight.start, bias.start if bias else None)
-        turned = weight.of(len(inputs)).transpose(1, 2)
-        if bias is None:
+        if self._weight.is_shared:
+            return self._forward_shared(inputs)
+        turned = self._weight.of(len(inputs)).transpose(1, 2)
+        if self._bias is None:
             return torch.bmm(inputs, turned)
-        return torch.baddbmm(bias.of(len(inputs)).unsqueeze(1), inputs, turned)
+        return torch.baddbmm(self._bias.of(len(inputs)).unsqueeze(1), inputs, turned)
+
+    def _forward_shared(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Multiply with what all clients share, then with what waits to be added."""
+        outputs = nn.functional.linear(inputs, self._weight.start)  # one product for all
+        for left, right in self._weight.waiting:
+            alike = torch.bmm(inputs, right[: len(inputs)].transpose(1, 2))
+            outputs.baddbmm_(alike, left[: len(inputs)].transpose(1, 2))
+        if self._bias is not None:
+            outputs.add_(self._bias.of(len(inputs)).unsqueeze(1))
+        return outputs
 
     def backward(self, gradient: torch.Tensor, *, through: bool) -> torch.Tensor:
         """Move weights and biases."""
         weight, below = self._weight, gradient
-        if through and weight.is_shared:
-            below = torch.matmul(gradient, weight.start)
-        elif through:
-            below = torch.bmm(gradient, weight.of(len(gradient)))
-        weight.descend((gradient.transpose(1, 2), self._inputs))
+        factors = (gradient.transpose(1, 2), self._inputs)
+        if not through and weight.can_wait(factors):
+            weight.wait(factors)
+        else:
+            if through and weight.is_shared:
+                below = torch.matmul(gradient, weight.start)
+            elif through:
+                below = torch.bmm(gradient, weight.of(len(gradient)))
+            weight.descend(factors)
         if self._bias is not None:
             self._bias.descend(gradient.sum(1))
         return below

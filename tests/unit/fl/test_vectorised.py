@@ -219,9 +219,9 @@ def test_chunks_are_even_and_fit() -> None:
     """Clients are split evenly; large models go one by one."""
     settings = replace(PLAIN, momentum=0.9)
     small = {"weight": torch.zeros(2**18)}  # 1 MiB
-    assert chunk_size(small, 8, PLAIN, CPU) == 4
-    assert chunk_size(small, 5, PLAIN, CPU) == 3
-    assert chunk_size(small, 8, settings, CPU) == 2
+    assert chunk_size(small, 12, PLAIN, CPU) == 12
+    assert chunk_size(small, 13, PLAIN, CPU) == 7
+    assert chunk_size(small, 13, settings, CPU) == 5
     assert chunk_size({"weight": torch.zeros(2**22)}, 8, PLAIN, CPU) == 1
     assert chunk_size({"weight": torch.zeros(1)}, 1000, PLAIN, CPU) <= 64
 
