@@ -95,7 +95,7 @@ class ProcessExecutor:
         while given:  # one batch each in turn, so that nobody takes another's share
             given = False
             for number, worker in enumerate(self._workers):
-                batch = self._backlog.take(number)
+                batch = self._backlog.take(number) if worker.is_ready else []
                 if batch:
                     given = True
                     self._give(worker, batch)
@@ -105,7 +105,7 @@ class ProcessExecutor:
         bare = [
             replace(call, message=for_client(call.message, RecordDict())) for call in calls
         ]
-        if worker.is_ready and not worker.since_s:
+        if not worker.since_s:
             worker.since_s = tick_s()
         with suppress(OSError):  # a dead worker is noticed where replies are received
             if key not in worker.contents:

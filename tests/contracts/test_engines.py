@@ -32,6 +32,15 @@ class TestProcesses(EngineContract):
         return ENGINES.get("processes")()
 
 
+class TestAuto(EngineContract):
+    """In process first, then side by side: the move comes between two of these tests."""
+
+    @classmethod
+    def engine(cls) -> Engine:
+        """Give the engine under test."""
+        return ENGINES.get("auto")()
+
+
 @pytest.fixture(scope="module")
 def quiet_ray() -> Iterator[None]:
     """Put the environment back that Ray changes in its host."""
