@@ -1,18 +1,25 @@
-"""``flip-lab``: launch runs, look at them, stop them; each command speaks JSON too."""
+"""``flip-lab``: launch runs, look at them, stop them, go on; every command speaks JSON."""
 
 # typer.Option and typer.Argument are untyped:
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from flip_lab import __version__
+from flip_lab.cli import again
 from flip_lab.cli.guard import guarded
-from flip_lab.cli.output import page, print_error, print_json, print_table, short
+from flip_lab.cli.options import (
+    DetachOption,
+    JsonOption,
+    LabOption,
+    RunArgument,
+    assignments,
+    one_place,
+)
+from flip_lab.cli.output import page, print_json, print_table, short
 
 app = typer.Typer(
     name="flip-lab",
@@ -21,15 +28,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-LabOption = Annotated[
-    Path | None,
-    typer.Option("--lab", help="The lab's directory. Default: $FLIP_LAB_HOME or .flip-lab"),
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print, last, one JSON object on one line.")
-]
-RunArgument = Annotated[str, typer.Argument(help="A run's id, or its beginning or end.")]
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  # typer calls it by position
@@ -72,55 +70,33 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE: a scenario value or an app's config key."),
     ] = None,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return at once; the run goes on.")
-    ] = False,
+    checkpoint_every: Annotated[
+        int,
+        typer.Option(help="Rounds from one checkpoint to the next; 0 writes none."),
+    ] = 1,
+    detach: DetachOption = False,
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a scenario or a Flower App and watch it; Ctrl-C stops it gracefully."""
-    from flip_lab.cli.follow import follow
-    from flip_lab.cli.summary import run_outcome
+    from flip_lab.cli.watch import watch
+    from flip_lab.runs.checkpoints import Checkpoints
     from flip_lab.runs.lab import Lab
 
-    if engine is not None and on is not None:
-        raise typer.BadParameter("Give --engine or --on, not both.", param_hint="--on")
-    overrides = dict(_assignment(text) for text in change or [])
+    overrides = assignments(change)
     if rounds is not None:
         overrides["train.num_rounds"] = rounds
     here = Lab(lab)
     launched = here.launch(
         what,
-        on=on or engine or "in_process",
+        on=one_place(engine, on) or "in_process",
         num_nodes=nodes,
         workers=workers,
         seed=seed,
         overrides=overrides,
+        checkpoints=Checkpoints(every=checkpoint_every),
     )
-    if detach:
-        page.print(f"Launched {launched.run_id}; watch it: flip-lab show {launched.run_id}")
-        if as_json:
-            print_json({"run_id": launched.run_id, "state": launched.state.value})
-        return
-    interrupted = follow(launched)
-    if as_json:
-        print_json(run_outcome(here, launched))
-    if launched.error is not None:
-        print_error(launched.error)
-        raise typer.Exit(1)
-    if interrupted:
-        raise typer.Exit(130)
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """Read ``KEY=VALUE``; the value is TOML, or else plain text."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise typer.BadParameter(f"{text!r} is not KEY=VALUE.", param_hint="--set")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value
+    watch(here, launched, detach=detach, as_json=as_json)
 
 
 @app.command()
@@ -212,6 +188,11 @@ def stop(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False
         print_json({"run_id": found.run_id, "state": state.value})
     else:
         page.print(f"{found.run_id} is {state}.")
+
+
+app.command()(again.resume)
+app.command()(again.fork)
+app.command()(again.rerun)
 
 
 @app.command()

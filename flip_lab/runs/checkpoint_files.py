@@ -15,7 +15,7 @@ tears, the hashes tell, and an older checkpoint is taken.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from shutil import copy2, rmtree
@@ -135,8 +135,15 @@ class CheckpointFolder:
     def remove(self, server_round: int) -> None:
         """Remove a round's checkpoint; its journal may belong to others too."""
         folder = self.folder(server_round)
-        (folder / _MANIFEST).unlink(missing_ok=True)  # from here on it is none
+        with suppress(OSError):  # what cannot be removed does no harm
+            (folder / _MANIFEST).unlink()  # from here on it is none
         rmtree(folder, ignore_errors=True)
+
+    def remove_journals(self, names: Iterable[str]) -> None:
+        """Remove journals that no checkpoint refers to."""
+        for name in names:
+            with suppress(OSError):
+                (self.journal / name).unlink()
 
     def sweep(self) -> None:
         """Remove what no checkpoint refers to: drafts, torn ones, unused journals."""
@@ -147,9 +154,7 @@ class CheckpointFolder:
         for draft in self.root.glob(".*"):
             rmtree(draft, ignore_errors=True)
         used = {piece.name for each in good.values() for piece in each.journal}
-        for path in self.journal.glob("*"):
-            if path.name not in used:
-                path.unlink(missing_ok=True)
+        self.remove_journals({path.name for path in self.journal.glob("*")} - used)
 
     def sync(self, manifest: Manifest, on_disk: set[str]) -> None:
         """Bring a checkpoint to the disk, so that it survives a power cut.

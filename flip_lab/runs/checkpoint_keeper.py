@@ -93,6 +93,7 @@ class CheckpointKeeper:
         self._written: States = {}  # as the journal has them
         self._told = -1  # the last round whose metrics the journal has
         self._warned: set[str] = set()
+        self._is_in_trouble = False
         self._disk = Disk(self._folder, self._trouble)
 
     # --- the loop begins ------------------------------------------------------------
@@ -171,6 +172,7 @@ class CheckpointKeeper:
             writing.undo()
             self._trouble(error)
             return
+        self._is_in_trouble = False
         self._prune()
         self._disk.bring(manifest)
         self._recorder.emit(
@@ -233,12 +235,10 @@ class CheckpointKeeper:
         kept = [m for m in self._kept if m.server_round in stays or m.run_id != run_id]
         used = {piece.name for manifest in kept for piece in manifest.journal}
         for manifest in self._kept:
-            if manifest in kept:
-                continue
-            self._folder.remove(manifest.server_round)
-            for piece in manifest.journal:
-                if piece.name not in used:
-                    (self._folder.journal / piece.name).unlink(missing_ok=True)
+            if manifest not in kept:
+                self._folder.remove(manifest.server_round)
+                gone = {piece.name for piece in manifest.journal} - used
+                self._folder.remove_journals(gone)
         self._kept = kept
 
     def close(self) -> None:
@@ -248,7 +248,10 @@ class CheckpointKeeper:
             self._prune()
 
     def _trouble(self, error: FlipLabError) -> None:
-        self._warn(error.code, f"No checkpoint was kept: {error.what} {error.fix}")
+        """Record that a checkpoint was not kept; the first of several in a row."""
+        if not self._is_in_trouble:
+            self._is_in_trouble = True
+            self._warn(error.code, f"No checkpoint was kept: {error.what} {error.fix}")
 
     def _warn(self, code: str, message: str) -> None:
         """Record a warning; the same one once, however many rounds there are."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from flip_lab.core.errors import FlipLabError, RunLostError
-from flip_lab.core.events import RunEvent
+from flip_lab.core.events import RunEvent, in_force, superseded_spans
 from flip_lab.core.state import RunState
 from flip_lab.widgets.progress import RunProgress
 from flip_lab.widgets.snapshot import Failure, Snapshot, shortened
@@ -63,6 +63,9 @@ class Follower:
             # first the state: once it is final, no event can come after those that we read
             state = self._run.state
             events = self._run.events(after=self.progress.last_sequence)
+            if superseded_spans(events):  # resumed: what was folded counts no more
+                events = in_force(self._run.events(after=-1))
+                self.progress = RunProgress(run_id=self._run.run_id, name=self._run.name)
             self.progress = _with_state(self.progress.apply(events), state)
         except Exception as error:  # noqa: BLE001  # shown to the user, and tried again
             self._troubles += 1
@@ -92,7 +95,8 @@ def _with_state(progress: RunProgress, state: RunState) -> RunProgress:
     lost = Failure(
         code=RunLostError.code,
         what="The run process is gone without having said how the run ended.",
-        fix="Read the end of the run's output.log, then launch it again.",
+        fix="Read the end of the run's output.log, then go on with "
+        "run.resume_from_checkpoint().",
         detail="",
     )
     return replace(progress, state=state, error=progress.error or lost)

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from flip_lab import __version__
 from flip_lab.cli.guard import guarded
-from flip_lab.cli.main import _assignment, app
+from flip_lab.cli.main import app
+from flip_lab.cli.options import _assignment
 from flip_lab.cli.output import print_json, short
 from flip_lab.core.errors import UnknownNameError
 

@@ -1,0 +1,88 @@
+"""Commands that begin with a run that there is: resume, fork, rerun."""
+
+# typer.Option and typer.Argument are untyped:
+# pyright: reportUnknownMemberType=false
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from flip_lab.cli.guard import guarded
+from flip_lab.cli.options import (
+    DetachOption,
+    JsonOption,
+    LabOption,
+    OnOption,
+    RunArgument,
+    WorkersOption,
+    assignments,
+)
+from flip_lab.cli.output import page, print_json
+
+
+@guarded
+def resume(  # noqa: PLR0917  # one parameter for each option
+    run_id: RunArgument,
+    on: OnOption = None,
+    workers: WorkersOption = None,
+    detach: DetachOption = False,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a run that failed or was stopped, from its newest checkpoint."""
+    from flip_lab.cli.watch import watch
+    from flip_lab.runs.lab import Lab
+
+    here = Lab(lab)
+    resumed = here.run(run_id).resume_from_checkpoint(on=on, workers=workers)
+    watch(here, resumed, detach=detach, as_json=as_json)
+
+
+@guarded
+def fork(  # noqa: PLR0913, PLR0917  # one parameter for each option
+    run_id: RunArgument,
+    at_round: Annotated[
+        int | None, typer.Option(help="Round to go on from. Default: the newest kept.")
+    ] = None,
+    on: OnOption = None,
+    workers: WorkersOption = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the rounds to come.")] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE: a scenario value or an app's config key."),
+    ] = None,
+    detach: DetachOption = False,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Launch a new run that goes on from a checkpoint of another one."""
+    from flip_lab.cli.watch import watch
+    from flip_lab.runs.lab import Lab
+
+    here = Lab(lab)
+    forked = here.run(run_id).fork(
+        at_round, seed=seed, overrides=assignments(change), on=on, workers=workers
+    )
+    watch(here, forked, detach=detach, as_json=as_json)
+
+
+@guarded
+def rerun(
+    run_id: RunArgument,
+    on: OnOption = None,
+    workers: WorkersOption = None,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Launch a run again and compare every number; exits with 1 when one differs."""
+    from flip_lab.runs.lab import Lab
+
+    outcome = Lab(lab).rerun(run_id, on=on, workers=workers)
+    if as_json:
+        print_json({"ok": outcome.ok, **asdict(outcome)})
+    else:
+        page.print(repr(outcome), soft_wrap=True, markup=False)
+    if not outcome.ok:
+        raise typer.Exit(1)

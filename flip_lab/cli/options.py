@@ -1,0 +1,61 @@
+"""Options that several commands share, and how their values are read."""
+
+# typer.Option and typer.Argument are untyped:
+# pyright: reportUnknownMemberType=false
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+LabOption = Annotated[
+    Path | None,
+    typer.Option("--lab", help="The lab's directory. Default: $FLIP_LAB_HOME or .flip-lab"),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print, last, one JSON object on one line.")
+]
+RunArgument = Annotated[str, typer.Argument(help="A run's id, or its beginning or end.")]
+DetachOption = Annotated[
+    bool, typer.Option("--detach", help="Return at once; the run goes on.")
+]
+OnOption = Annotated[
+    str | None,
+    typer.Option(help="An engine or a federation. Default: where the run was."),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(help="Processes that train side by side. Default: as before.")
+]
+
+
+def assignments(texts: list[str] | None) -> dict[str, Any]:
+    """Read every ``KEY=VALUE`` of ``--set``.
+
+    Raises:
+        BadParameter: If one is no such thing.
+    """
+    return dict(_assignment(text) for text in texts or [])
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """Read ``KEY=VALUE``; the value is TOML, or else plain text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise typer.BadParameter(f"{text!r} is not KEY=VALUE.", param_hint="--set")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value
+
+
+def one_place(engine: str | None, on: str | None) -> str | None:
+    """Give the one place that was asked for, if any.
+
+    Raises:
+        BadParameter: If an engine and a federation were asked for.
+    """
+    if engine is not None and on is not None:
+        raise typer.BadParameter("Give --engine or --on, not both.", param_hint="--on")
+    return on or engine

@@ -1,0 +1,56 @@
+"""Following a run that is resumed: what is done again is not counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from flip_lab.core.events import EventKind, RunEvent, in_force
+from flip_lab.core.state import RunState
+from flip_lab.widgets.follow import Follower
+from flip_lab.widgets.progress import RunProgress
+
+
+@dataclass(kw_only=True)
+class Told:
+    """A run whose events the test lets out."""
+
+    told: list[RunEvent]
+    state: RunState = RunState.RUNNING
+    run_id: str = "261121-194512-q7xd"
+    name: str = "test"
+
+    def events(self, *, after: int) -> Sequence[RunEvent]:
+        """Give what is new."""
+        return [event for event in self.told if event.sequence > after]
+
+
+def test_what_a_resumed_run_does_again_is_counted_once(
+    story: Callable[..., list[RunEvent]],
+) -> None:
+    """A follower that saw the first attempt shows the same as one that comes later."""
+    first = story(rounds=3)
+    ended = next(e for e in first if e.kind is EventKind.ROUND_ENDED)
+    last = len(first)
+    resumed = replace(
+        first[0],
+        sequence=last,
+        body={
+            "state": "pending",
+            "resumed_after": ended.sequence,
+            "resumed_from_round": 1,
+        },
+    )
+    again = [
+        replace(event, sequence=last + 1 + i)
+        for i, event in enumerate(e for e in first if e.sequence > ended.sequence)
+    ]
+    run = Told(told=list(first))
+    follower = Follower(run, interval_s=1)
+    before = follower.poll()
+    run.told += [resumed, *again]
+    after = follower.poll()
+    fresh = RunProgress(run_id=run.run_id, name=run.name).apply(in_force(run.told))
+    assert follower.progress == fresh
+    assert after["totals"] == before["totals"]
+    assert (after["server_round"], after["tiles"]) == (3, before["tiles"])
