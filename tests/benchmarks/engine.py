@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,32 +31,20 @@ _SLOW = ("flwr",)  # it takes half a minute to start, and seconds for a round
 _USUAL = tuple(name for name in WORKLOADS if name != "B2")
 
 
-def measure(
-    workload: Workload,
-    sides: Sequence[str],
-    *,
-    turns: int,
-    rounds: int | None,
-    launches: bool,
-) -> dict[str, Any]:
-    """Measure one workload.
-
-    Args:
-        workload: What is trained.
-        sides: Names of sides.
-        turns: Turns of each side.
-        rounds: Rounds in a turn; ``None`` takes the workload's own number.
-        launches: Whether runs are launched, too, to see how soon they have a round.
+def measure(workload: Workload, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure one workload, as the command line asks for it.
 
     Returns:
         The summary, ready for JSON.
     """
+    sides: Sequence[str] = arguments.sides or _usual_sides(workload)
     plan = Plan(
-        turns=turns,
-        rounds=rounds or workload.rounds,
-        few_turns=min(turns, 3),
+        turns=arguments.turns,
+        rounds=arguments.rounds or workload.rounds,
+        few_turns=min(arguments.turns, 3),
         slow=_SLOW,
-        launches=launches and not workload.is_notebook,
+        launches=not (arguments.no_launches or workload.is_notebook),
+        seconds=arguments.seconds,
     )
     names = [workload.name]
     if workload.name in FEW_NODES:
@@ -71,19 +61,11 @@ def _usual_sides(workload: Workload) -> Sequence[str]:
 
 def main() -> None:
     """Measure and print."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the sides end with us
     arguments = _arguments()
     chosen = _USUAL if arguments.workload == "all" else (arguments.workload,)
     for name in chosen:
-        workload = WORKLOADS[name]
-        sides = arguments.sides or _usual_sides(workload)
-        summary = measure(
-            workload,
-            sides,
-            turns=arguments.turns,
-            rounds=arguments.rounds,
-            launches=not arguments.no_launches,
-        )
-        _show(summary, arguments)
+        _show(measure(WORKLOADS[name], arguments), arguments)
 
 
 def _show(summary: Mapping[str, Any], arguments: argparse.Namespace) -> None:
@@ -109,6 +91,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--rounds", type=int, help="rounds in a turn")
+    parser.add_argument(
+        "--seconds", type=float, default=120.0, help="no turn begins later than this"
+    )
     parser.add_argument("--no-launches", action="store_true", help="launch no runs")
     parser.add_argument(
         "--json", default="", metavar="FILE", help="add the JSON lines to a file, too"

@@ -161,6 +161,7 @@ class Plan:
         few_turns: Turns of the sides that take very long.
         slow: The sides that take very long.
         launches: Whether runs are launched, too.
+        seconds: No turn begins later than this after the first one.
     """
 
     turns: int
@@ -168,6 +169,7 @@ class Plan:
     few_turns: int
     slow: Sequence[str]
     launches: bool
+    seconds: float
 
 
 def compete(
@@ -193,7 +195,10 @@ def compete(
             stack.callback(process.close)
             running.append(process)
             found[side, workload] = process.figures
+        start_s = time.perf_counter()
         for turn in range(plan.turns):
+            if turn and time.perf_counter() - start_s > plan.seconds:
+                break
             for process in _awake(running, turn, plan):
                 _take_turn(process, plan.rounds, is_recording=process.side in engines)
     for (side, workload), figures in found.items():

@@ -44,9 +44,9 @@ def summarise(
     summary: dict[str, Any] = {
         "workload": workload.name,
         "title": workload.title,
-        "turns": plan.turns,
+        "turns": max((len(one.round_s) for one in done.values()), default=0),
         "rounds": plan.rounds,
-        "few_turns": {side: plan.few_turns for side in plan.slow if side in done},
+        "few_turns": {side: len(done[side].round_s) for side in plan.slow if side in done},
         "round_ms": _each(done, lambda one: 1000 * median(one.round_s)),
         "ratio_to_limit": {},
         "cpu_ms": _each(done, lambda one: 1000 * median(one.cpu_s)),
