@@ -78,6 +78,7 @@ class RunGrid(EngineGrid):
         self._sent: dict[str, _Dispatch] = {}
         self._round = _Round()
         self._looped = False
+        self._durations_s: dict[int, float] = {}
         self._first_named = 1  # hand-written loops may count their rounds from 0
 
     @property
@@ -100,6 +101,11 @@ class RunGrid(EngineGrid):
     def restore_states(self, states: Mapping[int, RecordDict]) -> None:
         """Give nodes the states of a checkpoint."""
         self._inner.restore_states(states)
+
+    @property
+    def training_durations_s(self) -> Mapping[int, float]:
+        """Seconds that each partition's last training took; failed ones are left out."""
+        return self._durations_s
 
     # --- rounds -------------------------------------------------------------------
 
@@ -262,6 +268,7 @@ class RunGrid(EngineGrid):
                     self._round.failures.append(f"{who}: {fact.error}")
                 else:
                     self._round.trained += 1
+                    self._durations_s[fact.partition_id] = fact.duration_s
         self._emit(EventKind.CLIENT, fact.body(), server_round=dispatch.server_round)
 
     def send_and_receive(

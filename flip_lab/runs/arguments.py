@@ -83,3 +83,27 @@ def overrides_by_key(values: object) -> dict[str, Any]:
             f"The overrides are {values!r}.", fix="Give them by key: {'key': value}."
         )
     return {str(key): in_python(value) for key, value in values.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # users give anything
+
+
+def seconds_or_none(name: str, value: object) -> float | None:
+    """Check a length of time that may be left out.
+
+    Args:
+        name: What it is, to begin a sentence with.
+        value: What the user gave.
+
+    Returns:
+        Seconds above 0; ``None`` when none were given.
+
+    Raises:
+        InvalidValueError: If it is no number, or not above 0.
+    """
+    number = in_python(value)
+    if number is None:
+        return None
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    if is_number and 0 < number < float("inf"):
+        return float(number)
+    raise InvalidValueError(
+        f"{name} is {value!r}.", fix="Give seconds above 0, or None for no limit."
+    )

@@ -27,6 +27,7 @@ from flip_lab.fl.data.dataset import data_fingerprint
 from flip_lab.fl.partition import partition_fingerprint
 from flip_lab.fl.scenarios import scenario_from_dict
 from flip_lab.runs.checkpoint_keeper import CheckpointKeeper
+from flip_lab.runs.durations import keep_durations, load_durations
 from flip_lab.runs.hooks import RunHooks
 from flip_lab.runs.leftovers import Home
 from flip_lab.runs.recorder import Recorder
@@ -88,6 +89,8 @@ def _perform(stage: Stage) -> RunState:
         answers_describe=spec.kind == "scenario",
         workers=spec.workers,
         work_dir=Path(spec.working_dir),
+        client_timeout_s=spec.client_timeout_s,
+        durations_s=load_durations(stage.run_dir, spec),
     )
     with ExitStack() as stack:
         inner = stack.enter_context(_engine(stage).open(job))
@@ -103,6 +106,9 @@ def _perform(stage: Stage) -> RunState:
         stack.enter_context(hooked_strategies(hooks))
         stack.enter_context(hooked_legacy_server(hooks))
         stack.callback(_keep_model, stage, hooks)
+        stack.callback(
+            lambda: keep_durations(stage.run_dir, spec, grid.training_durations_s)
+        )
         stage.recorder.enter(RunState.RUNNING)
         server_app(grid=grid, context=_server_context(grid, spec))
         if hooks.stopped:

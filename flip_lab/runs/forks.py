@@ -40,9 +40,14 @@ def same_place(spec: RunSpec, on: str | None, workers: int | None) -> Place:
         UnknownFederationError: If ``on`` names neither.
     """
     if on is not None:
-        return place_of(on, workers)
+        return place_of(on, workers, spec.client_timeout_s)
     asked = spec.workers if workers is None else place_of("in_process", workers).workers
-    return Place(engine=spec.engine, federation=spec.federation, workers=asked)
+    return Place(
+        engine=spec.engine,
+        federation=spec.federation,
+        workers=asked,
+        client_timeout_s=spec.client_timeout_s,
+    )
 
 
 def repeat_run(lab: LabDir, spec: RunSpec, place: Place) -> str:

@@ -49,11 +49,12 @@ class Lab:
         self,
         what: Launchable,
         *,
-        on: str = "in_process",
+        on: str = "auto",
         num_nodes: int | None = None,
         workers: int | None = None,
         seed: int | None = None,
         overrides: Mapping[str, Any] | None = None,
+        client_timeout_s: float | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> Run:
         """Start a run in a process of its own and return at once.
@@ -61,13 +62,17 @@ class Lab:
         Args:
             what: A Scenario, its name or its TOML file; a Flower App directory; or an
                 ``App`` with apps from notebook cells.
-            on: ``"in_process"``, ``"ray"``, or a federation named in ``flip-lab.toml``.
+            on: ``"auto"`` (in this machine's run process, and in worker processes once
+                they are worth their start), ``"in_process"``, ``"processes"``,
+                ``"vectorised"``, ``"ray"``, or a federation named in ``flip-lab.toml``.
             num_nodes: Number of nodes; default: the input's.
-            workers: Processes that train side by side (Ray); default: one a processor.
-                The results do not depend on it.
+            workers: Processes that train side by side; default: one a processor. The
+                results do not depend on it.
             seed: The run's seed, 0 to 2**32 - 1; default: the scenario's, else 0.
             overrides: Scenario values (``{"train.num_rounds": 3}``), or keys of the
                 app's run configuration.
+            client_timeout_s: Longest time that one simulated client may take; one that
+                takes longer is stopped and counts as failed. Default: no limit.
             checkpoints: When checkpoints are written, and which are kept; default: after
                 each round, the last two.
 
@@ -86,7 +91,7 @@ class Lab:
         run_id = launch_run(
             self._dir,
             what,
-            place=place_of(on, workers),
+            place=place_of(on, workers, client_timeout_s),
             changes=changes,
             checkpoints=checkpoints or Checkpoints(),
         )

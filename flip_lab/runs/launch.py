@@ -20,7 +20,7 @@ from flip_lab.core.ids import new_run_id
 from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.environment import process_environment
 from flip_lab.engines.federations import federation_names
-from flip_lab.runs.arguments import whole_number
+from flip_lab.runs.arguments import seconds_or_none, whole_number
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.inputs import Changes, Launchable, Prepared, prepare
 from flip_lab.runs.life_sign import held_lock
@@ -41,11 +41,13 @@ class Place:
         engine: Name of the engine.
         federation: Name of the real federation; ``None`` in simulation.
         workers: Processes that train side by side.
+        client_timeout_s: Longest time that one client may take; ``None`` for no limit.
     """
 
     engine: str
     federation: str | None
     workers: int
+    client_timeout_s: float | None = None
 
 
 def launch_run(
@@ -105,16 +107,17 @@ def launch_prepared(lab: LabDir, prepared: Prepared) -> str:
     return prepared.spec.run_id
 
 
-def place_of(on: str, workers: int | None) -> Place:
+def place_of(on: str, workers: int | None, client_timeout_s: float | None = None) -> Place:
     """Say where a run happens.
 
     Args:
         on: An engine's name, or a federation named in ``flip-lab.toml``.
         workers: Processes that train side by side; ``None`` takes one per processor.
+        client_timeout_s: Longest time that one client may take; ``None`` for no limit.
 
     Raises:
         UnknownFederationError: If ``on`` names neither.
-        InvalidValueError: If the number of workers will not do.
+        InvalidValueError: If the number of workers or the time will not do.
     """
     simulated = on in ENGINES
     if not simulated and on not in (names := federation_names(Path.cwd())):
@@ -129,6 +132,7 @@ def place_of(on: str, workers: int | None) -> Place:
         engine=on if simulated else "deployment",
         federation=None if simulated else on,
         workers=whole_number("The number of workers", workers, at_least=1),
+        client_timeout_s=seconds_or_none("The client time-out", client_timeout_s),
     )
 
 
@@ -149,6 +153,7 @@ def blank_spec(place: Place, checkpoints: Checkpoints) -> RunSpec:
         engine=place.engine,
         federation=place.federation,
         workers=place.workers,
+        client_timeout_s=place.client_timeout_s,
         run_config={},
         overrides={},
         launched_from=str(Path.cwd()),

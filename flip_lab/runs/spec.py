@@ -43,6 +43,7 @@ class RunSpec:
         client_ref: ``module:attribute`` of the ClientApp.
         launched_from: The launcher's working directory.
         working_dir: Directory the app runs in.
+        client_timeout_s: Longest time that one client may take; ``None`` for no limit.
         search_path: The launcher's ``sys.path``.
         lineage: Versions and hashes behind the run.
         checkpoints: When checkpoints are written, and which are kept.
@@ -68,6 +69,7 @@ class RunSpec:
     client_ref: str = ""
     launched_from: str = ""
     working_dir: str = ""
+    client_timeout_s: float | None = None
     search_path: list[str] = field(default_factory=list[str])
     lineage: dict[str, Any] = field(default_factory=dict[str, Any])
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
