@@ -53,13 +53,14 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
         typer.Argument(help="A scenario's name or TOML file, or a Flower App directory."),
     ],
     engine: Annotated[
-        str | None, typer.Option(help="in_process (the default) or ray.")
+        str | None,
+        typer.Option(help="auto (default), in_process, processes, vectorised or ray."),
     ] = None,
     on: Annotated[
         str | None, typer.Option(help="A federation of real nodes, from flip-lab.toml.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that train side by side (Ray).")
+        int | None, typer.Option(help="Processes that train side by side.")
     ] = None,
     nodes: Annotated[int | None, typer.Option(help="Number of nodes.")] = None,
     rounds: Annotated[
@@ -69,6 +70,10 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
     change: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE: a scenario value or an app's config key."),
+    ] = None,
+    client_timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds after which a simulated client is stopped."),
     ] = None,
     checkpoint_every: Annotated[
         int,
@@ -89,11 +94,12 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
     here = Lab(lab)
     launched = here.launch(
         what,
-        on=one_place(engine, on) or "in_process",
+        on=one_place(engine, on) or "auto",
         num_nodes=nodes,
         workers=workers,
         seed=seed,
         overrides=overrides,
+        client_timeout_s=client_timeout,
         checkpoints=Checkpoints(every=checkpoint_every),
     )
     watch(here, launched, detach=detach, as_json=as_json)
