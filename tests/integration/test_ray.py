@@ -23,12 +23,13 @@ from hypothesis import strategies as st
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import EngineStartError
-from flip_lab.engines import ray_lease, ray_session
+from flip_lab.engines import ray_head, ray_lease, ray_session
 from flip_lab.engines.apps import DirectoryApp, ScenarioApp
 from flip_lab.engines.base import AppSource, Engine, EngineGrid, Job
 from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.ray_lease import Leases
 from flip_lab.engines.ray_session import ADDRESS_VARIABLES, NAMESPACE
+from flip_lab.testing.engine_contract import EngineContract
 
 pytestmark = [
     pytest.mark.ray,
@@ -177,6 +178,36 @@ def test_any_number_of_workers_gives_the_bits_of_one_process(
     assert len(expected) == 48
 
 
+@pytest.fixture(scope="class")
+def opened(request: pytest.FixtureRequest, address: str) -> Iterator[None]:
+    """Open the contract's Grid on the kept session."""
+    suite: Any = request.cls
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ADDRESS_VARIABLES[0], address)
+        suite.job = suite.make_job()
+        with suite.engine().open(suite.job) as grid:
+            suite.grid = grid
+            yield
+
+
+@pytest.mark.usefixtures("opened")
+class TestContractOnAKeptSession(EngineContract):
+    """What every engine keeps, in actors that have served others before."""
+
+    @classmethod
+    def engine(cls) -> Engine:
+        """Give the engine under test."""
+        return ENGINES.get("ray")()
+
+    @classmethod
+    def setup_class(cls) -> None:
+        """Nothing yet: a fixture knows the session."""
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        """Nothing any more."""
+
+
 # --- deaths ------------------------------------------------------------------------------
 
 
@@ -232,7 +263,7 @@ def test_a_reply_that_cannot_travel_is_that_clients_failure() -> None:
 
 def actor_names(address: str) -> set[str]:
     """List our actors in a session."""
-    ray = ray_session.load_ray()
+    ray = ray_head.load_ray()
     ray_session.connect(ray, address)
     try:
         found = ray.util.list_named_actors(all_namespaces=True)
@@ -276,7 +307,7 @@ def test_two_apps_with_equal_module_names_do_not_meet(
 
 def test_two_runs_at_once_share_no_actor(session: str) -> None:
     """And each actor can be had again afterwards."""
-    ray = ray_session.load_ray()
+    ray = ray_head.load_ray()
     ray_session.connect(ray, session)
     try:
         leases = [Leases(ray, 2), Leases(ray, 2)]
@@ -294,9 +325,9 @@ def test_two_runs_at_once_share_no_actor(session: str) -> None:
 
 HOLDER = """
 import sys, time
-from flip_lab.engines import ray_session
+from flip_lab.engines import ray_head, ray_session
 from flip_lab.engines.ray_lease import Leases
-ray = ray_session.load_ray()
+ray = ray_head.load_ray()
 ray_session.connect(ray, sys.argv[1])
 print(*(slot.name for slot in Leases(ray, 2).take()), flush=True)
 time.sleep(600)
@@ -316,7 +347,7 @@ def test_a_run_that_was_killed_holds_no_lease(session: str) -> None:
     holder.kill()
     holder.communicate()
     assert len(held) == 2
-    ray = ray_session.load_ray()
+    ray = ray_head.load_ray()
     ray_session.connect(ray, session)
     try:
         assert eventually(lambda: len(ray_lease.living_jobs()) == 1)

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ PATIENCE_S = 240.0
 GIGABYTE = 1 << 30
 
 
+def patiently(start: Callable[[], object]) -> None:
+    """Try again, as our own heads do: a busy machine misses Ray's fixed deadline."""
+    for _ in range(3):
+        with suppress(Exception):
+            start()
+            return
+    start()
+
+
 @contextmanager
 def cluster(*num_cpus: int) -> Iterator[Any]:
     """Start Ray nodes with these CPUs, as separate machines would be; the head first."""
@@ -44,7 +54,7 @@ def cluster(*num_cpus: int) -> Iterator[Any]:
     try:
         for number, count in enumerate(num_cpus):
             head: dict[str, object] = {} if number else {"include_dashboard": False}
-            made.add_node(num_cpus=count, **head)
+            patiently(partial(made.add_node, num_cpus=count, **head))
         yield made
     finally:
         made.shutdown()
@@ -154,12 +164,12 @@ def test_a_client_that_ray_ends_for_its_memory_is_repeated(
 ) -> None:
     """Ray ends workers before the machine runs out; the second attempt is modest."""
     memory = psutil.virtual_memory()
-    if memory.available < 8 * GIGABYTE:
-        pytest.skip("needs 8 GB of free memory")
+    if memory.available < 12 * GIGABYTE:
+        pytest.skip("needs 12 GB of free memory")
     threshold = (memory.total - memory.available + 2 * GIGABYTE) / memory.total
     monkeypatch.setenv("RAY_memory_usage_threshold", f"{threshold:.3f}")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
-    config = {"partition": 2, "marker": str(tmp_path / "died"), "bytes": 4 * GIGABYTE}
+    config = {"partition": 2, "marker": str(tmp_path / "died"), "bytes": 6 * GIGABYTE}
     content = RecordDict({"config": ConfigRecord(config)})
     with ENGINES.get("ray")().open(make_job(4, workers=1)) as grid:
         messages = [Message(content, node, "query.hoard") for node in grid.get_node_ids()]
