@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import random
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flip_lab.core.errors import AppImportError, EngineStartError
-from flip_lab.core.state import RunState
 from flip_lab.engines import auto as autos
 from flip_lab.engines import nursery as nurseries
+from flip_lab.engines.apps import ScenarioApp
 from flip_lab.engines.base import Job
 from flip_lab.engines.catalogue import ENGINES
+from flip_lab.engines.flower.aggregate import fast_strategies
 from flip_lab.engines.nursery import Nursery
 from flip_lab.engines.simulation import SimulationGrid
-from flip_lab.runs.lab import Lab
+from flip_lab.fl.data.catalog import load_dataset
+from flip_lab.fl.models import build_model
+from flip_lab.fl.scenarios import load_scenario, scenario_to_json
+from flip_lab.fl.strategies import build_strategy
+from flip_lab.fl.training import LocalTraining
 from flip_lab.testing.probe_app import ProbeApp
 
 _PATIENCE_S = 60.0
@@ -313,31 +320,35 @@ def test_draws_are_the_same_on_any_number_of_workers(seed: int) -> None:
         assert draws("processes", seed=seed, workers=workers) == expected
 
 
-def test_a_scenario_gives_the_same_model_on_any_number_of_workers(tmp_path: Path) -> None:
-    """Three seeds of the digits; the same metrics, too."""
-    lab = Lab(tmp_path / "lab")
-    kinds = [("in_process", 1), ("processes", 2)]
-    runs = {
-        (seed, on, workers): lab.launch(
-            "digits-iid",
-            on=on,
-            workers=workers,
-            seed=seed,
-            overrides={"train.num_rounds": 2},
+def trained(engine: str, *, seed: int, workers: int) -> tuple[str, str]:
+    """Train the digits for two rounds; give the model's id and all metrics."""
+    scenario = load_scenario("digits-iid", {"seed": seed, "train.num_rounds": 2})
+    text = scenario_to_json(scenario)
+    of = replace(
+        job(seed=seed, workers=workers, app=ScenarioApp(scenario_json=text)),
+        num_nodes=scenario.data.num_partitions,
+        run_config={"scenario": text},
+    )
+    model = build_model(scenario, load_dataset(scenario.data.dataset))
+    with ENGINES.get(engine)().open(of) as grid, fast_strategies():
+        random.seed(seed)  # the server draws the cohort
+        found = build_strategy(scenario).start(
+            grid=grid,
+            initial_arrays=ArrayRecord(model.state_dict()),
+            num_rounds=2,
+            train_config=LocalTraining.from_spec(scenario.train).to_config(),
         )
-        for seed in range(3)
-        for on, workers in [
-            *kinds,
-            *([("processes", 1), ("processes", 4)][: 2 * (seed == 0)]),
-        ]
-    }
-    models: dict[int, set[Any]] = {}
-    for (seed, *_), run in runs.items():
-        assert run.wait(240) is RunState.COMPLETED, run.logs(tail=30)
-        outcome = run.outcome()
-        models.setdefault(seed, set()).add((outcome.model_sha256, str(outcome.metrics)))
-    assert [len(found) for found in models.values()] == [1, 1, 1]
-    assert len(set.union(*models.values())) == 3
+    metrics = [found.train_metrics_clientapp, found.evaluate_metrics_clientapp]
+    return found.arrays.object_id, repr(metrics)
+
+
+@pytest.mark.parametrize(("seed", "workers"), [(0, 1), (1, 2), (2, 4)])
+def test_a_scenario_gives_the_same_model_on_any_number_of_workers(
+    seed: int, workers: int
+) -> None:
+    """The digits: every bit of the model and of the metrics."""
+    expected = trained("in_process", seed=seed, workers=1)
+    assert trained("processes", seed=seed, workers=workers) == expected
 
 
 # --- auto ------------------------------------------------------------------------------
@@ -393,3 +404,20 @@ def test_auto_stays_where_no_worker_can_be_had(
             all_well(grid, calls)
     assert len(asked) == 1
     assert caplog.text.count("Staying in one process") == 1
+
+
+@pytest.mark.ray
+def test_auto_stays_here_when_the_cluster_is_nowhere(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One warning names the cause."""
+    ray = importlib.import_module("flip_lab.engines.ray")
+
+    def refuse(_: object, of: Job) -> None:
+        raise EngineStartError(f"Nobody answers for {of.run_id}.", fix="Start it.")
+
+    monkeypatch.setattr(ray.RayEngine, "open", refuse)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with opened("auto") as grid:
+        all_well(grid, 1)
+    assert "Not using the Ray cluster of RAY_ADDRESS: " in caplog.text
