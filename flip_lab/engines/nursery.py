@@ -140,6 +140,14 @@ class Nursery:
         looking.register(self._connection, select.POLLIN)
         return bool(looking.poll(0))
 
+    def is_alive(self) -> bool:
+        """Whether the nursery is still there; asks nothing of it."""
+        if self._connection.fileno() < 0:
+            return False
+        looking = select.poll()
+        looking.register(self._connection, 0)  # says only whether it was hung up
+        return not looking.poll(0)
+
     def start(
         self,
         target: str,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +29,9 @@ SWITCH = "FLIP_LAB_STARTER"
 
 GRACE = "FLIP_LAB_STARTER_GRACE_S"
 """How long a starter stays after its last user, seconds; 30 if nothing is said."""
+
+PYTHONS_OWN = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
+"""Signals that each Python ignores, whatever its parent does."""
 
 _DEFAULT_GRACE_S = 30.0
 _PATIENCE_S = 0.3  # a cold start takes seconds, so this much may be lost
@@ -59,8 +63,18 @@ class Order:
             "workers": self.workers,
             "directory": str(Path.cwd()),
             "umask": umask_now(),
+            "ignored": _ignored_signals(),
             "needs": needs(),
         }
+
+
+def _ignored_signals() -> list[Json]:
+    """Give the signals that a child of this process would ignore."""
+    return [
+        int(number)
+        for number in signal.valid_signals() - PYTHONS_OWN
+        if signal.getsignal(number) is signal.SIG_IGN
+    ]
 
 
 class _Link:
@@ -99,15 +113,15 @@ class _Link:
 _links: dict[Path, _Link] = {}
 
 
-def _forget() -> None:
-    """Leave the connections to the parent: a fork of a user is none."""
+def forget() -> None:
+    """Be no user of any starter; so begins a fork of a user, and so ends a kernel."""
     for link in _links.values():
         link.keep(None)
     _links.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
-atexit.register(_forget)
+os.register_at_fork(after_in_child=forget)
+atexit.register(forget)
 
 
 def take(token: int) -> bool:
@@ -197,19 +211,23 @@ def _new_starter(lab: Path) -> socket.socket:
     """Start a starter, and be its first user before it has opened its eyes."""
     ours, theirs = socket.socketpair()
     grace_s = os.environ.get(GRACE, _DEFAULT_GRACE_S)
-    with theirs, (lab / "starter.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603  # our own module, no shell
-            [
-                *(sys.executable, "-P", "-m", "flip_lab.runs.starter_process"),
-                *(str(lab), str(grace_s), str(theirs.fileno())),
-            ],
-            env=process_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            start_new_session=True,
-            pass_fds=[theirs.fileno()],
-        )
+    try:
+        with theirs, (lab / "starter.log").open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603  # our own module, no shell
+                [
+                    *(sys.executable, "-P", "-m", "flip_lab.runs.starter_process"),
+                    *(str(lab), str(grace_s), str(theirs.fileno())),
+                ],
+                env=process_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                pass_fds=[theirs.fileno()],
+            )
+    except BaseException:
+        ours.close()
+        raise
     Thread(target=process.wait, name="flip-reaper", daemon=True).start()
     return ours

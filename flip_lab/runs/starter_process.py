@@ -177,6 +177,10 @@ def _hand_over(user: socket.socket, meeting_point: str) -> bool:
     return False
 
 
+def _nothing(number: int, frame: object) -> None:
+    del number, frame
+
+
 def _end(number: int, frame: object) -> None:
     del number, frame
     sys.exit(0)
@@ -194,7 +198,7 @@ def main(lab: Path, grace_s: float, descriptor: int) -> int:
         Exit status: 1 when another process has the name and does not answer.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _nothing)  # not ignored: that would be inherited
     user = socket.socket(fileno=descriptor)
     meeting_point = starter_needs.meeting_point(lab)
     for _ in range(_HANDOVER_ATTEMPTS):

@@ -23,17 +23,15 @@ _LATEST_S = 60.0  # the first run starts a Ray of its own: not two at once
 _PATIENCE_S = 10.0
 # A launcher's own variables do not reach actors that are there already, so all must agree;
 # but for those that say only where somebody sits.
-_ANY_VALUE = (
-    *("_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES", "TERM", "WINDOWID", "SSH_"),
-    *("JPY_", "JUPYTER", "FLIP_LAB_", "PYTEST_CURRENT_TEST", "VSCODE_", "TMUX", "STY"),
-)
+_ANY_VALUE = frozenset({"_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES", "WINDOWID"})
+_ANY_VALUE_AFTER = ("FLIP_LAB_", "JPY_", "PYTEST_", "SSH_", "TERM", "TMUX", "VSCODE_")
 
 
 def _telling(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name not in _ANY_VALUE and not name.startswith(_ANY_VALUE[8:])
+        if name not in _ANY_VALUE and not name.startswith(_ANY_VALUE_AFTER)
     }
 
 
@@ -116,9 +114,10 @@ class WarmRay:
         """Give what tells a run of the session, if it is ready and the run is for Ray."""
         environment: Mapping[str, str] = request["needs"]["environment"]
         session = self._session
-        if request["engine"] != "ray" or session is None or not session.address:
+        if request["engine"] != "ray" or session is None or not session.look_after():
             return {}
-        if any(map(environment.get, _OTHER_SESSIONS)) or not session.look_after():
+        others = _telling(session.environment) != _telling(environment)
+        if not session.address or others or any(map(environment.get, _OTHER_SESSIONS)):
             return {}
         session.runs.add(Path(request["run_dir"]))
         return {ADDRESS_VARIABLE: session.address}

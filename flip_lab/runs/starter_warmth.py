@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from flip_lab.engines.nursery import Nursery
+from flip_lab.engines.nursery import Nursery, NurseryDiedError
 from flip_lab.runs.starter_needs import (
     are_unchanged,
     come_from,
@@ -47,6 +47,8 @@ class Warmth:
         Raises:
             NurseryDiedError: If an import failed, or somebody killed the nursery.
         """
+        if not self._nursery.is_alive():
+            raise NurseryDiedError("The warm process is gone.", fix="Launch again.")
         if self._files is not None or not self._nursery.is_ready():
             return
         if self._reading is None:
@@ -59,6 +61,8 @@ class Warmth:
         with suppress(BlockingIOError):
             while part := os.read(self._reading, 1 << 20):
                 self._report += part
+            os.close(self._reading)
+            self._reading = None
             names = self._report.decode("utf-8", "surrogateescape").splitlines()
             self._files = modified_ns(names)
 
@@ -88,7 +92,8 @@ class Warmth:
         """
         if self._files is None:
             return
-        arguments = {key: request[key] for key in ("run_dir", "directory", "umask")}
+        given = ("run_dir", "directory", "umask", "ignored")
+        arguments = {key: request[key] for key in given}
         environment = {**request["needs"]["environment"], **more}
         self._nursery.start(
             "flip_lab.runs.warm:run",

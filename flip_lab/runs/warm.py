@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -22,8 +23,8 @@ def run(fds: Sequence[int], arguments: Mapping[str, Any]) -> int:
 
     Args:
         fds: The run's lock, its log, the token and where to answer that it was taken.
-        arguments: ``run_dir``, and the launcher's ``environment``, ``directory`` and
-            ``umask``.
+        arguments: ``run_dir``, and the launcher's ``environment``, ``directory``,
+            ``umask`` and ``ignored`` signals.
 
     Returns:
         The exit status of the run process; 0 when the run is somebody else's.
@@ -55,12 +56,24 @@ def _resemble_a_cold_one(run_dir: Path, arguments: Mapping[str, Any], log: int) 
     os.environ.update(environment)
     time.tzset()
     os.umask(int(arguments["umask"]))
+    _ignore(arguments["ignored"])
     os.chdir(str(arguments["directory"]))
     sys.argv = [str(process.__file__), str(run_dir)]
     sys.orig_argv = process.command(run_dir)
     sys.modules["__main__"] = process
     importlib.invalidate_caches()  # files may have come since the nursery looked
     process_title.show(sys.orig_argv, environment)
+
+
+def _ignore(ignored: Sequence[int]) -> None:
+    """Ignore the signals that the launcher ignores, as its children do, and no others."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+        elif (
+            number not in starter.PYTHONS_OWN and signal.getsignal(number) is signal.SIG_IGN
+        ):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def describe(fds: Sequence[int], arguments: Mapping[str, Json]) -> None:

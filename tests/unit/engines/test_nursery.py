@@ -252,7 +252,9 @@ def test_a_dead_nursery_says_so() -> None:
     """Again and again, whatever is asked."""
     nursery = Nursery.spawn([])
     child = nursery.start("children:give", arguments={"status": 0})
+    assert nursery.is_alive()
     os.kill(nursery.process_id, signal.SIGKILL)
+    until(lambda: not nursery.is_alive())
     for _ in range(2):
         with pytest.raises(NurseryDiedError) as caught:
             nursery.start("children:sleep")
@@ -260,6 +262,7 @@ def test_a_dead_nursery_says_so() -> None:
     with pytest.raises(NurseryDiedError):
         nursery.status(child)
     nursery.close()
+    assert not nursery.is_alive()
 
 
 def test_a_nursery_that_cannot_import_is_a_dead_one(
