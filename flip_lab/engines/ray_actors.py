@@ -89,7 +89,7 @@ class _Minder:
         from flip_lab.engines.ray_lease import living_jobs
 
         rest = threading.Event()
-        while not rest.wait(min(_LOOK_EVERY_S, self._idle_s or _LOOK_EVERY_S)):
+        while not rest.wait(_LOOK_EVERY_S):
             if self._job_id is None:
                 idle_s = tick_s() - self._since_s
                 over = self._idle_s is not None and idle_s > self._idle_s

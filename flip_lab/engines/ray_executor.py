@@ -26,6 +26,7 @@ from flip_lab.engines.ray_parcels import Contents, pack, unpack
 from flip_lab.engines.ray_worker import too_long
 
 _GRACE_S = 5.0  # for a client to be interrupted by its actor, before we end that
+_LATE_S = 2.0  # the run waits no longer for other actors once one is there
 _SILENCE_S = 5.0  # without news for so long, ask whether the session is there
 _RECOVERY_S = 120.0  # without any actor for so long, the session cannot be used
 _ADOPTION = -1  # the number of the answer that is not a batch's
@@ -87,6 +88,7 @@ class RayExecutor:
         self._contents = Contents(ray)
         self._serials = count()
         self._suspects: set[str] = set()
+        self._stillborn = 0
         self._calls: dict[str, ClientCall] = {}
         self._workers = [_Worker(slot=slot) for slot in leases.take()]
         self._backlog = Backlog(len(self._workers))
@@ -99,13 +101,13 @@ class RayExecutor:
     def _load_app(self) -> None:
         for number in range(len(self._workers)):
             self._adopt(number)
+        begun_s = float("inf")
         while not all(worker.is_ready for worker in self._workers):
-            for lost in self._hear_all(_SILENCE_S):
-                raise AppImportError(
-                    "The ClientApp could not be loaded in a Ray worker.",
-                    fix="Mend the app; the cause stands below.",
-                    detail=lost.error,
-                )
+            if tick_s() - begun_s > _LATE_S:
+                return
+            self._hear_all(_LATE_S)
+            if any(worker.is_ready for worker in self._workers):
+                begun_s = min(begun_s, tick_s())
 
     def _adopt(self, number: int) -> None:
         actor = self._workers[number].slot.actor
@@ -203,6 +205,8 @@ class RayExecutor:
         try:
             answer = future.result()
         except self._ray.exceptions.RayError as error:
+            if batch == _ADOPTION:
+                self._note_stillborn(error)
             return self._replace(number, _summary(error))
         if batch == _ADOPTION:
             return self._begin(number, answer)
@@ -222,6 +226,7 @@ class RayExecutor:
         """Take an actor on whose app is loaded; one that cannot load it fails calls."""
         if problem is None:
             self._workers[number].is_ready = True
+            self._stillborn = 0
             self._served_s = self._heard_s
             return []
         raise AppImportError(
@@ -229,6 +234,15 @@ class RayExecutor:
             fix="Mend the app; the cause stands below.",
             detail=str(problem),
         )
+
+    def _note_stillborn(self, error: Exception) -> None:
+        self._stillborn += 1
+        if self._stillborn >= MAX_ATTEMPTS * len(self._workers):
+            raise EngineError(
+                "Ray workers end while they load the ClientApp.",
+                fix="Look at what the app does on import; it may end its process.",
+                detail=str(error),
+            )
 
     def _replace(self, number: int, cause: str) -> list[ClientOutcome]:
         """Put another actor in one's place; give the calls that are lost for good."""

@@ -83,6 +83,13 @@ class _Store:
     def release(self, name: str) -> None:
         self._del(f"lease/{name}", namespace=NAMESPACE)
 
+    def keep_warm(self) -> None:
+        """Let actors stay for as long as the session does."""
+        self._put("keep-warm", "yes", namespace=NAMESPACE)
+
+    def is_kept_warm(self) -> bool:
+        return self._get("keep-warm", namespace=NAMESPACE) is not None
+
 
 class Leases:
     """The actors of a session, as one run process sees them.
@@ -90,14 +97,12 @@ class Leases:
     Args:
         ray: The ``ray`` module, connected.
         workers: How many actors a run wants; they share the GPUs that there are.
-        idle_s: Seconds after which actors that nobody leases end; ``None`` for never.
     """
 
-    def __init__(self, ray: Any, workers: int, *, idle_s: float | None = _IDLE_S) -> None:  # noqa: ANN401  # an optional package
+    def __init__(self, ray: Any, workers: int) -> None:  # noqa: ANN401  # an optional package
         """Look at what the session has."""
         self._ray = ray
         self._store = _Store()
-        self._idle_s = idle_s
         self.job_id = str(ray.get_runtime_context().get_job_id())
         self._gcs_address = str(ray.get_runtime_context().gcs_address)
         node: Any = import_module("ray._private.worker").global_worker.node
@@ -178,7 +183,7 @@ class Leases:
                 max_restarts=0,
                 max_task_retries=0,
             )
-            .remote(self._idle_s, is_warm=is_warm)
+            .remote(None if self._store.is_kept_warm() else _IDLE_S, is_warm=is_warm)
         )
 
     def _placed(self, slots: Sequence[Slot]) -> list[Slot]:
@@ -228,16 +233,21 @@ class Leases:
             is_reusable: Whether the next run may have these very processes: they loaded
                 nothing but FLIP Lab's own apps. Any other app may have changed anything in
                 them, so fresh ones take their place and import what runs need meanwhile.
+
+        As many as this run had wait for the next one, and no more.
         """
+        missing = self.workers - len(self._sweep())
         asked = {slot.actor.forget.remote(): slot for slot in slots}
         ready, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=_FORGET_S)
         for forgotten, slot in asked.items():
             is_well = forgotten in ready and not self._raises(forgotten)
-            if is_well and is_reusable:
+            if is_well and is_reusable and missing > 0:
                 self._release(slot.name)
             else:
                 self._end(slot.name)
-                self._start(f"{self._prefix}{uuid4().hex}", is_warm=True)
+                if missing > 0:
+                    self._start(f"{self._prefix}{uuid4().hex}", is_warm=True)
+            missing -= 1
 
     def _raises(self, reference: Any) -> bool:  # noqa: ANN401  # as above
         try:
@@ -263,11 +273,12 @@ class Leases:
     # --- the session --------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Start actors that nobody leases yet, and wait until they are warm.
+        """Start actors that nobody leases yet, to stay, and wait until they are warm.
 
         Raises:
             EngineStartError: If they cannot be started.
         """
+        self._store.keep_warm()
         actors = [
             self._start(f"{self._prefix}{uuid4().hex}", is_warm=True)
             for _ in range(self.workers)

@@ -15,6 +15,7 @@ from flip_lab.engines.base import AppSource, Job
 from flip_lab.engines.clients import ClientSetting
 from flip_lab.engines.simulation import setting_of
 
+_SMALL_BYTES = 64 << 20
 _NOT_THE_RUNS = ("RAY_", "CUDA_", "PYTHON", "LD_")  # Ray's, the device's, the process's own
 
 
@@ -34,7 +35,7 @@ class RunPackage:
         work_dir: Directory that apps run in.
         search_path: The run process's ``sys.path``; a Ray runtime environment would cost
             seconds for each actor.
-        environment: The run process's environment.
+        environment: The run process's environment; ``None`` leaves an actor its own.
         host: The machine on which these paths exist.
         files: The app's files by relative path, where the session has other machines.
     """
@@ -43,7 +44,7 @@ class RunPackage:
     setting: ClientSetting
     work_dir: Path
     search_path: Sequence[str]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] | None
     host: str
     files: Mapping[str, bytes]
 
@@ -54,49 +55,70 @@ def is_our_own(app: object) -> bool:
 
 
 def package_of(ray: Any, job: Job) -> RunPackage:  # noqa: ANN401  # an optional package
-    """Pack the run; the app's files go along where the session has other machines."""
-    hosts: set[str] = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
-    app: Any = job.app
-    directory = getattr(app, "directory", None)
-    files: Mapping[str, bytes] = {}
-    if len(hosts) > 1 and directory is not None:
-        files = _files_under(Path(directory))
+    """Pack the run.
+
+    Where the session has other machines, the app's files go along, and the environment,
+    which may hold secrets, stays here.
+    """
+    hosts = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+    is_spread = len(hosts) > 1
     return RunPackage(
-        app=app,
+        app=job.app,
         setting=setting_of(job),
         work_dir=job.work_dir,
         search_path=list(sys.path),
-        environment=dict(os.environ),
+        environment=None if is_spread else dict(os.environ),
         host=this_host(),
-        files=files,
+        files=_files_of(job.app) if is_spread else {},
     )
 
 
-def _files_under(directory: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
+def _files_of(app: Any) -> Mapping[str, bytes]:  # noqa: ANN401  # sources of others, too
+    """Read a small app's directory; of a large one, which holds data, its source files."""
+    directory: Path | None = getattr(app, "directory", None)
+    if directory is None:
+        return {}
+    paths = [
+        path
         for path in sorted(directory.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
-    }
+    ]
+    if sum(path.stat().st_size for path in paths) > _SMALL_BYTES:
+        return app.fab_files()
+    return {str(path.relative_to(directory)): path.read_bytes() for path in paths}
 
 
-def move_in(package: RunPackage) -> None:
-    """Take over directory, search path and environment of the run process."""
-    paths = package.search_path
-    sys.path[:] = [*paths, *(path for path in sys.path if path not in paths)]
-    own = {k: v for k, v in os.environ.items() if k.startswith(_NOT_THE_RUNS)}
-    theirs = package.environment.items()
-    os.environ.clear()
-    os.environ.update({k: v for k, v in theirs if not k.startswith(_NOT_THE_RUNS)} | own)
-    os.chdir(package.work_dir)
+def move_in(package: RunPackage, scratch: Path) -> AppSource:
+    """Go where the app is, in a process of another machine too.
 
+    Args:
+        package: The run.
+        scratch: An empty directory, for an app whose own is not on this machine.
 
-def unpack_app(package: RunPackage, directory: Path) -> AppSource:
-    """Write the app's files to this machine, and go there."""
-    for name, data in package.files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    os.chdir(directory)
+    Returns:
+        The app, as it is found from here.
+    """
     app: Any = package.app
-    return replace(app, directory=directory) if hasattr(app, "directory") else app
+    if package.host == this_host():
+        paths = package.search_path
+        sys.path[:] = [*paths, *(path for path in sys.path if path not in paths)]
+        if package.environment is not None:
+            _set_environment(package.environment)
+        os.chdir(package.work_dir)
+        return app
+    directory: Path | None = getattr(app, "directory", None)
+    if directory is not None and not directory.is_dir():
+        for name, data in package.files.items():
+            path = scratch / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        app = replace(app, directory=scratch)
+    os.chdir(package.work_dir if package.work_dir.is_dir() else scratch)
+    return app
+
+
+def _set_environment(environment: Mapping[str, str]) -> None:
+    own = {k: v for k, v in os.environ.items() if k.startswith(_NOT_THE_RUNS)}
+    theirs = {k: v for k, v in environment.items() if not k.startswith(_NOT_THE_RUNS)}
+    os.environ.clear()
+    os.environ.update(theirs | own)

@@ -177,7 +177,7 @@ def _warm_up(address: str, workers: int) -> None:
     ray = load_ray()
     connect(ray, address)
     try:
-        Leases(ray, workers, idle_s=None).prepare()
+        Leases(ray, workers).prepare()
     finally:
         disconnect(ray)  # before the head ends: Ray waits a minute for one that is gone
 

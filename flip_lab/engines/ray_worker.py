@@ -26,7 +26,7 @@ from flip_lab.engines.clients import (
 )
 from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.flower.messages import for_client
-from flip_lab.engines.ray_package import RunPackage, move_in, this_host, unpack_app
+from flip_lab.engines.ray_package import RunPackage, move_in, this_host
 from flip_lab.engines.ray_parcels import Packed, pack, unpack
 
 
@@ -50,7 +50,7 @@ class Worker:
         self._as_born = (list(sys.path), dict(os.environ), Path.cwd())
         self._app: ClientApp | None = None
         self._setting: ClientSetting | None = None
-        self._unpacked: TemporaryDirectory[str] | None = None
+        self._scratch: TemporaryDirectory[str] | None = None
         self._key = -1
         self._content = RecordDict()
 
@@ -61,12 +61,11 @@ class Worker:
             Nothing when it loaded; otherwise why not.
         """
         self._setting = package.setting
-        app = package.app
-        if package.host == this_host():
-            move_in(package)
-        else:
-            self._unpacked = TemporaryDirectory(prefix="flip-lab-app-")
-            app = unpack_app(package, Path(self._unpacked.name))
+        scratch = package.work_dir
+        if package.host != this_host():
+            self._scratch = TemporaryDirectory(prefix="flip-lab-app-")
+            scratch = Path(self._scratch.name)
+        app = move_in(package, scratch)
         try:
             self._app = app.load_client_app()
         except FlipLabError as error:
@@ -82,8 +81,9 @@ class Worker:
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(directory)
-        if self._unpacked is not None:
-            self._unpacked.cleanup()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
 
     def carry_out(
         self, key: int, content: Packed | None, calls: Packed

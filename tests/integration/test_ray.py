@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +361,34 @@ def test_a_run_that_was_killed_holds_no_lease(session: str) -> None:
     assert eventually(lambda: not actor_names(session) & held)
 
 
+RUN = """
+import sys, time
+sys.path[:0] = [sys.argv[1]]
+from test_ray import ENGINES, ask, make_job, said  # this very file
+with ENGINES.get("ray")().open(make_job(workers=1)) as grid:
+    print(said(ask(grid, "query.whoami"), "pid")[0], flush=True)
+    ask(grid, "query.nap", nap=600.0)
+"""
+
+
+@pytest.mark.slow
+def test_the_actors_of_a_run_that_was_killed_end_by_themselves(session: str) -> None:
+    """Also when no other run comes, and in the middle of a long client."""
+    run = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(Path(__file__).parent)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert run.stdout is not None
+    actor = psutil.Process(int(run.stdout.readline()))
+    assert are_alive([actor])
+    run.kill()
+    run.communicate()
+    assert eventually(lambda: not are_alive([actor]), within_s=90)
+    assert session
+
+
 def test_sigterm_stays_the_runs_own_after_ray_was_here(session: str) -> None:
     """Ray's handler would end the process; ours stops the run and keeps its results."""
 
@@ -385,11 +414,13 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [parent, *parent.children(recursive=True)]
 
 
-def are_gone(processes: Sequence[psutil.Process]) -> bool:
-    """Whether all have ended; a zombie has."""
-    return not any(
-        each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes
-    )
+def are_alive(processes: Sequence[psutil.Process]) -> bool:
+    """Whether one of them lives; a zombie does not."""
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            if each.is_running() and each.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 @pytest.mark.slow
@@ -411,7 +442,7 @@ def test_no_process_outlives_a_session(how: str | signal.Signals) -> None:
     if isinstance(how, signal.Signals):
         process.send_signal(how)
     process.communicate(timeout=60)
-    assert eventually(lambda: are_gone(everyone))
+    assert eventually(lambda: not are_alive(everyone))
 
 
 DRIVER = """
@@ -453,7 +484,7 @@ def test_a_session_that_is_killed_in_mid_run_is_a_coded_error() -> None:
     assert output.startswith("[FLIP-500] The Ray session has ended in the middle")
     assert driver.returncode == 0
     assert tick_s() - started_s < 50
-    assert eventually(lambda: are_gone(everyone))
+    assert eventually(lambda: not are_alive(everyone))
 
 
 def test_an_address_where_nobody_is_is_a_coded_error(
