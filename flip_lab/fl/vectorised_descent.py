@@ -61,24 +61,24 @@ class StackedParameter:
     def descend(self, gradient: Gradient) -> None:
         """Move the first clients one step down their gradients; the others rest."""
         settings, rate = self._settings, self._settings.learning_rate
-        decay = settings.weight_decay + settings.proximal_mu
         if self.is_shared:
             self._part()
         rows = gradient[0] if isinstance(gradient, tuple) else gradient
         value = self._value[: len(rows)]
+        pull = value - self.start if settings.proximal_mu else None
         if not settings.momentum:
-            _add(value, gradient, keep=1.0 - rate * decay, rate=-rate)
-            if settings.proximal_mu:
-                value.add_(self.start, alpha=rate * settings.proximal_mu)
+            _add(value, gradient, keep=1.0 - rate * settings.weight_decay, rate=-rate)
+            if pull is not None:
+                value.sub_(pull, alpha=rate * settings.proximal_mu)
             return
         if self._velocity is None:  # every client takes the first step
             self._velocity = torch.zeros_like(value)
         velocity = self._velocity[: len(value)]
         _add(velocity, gradient, keep=settings.momentum, rate=1.0)
-        if decay:
-            velocity.add_(value, alpha=decay)
-        if settings.proximal_mu:
-            velocity.sub_(self.start, alpha=settings.proximal_mu)
+        if settings.weight_decay:
+            velocity.add_(value, alpha=settings.weight_decay)
+        if pull is not None:
+            velocity.add_(pull, alpha=settings.proximal_mu)
         value.sub_(velocity, alpha=rate)
 
     def can_wait(self, gradient: Factors) -> bool:
