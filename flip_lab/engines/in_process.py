@@ -86,7 +86,7 @@ def _deadline(timeout_s: float | None) -> Generator[None]:
         yield
         return
 
-    def interrupt(number: int, frame: object) -> None:
+    def interrupt(*_: object) -> None:
         raise TimeoutError(f"the client took longer than {timeout_s} s")
 
     before = signal.signal(signal.SIGALRM, interrupt)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from threading import Condition
+from typing import cast
 
 from flwr.app import Message, RecordDict
 
@@ -158,7 +159,8 @@ class SimulationGrid(EngineGrid):
 
     def await_replies(self, message_ids: Iterable[str], *, timeout_s: float) -> list[Reply]:
         """Give new replies; carries out or waits for client calls when there is none."""
-        wanted = message_ids if isinstance(message_ids, dict) else {*message_ids}
+        is_ready = isinstance(message_ids, dict)  # to look into; a list would be slow
+        wanted = cast("Collection[str]", message_ids) if is_ready else {*message_ids}
         with self._news:
             found = self._take(wanted)
             if found:

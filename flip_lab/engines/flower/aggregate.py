@@ -110,7 +110,8 @@ def sample_nodes(
 
 
 def _sequence(nodes: Any) -> Sequence[int]:  # noqa: ANN401  # any iterable of ids
-    return nodes if isinstance(nodes, range | tuple) else list(nodes)
+    is_sequence = isinstance(nodes, range | tuple)
+    return cast("Sequence[int]", nodes) if is_sequence else list(nodes)
 
 
 @contextmanager
@@ -121,7 +122,7 @@ def fast_strategies() -> Generator[None]:
         name = ours.__name__
         original = getattr(strategy_utils, name)
         for module in _strategy_modules():
-            if vars(module).get(name) is original:
+            if getattr(module, name, None) is original:
                 replaced.append((module, name, original))
                 setattr(module, name, ours)
     try:

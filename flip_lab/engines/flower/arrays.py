@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord
@@ -40,9 +40,9 @@ def install_fast_arrays() -> None:
     record.from_array_dict = classmethod(_from_array_dict)
     mapping: Any = TypedDict
     mapping.__setitem__ = _set_item
-    mapping.__getitem__ = lambda self, key: vars(self)["_data"][key]
-    mapping.items = lambda self: vars(self)["_data"].items()
-    mapping.values = lambda self: vars(self)["_data"].values()
+    mapping.__getitem__ = _get_item
+    mapping.items = _items
+    mapping.values = _values
 
 
 def backing(array: Array) -> NDArray[Any]:
@@ -153,6 +153,18 @@ def _set_item(self: TypedDict[Any, Any], key: object, value: object) -> None:
     inside["_data"][key] = value
 
 
+def _get_item(self: TypedDict[Any, Any], key: Any) -> Any:  # noqa: ANN401  # as Flower's
+    return vars(self)["_data"][key]
+
+
+def _items(self: TypedDict[Any, Any]) -> Any:  # noqa: ANN401  # as Flower's
+    return vars(self)["_data"].items()
+
+
+def _values(self: TypedDict[Any, Any]) -> Any:  # noqa: ANN401  # as Flower's
+    return vars(self)["_data"].values()
+
+
 def _written(self: Array, name: str) -> bytes:
     """Write the bytes when they are asked for; called for missing attributes only."""
     found = vars(self).get(_BACKING)
@@ -192,4 +204,4 @@ def _rebuilt(values: NDArray[Any]) -> Array:
 
 
 def _rebuilt_plain(dtype: str, shape: tuple[int, ...], stype: str, data: bytes) -> Array:
-    return Array(dtype, shape, stype, cast("bytes", data))
+    return Array(dtype, shape, stype, data)

@@ -121,7 +121,7 @@ def arrays_digest(message: Message) -> str:
         for key, item in record.items():
             values = backing(item)
             hashed.update(f"{name}/{key}/{item.dtype}/{values.shape}".encode())
-            hashed.update(np.ascontiguousarray(values))
+            hashed.update(np.ascontiguousarray(values))  # pyright: ignore[reportArgumentType]  # a buffer
     return hashed.hexdigest()
 
 

@@ -71,8 +71,8 @@ def cohorts(draw: st.DrawFn) -> list[RecordDict]:
         arrays: dict[str, Any] = {}
         for number, (dtype, shape) in enumerate(layers):
             values = draw(arrays_of.arrays(dtype=np.dtype(dtype), shape=shape))
-            order = draw(st.sampled_from("CF"))
-            arrays[f"layer{number}"] = np.array(values, order=order)
+            is_fortran = draw(st.booleans())
+            arrays[f"layer{number}"] = np.array(values, order="F" if is_fortran else "C")
         replies.append(reply(arrays, draw(WEIGHTS)))
     return replies
 

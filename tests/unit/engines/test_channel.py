@@ -172,6 +172,7 @@ def test_a_thousand_messages_leave_no_open_file() -> None:
     before = num_descriptors()
     one, other = (Channel(end) for end in socket.socketpair())
     during: set[int] = set()
+    found: Any = None
     for number in range(1000):
         parcel = Parcel(array(100, number))
         one.send(array(40_000 + number % 7, number), descriptors=[parcel.descriptor])
