@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import (
     CorruptArtifactError,
     EngineStartError,
@@ -24,7 +25,8 @@ from flip_lab.runs.spec import RunSpec
 from flip_lab.store.journal import RESUMER, JournalWriter, read_events
 from flip_lab.store.layout import LabDir, write_json_atomic
 
-_ATTEMPTS, _PAUSE_S = 20, 0.05  # whoever looks at a run holds its lock for a moment
+_PAUSE_S = 0.05
+_PATIENCE_S = 30.0  # a process that has ended its run may still be tidying up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +88,16 @@ def resume_run(lab: LabDir, spec: RunSpec, place: Place) -> RunSpec:
 
 @contextmanager
 def _lock(lab: LabDir, run_id: str) -> Generator[int]:
-    for attempt in range(1, _ATTEMPTS + 1):
+    """Take the lock of an ended run, once its process and whoever looks have let go."""
+    end_s = tick_s() + _PATIENCE_S
+    while True:
+        _check_state(run_id, _state_in(read_events(lab, run_id)))
         try:
             with life_sign.held_lock(lab.run_dir(run_id)) as lock:
                 yield lock
                 return
         except BlockingIOError:
-            if attempt == _ATTEMPTS:
+            if tick_s() > end_s:
                 _check_state(run_id, RunState.RUNNING)
             time.sleep(_PAUSE_S)
 
