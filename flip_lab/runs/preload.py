@@ -13,15 +13,17 @@ _NEEDED = (
     "flip_lab.runs.process",
     "flip_lab.runs.warm",
     "flip_lab.runs.conduct",
+    "flip_lab.engines.auto",
     "flip_lab.engines.in_process",
+    "flip_lab.engines.process_worker",
+    "flip_lab.engines.processes",
+    "flip_lab.engines.together",
     "flip_lab.fl.server_app",
     "flip_lab.fl.client_app",
+    "flip_lab.fl.vectorised",
     "torch._dynamo",  # the first optimiser of a process imports it, for a second or two
 )
 _WELCOME = (  # of extras that may not be installed
-    "flip_lab.engines.processes",
-    "flip_lab.engines.process_worker",
-    "flip_lab.engines.together",
     "cloudpickle",
     "pandas",
     "sklearn.datasets",
