@@ -5,7 +5,7 @@ There are three ways: one client after the other (the loop itself), all layers s
 depends on model, machine and cohort; ``choice`` measures it.
 
 Stacked and mapped sums are taken in another order than in the loop, so weights differ in
-the last bits: by some 1e-8 after a round of small models. Where a number lies within that
+the last bits: by some 1e-7 after a round of small models. Where a number lies within that
 of a kink (of ReLU or of pooling) the two may take different sides of it.
 """
 
