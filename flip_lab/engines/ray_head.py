@@ -10,15 +10,18 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 
+from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import EngineStartError, MissingExtraError
 from flip_lab.engines.environment import process_environment
 
 _START_ATTEMPTS = 3  # a raylet on a busy machine misses Ray's fixed start deadline
+_PORT_S = 30.0
 _LOOPBACK = "127.0.0.1"
 _OBJECT_STORE_BYTES = 4 << 30
 _QUIET = {
@@ -90,7 +93,8 @@ def _started(num_cpus: int) -> Any:  # noqa: ANN401  # as above
 
 
 def _small_head(num_cpus: int) -> Any:  # noqa: ANN401  # as above
-    node_class: Any = import_module("ray._private.node").Node
+    ray_node: Any = import_module("ray._private.node")
+    node_class: Any = ray_node.Node
     parameters = import_module("ray._private.parameter").RayParams(
         num_cpus=num_cpus,
         node_ip_address=_LOOPBACK,
@@ -110,10 +114,31 @@ def _small_head(num_cpus: int) -> Any:  # noqa: ANN401  # as above
                 self.kill_all_processes(check_alive=False, allow_graceful=False)
                 raise
 
+        def start_gcs_server(self) -> None:
+            """Do not wait for the port of a server that has ended."""
+            wait = ray_node.wait_for_persisted_port
+            ray_node.wait_for_persisted_port = partial(_await_port, wait, self)
+            try:
+                super().start_gcs_server()  # pyright: ignore[reportUnknownMemberType]  # as above
+            finally:
+                ray_node.wait_for_persisted_port = wait
+
         def start_api_server(self, **_: object) -> None:
             """Ray starts one even for ``include_dashboard=False``: two seconds more."""
 
     return SmallHead()
+
+
+def _await_port(wait: Callable[..., int], node: Any, *names: str) -> int:  # noqa: ANN401  # Ray's own
+    """Wait for the port that a server writes down, while that server lives."""
+    [server] = node.all_processes["gcs_server"]
+    end_s = tick_s() + _PORT_S
+    while True:
+        try:
+            return wait(*names, timeout_ms=200)
+        except RuntimeError:
+            if server.process.poll() is not None or tick_s() > end_s:
+                raise
 
 
 def _object_store_bytes() -> int:
