@@ -6,6 +6,8 @@ neither survives a copy.
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import suppress
 from importlib import import_module
 
@@ -32,11 +34,15 @@ _WELCOME = (  # of extras that may not be installed
 
 
 def _load() -> None:
+    # Counting GPUs by the CUDA runtime would leave copies without them; NVML does no harm.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # a copy has its launcher's variables
     for name in _NEEDED:
         import_module(name)
     for name in _WELCOME:
         with suppress(ImportError):
             import_module(name)
+    if sys.modules["torch"].cuda.is_initialized():
+        raise SystemExit("An import has initialised CUDA; a copy could not use it.")
 
 
 _load()
