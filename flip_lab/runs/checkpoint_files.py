@@ -15,7 +15,7 @@ tears, the hashes tell, and an older checkpoint is taken.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from shutil import copy2, rmtree
@@ -132,29 +132,26 @@ class CheckpointFolder:
         for piece in (*manifest.own, *manifest.journal):
             self.read(manifest, piece)
 
-    def remove(self, server_round: int) -> None:
-        """Remove a round's checkpoint; its journal may belong to others too."""
-        folder = self.folder(server_round)
-        with suppress(OSError):  # what cannot be removed does no harm
-            (folder / _MANIFEST).unlink()  # from here on it is none
-        rmtree(folder, ignore_errors=True)
-
-    def remove_journals(self, names: Iterable[str]) -> None:
-        """Remove journals that no checkpoint refers to."""
-        for name in names:
+    def remove(self, *paths: Path) -> None:
+        """Remove checkpoints and journals; what cannot be removed does no harm."""
+        for path in paths:
             with suppress(OSError):
-                (self.journal / name).unlink()
+                if path.parent == self.journal:
+                    path.unlink()
+                else:
+                    (path / _MANIFEST).unlink()  # from here on it is none
+            rmtree(path, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove what no checkpoint refers to: drafts, torn ones, unused journals."""
         good = {each.server_round: each for each in self.manifests()}
         for server_round in self.rounds():
             if server_round not in good:
-                self.remove(server_round)
+                self.remove(self.folder(server_round))
         for draft in self.root.glob(".*"):
             rmtree(draft, ignore_errors=True)
         used = {piece.name for each in good.values() for piece in each.journal}
-        self.remove_journals({path.name for path in self.journal.glob("*")} - used)
+        self.remove(*(p for p in self.journal.glob("*") if p.name not in used))
 
     def sync(self, manifest: Manifest, on_disk: set[str]) -> None:
         """Bring a checkpoint to the disk, so that it survives a power cut.

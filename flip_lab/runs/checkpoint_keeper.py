@@ -173,8 +173,7 @@ class CheckpointKeeper:
             self._trouble(error)
             return
         self._is_in_trouble = False
-        self._prune()
-        self._disk.bring(manifest)
+        self._disk.bring(manifest, self._prune())
         self._recorder.emit(
             EventKind.CHECKPOINT,
             {
@@ -227,25 +226,30 @@ class CheckpointKeeper:
         self._kept.append(manifest)
         return manifest
 
-    def _prune(self) -> None:
-        """Remove what the policy does not keep, but never the newest one on the disk."""
+    def _prune(self) -> list[Path]:
+        """Let go of what the policy does not keep, but never of the newest on the disk.
+
+        Returns:
+            What can be removed.
+        """
         stays = self._policy.kept(metrics_by_round(self._kept))
         stays |= {self._disk.reached, self._kept[-1].server_round}
         run_id = self._recorder.run_id
         kept = [m for m in self._kept if m.server_round in stays or m.run_id != run_id]
+        gone = [manifest for manifest in self._kept if manifest not in kept]
         used = {piece.name for manifest in kept for piece in manifest.journal}
-        for manifest in self._kept:
-            if manifest not in kept:
-                self._folder.remove(manifest.server_round)
-                gone = {piece.name for piece in manifest.journal} - used
-                self._folder.remove_journals(gone)
+        journals = {piece.name for manifest in gone for piece in manifest.journal} - used
         self._kept = kept
+        return [
+            *(self._folder.folder(manifest.server_round) for manifest in gone),
+            *(self._folder.journal / name for name in sorted(journals)),
+        ]
 
     def close(self) -> None:
         """Bring the newest checkpoint to the disk and end the thread."""
         self._disk.close()
         if self._kept:
-            self._prune()
+            self._folder.remove(*self._prune())
 
     def _trouble(self, error: FlipLabError) -> None:
         """Record that a checkpoint was not kept; the first of several in a row."""

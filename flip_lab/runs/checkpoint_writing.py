@@ -17,6 +17,8 @@ from flip_lab.runs.checkpoint_journal import Entry
 from flip_lab.runs.checkpoints import Manifest
 from flip_lab.store.packs import Buffer, Packed, write_pack
 
+_MOST_GONE = 8  # files and folders that may wait for their removal
+
 
 class Writing:
     """One checkpoint on its way: nothing of it stays unless it is published."""
@@ -90,16 +92,27 @@ class Disk:
         self._trouble = trouble
         self._news = Condition()
         self._waiting: Manifest | None = None
+        self._gone: list[Path] = []
         self._is_closed = False
         self._on_disk: set[str] = set()  # journals that are there already
         self._thread: Thread | None = None
         self.reached = 0
 
-    def bring(self, manifest: Manifest) -> None:
-        """Ask for it; one that still waits gives way to the newer one."""
+    def bring(self, manifest: Manifest, gone: list[Path]) -> None:
+        """Ask for a checkpoint to be brought to the disk, and for old ones to be removed.
+
+        One that still waits gives way to the newer one. A slow disk does not let old ones
+        pile up: then they are removed here and now.
+        """
         with self._news:
             self._waiting = manifest
+            self._gone += gone
+            if len(self._gone) > _MOST_GONE:
+                gone, self._gone = self._gone, []
+            else:
+                gone = []
             self._news.notify_all()
+        self._folder.remove(*gone)
         if self._thread is None:
             self._thread = Thread(target=self._work, name="flip-checkpoints", daemon=True)
             self._thread.start()
@@ -109,6 +122,8 @@ class Disk:
             with self._news:
                 self._news.wait_for(lambda: self._waiting or self._is_closed)
                 manifest, self._waiting = self._waiting, None
+                gone, self._gone = self._gone, []
+            self._folder.remove(*gone)
             if manifest is None:
                 return
             try:

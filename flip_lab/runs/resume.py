@@ -153,7 +153,7 @@ def find_start(lab: LabDir, spec: RunSpec, events: list[RunEvent]) -> Start:
             ):  # a power cut may cost the journal more
                 after = manifest.sequence if own else -1
                 return Start(server_round=server_round, after=after, lost=lost)
-        folder.remove(server_round)
+        folder.remove(folder.folder(server_round))
     if rounds_done(events):
         raise NoCheckpointError(**why_none(spec, []))
     return Start(server_round=0, after=-1, lost=lost)
