@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flip_lab.core.scenario import Scenario as Scenario
     from flip_lab.fl.scenarios import load_scenario as load_scenario
     from flip_lab.fl.scenarios import scenario_names as scenario_names
+    from flip_lab.runs.checkpoints import Checkpoints as Checkpoints
     from flip_lab.runs.inputs import App as App
     from flip_lab.runs.lab import Lab as Lab
     from flip_lab.runs.run import Run as Run
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "App": "flip_lab.runs.inputs",
+    "Checkpoints": "flip_lab.runs.checkpoints",
     "FlipLabError": "flip_lab.core.errors",
     "Lab": "flip_lab.runs.lab",
     "Run": "flip_lab.runs.run",
@@ -39,6 +41,7 @@ _HOME = {
 
 __all__ = [
     "App",
+    "Checkpoints",
     "FlipLabError",
     "Lab",
     "Run",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from flwr.app import MetricRecord, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
-from google.protobuf.message import DecodeError
 
 from flip_lab.core.errors import CorruptArtifactError
 
@@ -25,7 +24,7 @@ def records_from_bytes(content: bytes) -> RecordDict:
     """
     try:
         return recorddict_from_proto(ProtoRecordDict.FromString(content))
-    except (DecodeError, TypeError, ValueError) as error:
+    except Exception as error:  # of protobuf, which has a family of its own
         raise CorruptArtifactError(
             f"A checkpoint holds records that cannot be read: {error}.",
             fix="An older checkpoint is taken in its place.",
