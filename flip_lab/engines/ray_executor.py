@@ -7,58 +7,25 @@ actor did not finish is carried out again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from itertools import count
 from logging import getLogger
-from queue import Empty, SimpleQueue
 from threading import RLock
-from typing import Any, TypeAlias
+from typing import Any
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import AppImportError, EngineError, FlipLabError
 from flip_lab.engines.base import Job
 from flip_lab.engines.clients import ClientCall, ClientOutcome, lost_call
 from flip_lab.engines.dispatch import MAX_ATTEMPTS, Backlog
-from flip_lab.engines.ray_lease import Leases, Slot
-from flip_lab.engines.ray_package import is_our_own, package_of
-from flip_lab.engines.ray_parcels import Contents, pack, unpack
+from flip_lab.engines.ray_crew import ADOPTION, Crew, Member
+from flip_lab.engines.ray_lease import Leases
+from flip_lab.engines.ray_parcels import Contents, unpack
 from flip_lab.engines.ray_worker import too_long
 
 _GRACE_S = 5.0  # for a client to be interrupted by its actor, before we end that
 _LATE_S = 2.0  # the run waits no longer for other actors once one is there
 _SILENCE_S = 5.0  # without news for so long, ask whether the session is there
 _RECOVERY_S = 120.0  # without any actor for so long, the session cannot be used
-_ADOPTION = -1  # the number of the answer that is not a batch's
-_News: TypeAlias = tuple[int, str, int, Any]
 _log = getLogger("flip_lab.engines.ray")
-
-
-@dataclass(kw_only=True)
-class _Worker:
-    """An actor and what it has been told.
-
-    Attributes:
-        slot: The leased actor.
-        is_ready: Whether it has loaded the app.
-        key: The content that it was sent last.
-        batches: What it was given and has not answered, oldest first, by number: answers
-            may overtake each other on their way.
-        since_s: When it began with the oldest one.
-    """
-
-    slot: Slot
-    is_ready: bool = False
-    key: int = -1
-    batches: dict[int, Sequence[ClientCall]] = field(
-        default_factory=dict[int, Sequence[ClientCall]]
-    )
-    since_s: float = 0.0
-
-    @property
-    def oldest(self) -> Sequence[ClientCall]:
-        """The batch that it is busy with; empty when it is not."""
-        return next(iter(self.batches.values()), ())
 
 
 class RayExecutor:
@@ -80,45 +47,28 @@ class RayExecutor:
         self._ray = ray
         self._leases = leases
         self._timeout_s = job.client_timeout_s
-        self._is_reusable = is_our_own(job.app)
-        self._package = ray.put(package_of(ray, job))
         self._lock = RLock()
-        self._news: SimpleQueue[_News] = SimpleQueue()
         self._heard_s = self._served_s = tick_s()
         self._contents = Contents(ray)
-        self._serials = count()
         self._suspects: set[str] = set()
         self._stillborn = 0
         self._calls: dict[str, ClientCall] = {}
-        self._workers = [_Worker(slot=slot) for slot in leases.take()]
-        self._backlog = Backlog(len(self._workers))
+        self._crew = Crew(ray, job, leases)
+        self._backlog = Backlog(len(self._crew.members))
         try:
-            self._load_app()
+            self._await_first()
         except BaseException:
             self.close()
             raise
 
-    def _load_app(self) -> None:
-        for number in range(len(self._workers)):
-            self._adopt(number)
+    def _await_first(self) -> None:
+        """Wait until one actor has loaded the app, and a little longer for the others."""
         begun_s = float("inf")
-        while not all(worker.is_ready for worker in self._workers):
-            if tick_s() - begun_s > _LATE_S:
-                return
+        members = self._crew.members
+        while tick_s() - begun_s < _LATE_S and not all(each.is_ready for each in members):
             self._hear_all(_LATE_S)
-            if any(worker.is_ready for worker in self._workers):
+            if any(each.is_ready for each in members):
                 begun_s = min(begun_s, tick_s())
-
-    def _adopt(self, number: int) -> None:
-        actor = self._workers[number].slot.actor
-        reference = actor.adopt.remote(self._leases.job_id, self._package)
-        self._listen(number, _ADOPTION, reference)
-
-    def _listen(self, number: int, batch: int, reference: Any) -> None:  # noqa: ANN401  # Ray's own
-        """Have news put into the queue, in a thread of Ray's."""
-        name = self._workers[number].slot.name
-        tell = partial(_tell, self._news, number, name, batch)
-        reference.future().add_done_callback(tell)
 
     # --- the executor's two sides ---------------------------------------------------
 
@@ -148,7 +98,7 @@ class RayExecutor:
                 return outcomes
 
     def _hear_all(self, timeout_s: float) -> list[ClientOutcome]:
-        news = self._await_news(min(timeout_s, self._patience_s()))
+        news = self._crew.await_news(min(timeout_s, self._patience_s()))
         with self._lock:
             outcomes = [each for one in news for each in self._hear(*one)]
             outcomes += self._stop_hanging()
@@ -161,54 +111,34 @@ class RayExecutor:
             self._feed()
         return outcomes
 
-    def _await_news(self, timeout_s: float) -> list[_News]:
-        news: list[_News] = []
-        try:
-            news.append(self._news.get(timeout=max(0.0, timeout_s)))
-            while True:
-                news.append(self._news.get_nowait())
-        except Empty:
-            return news
-
     def _feed(self) -> None:
         """Give one batch each in turn, so that nobody takes another's share."""
-        while sum(map(self._feed_one, range(len(self._workers)))):
+        while sum(map(self._feed_one, range(len(self._crew.members)))):
             pass
 
     def _feed_one(self, number: int) -> bool:
-        worker = self._workers[number]
-        if not worker.is_ready or (worker.batches and self._suspects):
+        member = self._crew.members[number]
+        if not member.is_ready or (member.batches and self._suspects):
             return False  # nothing waits behind a call that may have killed its actor
         batch = self._backlog.take(number)
         if batch:
-            self._give(worker, number, batch)
+            key = self._contents.key_of(batch[0])
+            self._crew.give(number, key, self._contents.parcel(key), batch)
         return bool(batch)
-
-    def _give(self, worker: _Worker, number: int, batch: Sequence[ClientCall]) -> None:
-        key = self._contents.key_of(batch[0])
-        content = None if key == worker.key else self._contents.parcel(key)
-        if not worker.batches:
-            worker.since_s = tick_s()
-        worker.key = key
-        serial = next(self._serials)
-        worker.batches[serial] = batch
-        reference = worker.slot.actor.carry_out.remote(key, content, pack(batch))
-        self._listen(number, serial, reference)
 
     # --- news -----------------------------------------------------------------------
 
-    def _hear(self, number: int, name: str, batch: int, future: Any) -> list[ClientOutcome]:  # noqa: ANN401  # Ray's
-        worker = self._workers[number]
-        if name != worker.slot.name:
-            return []  # of an actor that has been replaced
+    def _hear(self, number: int, batch: int, future: Any) -> list[ClientOutcome]:  # noqa: ANN401  # Ray's own
+        if not self._crew.is_current(number, batch):
+            return []
         self._heard_s = tick_s()
         try:
             answer = future.result()
         except self._ray.exceptions.RayError as error:
-            if batch == _ADOPTION:
+            if batch == ADOPTION:
                 self._note_stillborn(error)
             return self._replace(number, _summary(error))
-        if batch == _ADOPTION:
+        if batch == ADOPTION:
             return self._begin(number, answer)
         self._served_s = self._heard_s
         packed, hung = answer
@@ -218,14 +148,13 @@ class RayExecutor:
             cause = "was stopped: its client took too long"
             return [*outcomes, *self._replace(number, cause)]
         self._backlog.batch_over(number)
-        del worker.batches[batch]
-        worker.since_s = self._heard_s
+        self._crew.members[number].answered(batch)
         return outcomes
 
     def _begin(self, number: int, problem: FlipLabError | None) -> list[ClientOutcome]:
         """Take an actor on whose app is loaded; one that cannot load it fails calls."""
         if problem is None:
-            self._workers[number].is_ready = True
+            self._crew.members[number].is_ready = True
             self._stillborn = 0
             self._served_s = self._heard_s
             return []
@@ -237,7 +166,7 @@ class RayExecutor:
 
     def _note_stillborn(self, error: Exception) -> None:
         self._stillborn += 1
-        if self._stillborn >= MAX_ATTEMPTS * len(self._workers):
+        if self._stillborn >= MAX_ATTEMPTS * len(self._crew.members):
             raise EngineError(
                 "Ray workers end while they load the ClientApp.",
                 fix="Look at what the app does on import; it may end its process.",
@@ -247,20 +176,18 @@ class RayExecutor:
     def _replace(self, number: int, cause: str) -> list[ClientOutcome]:
         """Put another actor in one's place; give the calls that are lost for good."""
         self._check_session(now=True)
-        worker = self._workers[number]
-        _log.warning("The Ray worker %s %s; another one repeats.", worker.slot.name, cause)
-        self._leases.end([worker.slot])
+        name = self._crew.members[number].slot.name
+        _log.warning("The Ray worker %s %s; another one repeats its clients.", name, cause)
         held = {_id(call) for call in self._backlog.holds(number)}
         given_up = self._backlog.died(number)
         self._suspects |= held
-        self._workers[number] = _Worker(slot=self._leases.new())
-        self._adopt(number)
+        self._crew.replace(number)
         error = f"The worker process {cause}, {MAX_ATTEMPTS} times with this client."
         return [lost_call(call, error) for call in given_up]
 
     # --- what does not come ---------------------------------------------------------
 
-    def _limit_s(self, worker: _Worker) -> float:
+    def _limit_s(self, worker: Member) -> float:
         """Give the seconds that an actor may spend on its oldest batch."""
         if self._timeout_s is None or not worker.oldest:
             return float("inf")
@@ -268,13 +195,13 @@ class RayExecutor:
 
     def _patience_s(self) -> float:
         """Give the seconds until something must be looked after, news or not."""
-        ends_s = (worker.since_s + self._limit_s(worker) for worker in self._workers)
+        ends_s = (worker.since_s + self._limit_s(worker) for worker in self._crew.members)
         return max(0.0, min(_SILENCE_S, min(ends_s) - tick_s()))
 
     def _stop_hanging(self) -> list[ClientOutcome]:
         """End actors that do not even answer that they stopped a client."""
         outcomes: list[ClientOutcome] = []
-        for number, worker in enumerate(self._workers):
+        for number, worker in enumerate(self._crew.members):
             lasts_s = tick_s() - worker.since_s
             if lasts_s <= self._limit_s(worker):
                 continue
@@ -300,7 +227,7 @@ class RayExecutor:
                 "The Ray session has ended in the middle of the run.",
                 fix="Start it again and launch the run again, or use another engine.",
             )
-        idle = not any(worker.is_ready for worker in self._workers)
+        idle = not any(worker.is_ready for worker in self._crew.members)
         if idle and tick_s() - self._served_s > _RECOVERY_S:
             raise EngineError(
                 f"All Ray workers are gone and none came back within {_RECOVERY_S:.0f} s; "
@@ -310,21 +237,7 @@ class RayExecutor:
 
     def close(self) -> None:
         """Give the actors back; those of a session that is gone are gone too."""
-        if self._leases.is_session_alive():
-            busy = [worker.slot for worker in self._workers if worker.batches]
-            rest = [worker.slot for worker in self._workers if not worker.batches]
-            self._leases.end(busy)
-            self._leases.give_back(rest, is_reusable=self._is_reusable)
-
-
-def _tell(
-    news: SimpleQueue[_News],
-    number: int,
-    name: str,
-    batch: int,
-    future: Any,  # noqa: ANN401  # Ray's own
-) -> None:
-    news.put((number, name, batch, future))
+        self._crew.close()
 
 
 def _summary(error: Exception) -> str:
