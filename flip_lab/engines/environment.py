@@ -15,6 +15,9 @@ _FIXED = {
     "MKL_NUM_THREADS": "1",
     # a thread that pandas would start through Arrow; who has threads cannot be copied
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    # memory of a client's arrays is kept for the next client instead of cleared anew
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
     "PYTHONHASHSEED": "0",  # the order of sets
     "PYTHONUNBUFFERED": "1",  # a log that can be read while the run goes on
 }

@@ -135,8 +135,20 @@ class ProcessExecutor:
         """Give the time until the first worker has been busy with a call for too long."""
         if self._timeout_s is None:
             return float("inf")
-        busy = [worker.since_s for worker in self._workers if worker.since_s]
-        return max(0.0, min(busy, default=float("inf")) + self._timeout_s - tick_s())
+        ends_s = [
+            worker.since_s + self._limit_s(number)
+            for number, worker in enumerate(self._workers)
+            if worker.since_s
+        ]
+        return max(0.0, min(ends_s, default=float("inf")) - tick_s())
+
+    def _limit_s(self, number: int) -> float:
+        """Give the time that a worker may take to its next outcome.
+
+        Clients that are trained together end together, so they may take theirs in one go.
+        """
+        clients = len(self._backlog.holds(number)) if self._assignment.together else 1
+        return (self._timeout_s or float("inf")) * max(1, clients)
 
     def _hear(self, number: int) -> list[ClientOutcome]:
         worker = self._workers[number]
@@ -183,7 +195,7 @@ class ProcessExecutor:
         outcomes: list[ClientOutcome] = []
         for number, worker in enumerate(self._workers):
             lasts_s = tick_s() - worker.since_s
-            if worker.since_s and lasts_s > self._timeout_s:
+            if worker.since_s and lasts_s > self._limit_s(number):
                 call = self._backlog.holds(number)[0]
                 error = f"TimeoutError: the client took longer than {self._timeout_s} s."
                 outcomes.append(lost_call(call, error, duration_s=lasts_s))
