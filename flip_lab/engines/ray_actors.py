@@ -13,6 +13,7 @@ from typing import Any
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import FlipLabError
+from flip_lab.engines.ray_head import living_jobs
 
 _LOOK_EVERY_S = 30.0
 
@@ -86,8 +87,6 @@ class _Minder:
         self._since_s = tick_s()
 
     def _watch(self) -> None:
-        from flip_lab.engines.ray_lease import living_jobs
-
         rest = threading.Event()
         while not rest.wait(_LOOK_EVERY_S):
             if self._job_id is None:

@@ -1,4 +1,4 @@
-"""A Ray head of our own: small, quiet, on loopback only, and gone when its owner is.
+"""What we ask of Ray beyond its public face: a small head, who lives, who answers.
 
 It uses what Ray keeps to itself. Flower pins Ray to one exact version, and the tests start
 the real thing.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -20,8 +21,12 @@ from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import EngineStartError, MissingExtraError
 from flip_lab.engines.environment import process_environment
 
+NAMESPACE = "flip-lab"
+"""Ray's namespace for all that we name."""
+
 _START_ATTEMPTS = 3  # a raylet on a busy machine misses Ray's fixed start deadline
 _PORT_S = 30.0
+_ANSWER_S = 2.0
 _LOOPBACK = "127.0.0.1"
 _OBJECT_STORE_BYTES = 4 << 30
 _QUIET = {
@@ -176,3 +181,25 @@ def undisturbed() -> Generator[None]:
             signal.signal(signal.SIGTERM, handler)
         os.environ.clear()
         os.environ.update(before)
+
+
+def answers(address: str) -> bool:
+    """Ask whether somebody listens at an address; Ray itself would try for a minute.
+
+    Args:
+        address: ``HOST:PORT``.
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        return False
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def living_jobs() -> set[str]:
+    """Give the ids of all Ray jobs whose driver is alive."""
+    jobs: Sequence[Mapping[str, Any]] = import_module("ray._private.state").jobs()
+    return {job["JobID"] for job in jobs if not job["IsDead"]}

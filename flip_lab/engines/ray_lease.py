@@ -22,7 +22,7 @@ from uuid import uuid4
 import flip_lab
 from flip_lab.core.errors import EngineStartError
 from flip_lab.engines.ray_actors import ClientActor
-from flip_lab.engines.ray_session import NAMESPACE, answers
+from flip_lab.engines.ray_head import NAMESPACE, answers, living_jobs
 
 _IDLE_S = 600.0  # a cluster's processors belong to others too
 _PLACEMENT_S = 30.0
@@ -41,12 +41,6 @@ class Slot:
 
     name: str
     actor: Any
-
-
-def living_jobs() -> set[str]:
-    """Give the ids of all Ray jobs whose driver is alive."""
-    jobs: Sequence[Mapping[str, Any]] = import_module("ray._private.state").jobs()
-    return {job["JobID"] for job in jobs if not job["IsDead"]}
 
 
 def gpu_share(num_gpus: float, workers: int) -> float:

@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -20,18 +19,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from flip_lab.core.errors import EngineStartError
-from flip_lab.engines.ray_head import head_node, load_ray, loopback_allowed, undisturbed
+from flip_lab.engines.ray_head import (
+    NAMESPACE,
+    answers,
+    head_node,
+    load_ray,
+    loopback_allowed,
+    undisturbed,
+)
+from flip_lab.engines.ray_lease import Leases
 
 ADDRESS_VARIABLES = ("FLIP_LAB_RAY_ADDRESS", "RAY_ADDRESS")
 """Where a run process looks for a session, first the lab's own, then the user's cluster."""
 
-NAMESPACE = "flip-lab"
-"""Ray's namespace for all that we name."""
-
 RUNS_AT_ONCE = 16
 """Runs that a kept session has room for: its CPUs are slots, not processors."""
 
-_ANSWER_S = 2.0
 _ANY = "auto"  # Ray's word for the session that was started last on this machine
 
 
@@ -121,22 +124,6 @@ def disconnect(ray: Any) -> None:  # noqa: ANN401  # as above
         ray.shutdown()
 
 
-def answers(address: str) -> bool:
-    """Ask whether somebody listens at an address; Ray itself would try for a minute.
-
-    Args:
-        address: ``HOST:PORT``.
-    """
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal():
-        return False
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
-    except OSError:
-        return False
-    return True
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Keep a session until standard input closes or SIGTERM comes.
 
@@ -172,8 +159,6 @@ def _leave(number: int, frame: object) -> None:
 
 def _warm_up(address: str, workers: int) -> None:
     """Start the actors of the first run, which import what every run needs."""
-    from flip_lab.engines.ray_lease import Leases
-
     ray = load_ray()
     connect(ray, address)
     try:

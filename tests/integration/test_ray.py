@@ -24,12 +24,13 @@ from hypothesis import strategies as st
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import EngineStartError
-from flip_lab.engines import ray_head, ray_lease, ray_session
+from flip_lab.engines import ray_head, ray_session
 from flip_lab.engines.apps import DirectoryApp, ScenarioApp
 from flip_lab.engines.base import AppSource, Engine, EngineGrid, Job
 from flip_lab.engines.catalogue import ENGINES
+from flip_lab.engines.ray_head import NAMESPACE
 from flip_lab.engines.ray_lease import Leases
-from flip_lab.engines.ray_session import ADDRESS_VARIABLES, NAMESPACE
+from flip_lab.engines.ray_session import ADDRESS_VARIABLES
 from flip_lab.testing.engine_contract import EngineContract
 
 pytestmark = [
@@ -262,13 +263,18 @@ def test_a_reply_that_cannot_travel_is_that_clients_failure() -> None:
 # --- one session, many runs --------------------------------------------------------------
 
 
+def named_actors(ray: Any) -> set[str]:  # noqa: ANN401  # untyped
+    """List our actors in the session that this process is connected to."""
+    found = ray.util.list_named_actors(all_namespaces=True)
+    return {each["name"] for each in found if each["namespace"] == NAMESPACE}
+
+
 def actor_names(address: str) -> set[str]:
     """List our actors in a session."""
     ray = ray_head.load_ray()
     ray_session.connect(ray, address)
     try:
-        found = ray.util.list_named_actors(all_namespaces=True)
-        return {each["name"] for each in found if each["namespace"] == NAMESPACE}
+        return named_actors(ray)
     finally:
         ray.shutdown()
 
@@ -311,15 +317,22 @@ def test_two_runs_at_once_share_no_actor(session: str) -> None:
     ray = ray_head.load_ray()
     ray_session.connect(ray, session)
     try:
+        before = len(named_actors(ray))
         leases = [Leases(ray, 2), Leases(ray, 2)]
         taken = [each.take() for each in leases]
         names = {slot.name for slots in taken for slot in slots}
         assert len(names) == 4
         for each, slots in zip(leases, taken, strict=True):
             each.give_back(slots, is_reusable=True)
-        again = Leases(ray, 4).take()
-        assert {slot.name for slot in again} == names
-        leases[0].end(again)
+        # four were needed for a moment only
+        assert eventually(lambda: len(named_actors(ray)) <= max(before, 2))
+        waiting = named_actors(ray)
+        again = Leases(ray, 2).take()
+        assert {slot.name for slot in again} <= waiting
+        assert len(waiting - names) + 2 >= len(
+            waiting
+        )  # four were needed for a moment only
+        leases[0].give_back(again, is_reusable=True)
     finally:
         ray.shutdown()
 
@@ -351,7 +364,7 @@ def test_a_run_that_was_killed_holds_no_lease(session: str) -> None:
     ray = ray_head.load_ray()
     ray_session.connect(ray, session)
     try:
-        assert eventually(lambda: len(ray_lease.living_jobs()) == 1)
+        assert eventually(lambda: len(ray_head.living_jobs()) == 1)
         leases = Leases(ray, 2)
         taken = leases.take()
         assert not {slot.name for slot in taken} & held
