@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -16,7 +17,9 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvgM
+from typer.testing import CliRunner
 
+from flip_lab.cli.main import app
 from flip_lab.core.errors import (
     IllegalTransitionError,
     InvalidValueError,
@@ -179,10 +182,10 @@ def test_apps_from_notebook_cells_resume_and_run_again(
     shared_lab: Lab, until: Until
 ) -> None:
     """They are kept by value, so nothing of the notebook is needed."""
-    app = App(server_app=server_app, client_app=client_app, num_nodes=3)
-    first = shared_lab.launch(app)
+    cells = App(server_app=server_app, client_app=client_app, num_nodes=3)
+    first = shared_lab.launch(cells)
     assert first.wait(PATIENCE_S) is RunState.COMPLETED, first.error
-    run = shared_lab.launch(app)
+    run = shared_lab.launch(cells)
     killed(run, until, in_round=3)
     run.resume_from_checkpoint()
     assert numbers(run) == numbers(first)
@@ -298,3 +301,28 @@ def test_a_rerun_names_the_first_round_and_node_that_differ(
     assert outcome.first.node_id is not None
     assert outcome.first.quantity in {"digest", "metrics"}
     assert f"round {expected}, train, partition 2" in repr(outcome)
+
+
+def test_the_terminal_resumes_forks_and_verifies(
+    shared_lab: Lab, stateful_app: Path, whole: Run, until: Until
+) -> None:
+    """Three commands, each with its exit status and a line of JSON."""
+    run = shared_lab.launch(stateful_app)
+    killed(run, until, in_round=2)
+
+    def told(*arguments: str, status: int = 0) -> dict[str, Any]:
+        done = CliRunner().invoke(
+            app, [*arguments, "--lab", str(shared_lab.path), "--json"]
+        )
+        assert done.exit_code == status, done.output
+        return json.loads(done.stdout.splitlines()[-1])
+
+    resumed = told("resume", run.run_id)
+    assert resumed["model_sha256"] == whole.outcome().model_sha256
+    forked = told("fork", run.run_id, "--at-round", "7", "--set", "num-server-rounds=9")
+    assert (forked["state"], forked["num_rounds"]) == ("completed", 2)
+    assert told("rerun", run.run_id)["ok"] is True
+    refused = told("resume", run.run_id, status=1)
+    assert refused["error"]["code"] == "FLIP-302"
+    refused = told("fork", run.run_id, "--at-round", "2", status=1)
+    assert refused["error"]["code"] == "FLIP-308"
