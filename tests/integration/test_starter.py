@@ -27,7 +27,8 @@ Start = Callable[..., subprocess.Popen[str]]
 PATIENCE_S = 240.0
 
 LAUNCH = """
-import sys
+import os, sys
+os.environ |= {"FLIP_LAB_STARTER": "1", "FLIP_LAB_STARTER_GRACE_S": "1"}
 from flip_lab import Lab
 run = Lab().launch(sys.argv[1], overrides={"nap-s": float(sys.argv[2])})
 print(run.wait(), flush=True)
