@@ -77,7 +77,7 @@ def main(grid, context):
         "gc": [gc.isenabled(), gc.get_threshold()],
         "handlers": [str(handler) for handler in logging.getLogger().handlers],
         "streams": [
-            (s.encoding, s.errors, s.line_buffering, s.write_through)
+            (s.encoding, s.errors, s.line_buffering, getattr(s, "write_through", None))
             for s in (sys.stdout, sys.stderr)
         ],
         "timezone": time.tzname,
