@@ -101,7 +101,7 @@ def test_a_run_that_was_killed_at_any_instant_ends_as_if_it_were_not(
 ) -> None:
     """It loses at most the round under way; nothing is counted twice."""
     chance = random.Random(seed)  # noqa: S311  # the instant, not a secret
-    run = shared_lab.launch(stateful_app)
+    run = shared_lab.launch(stateful_app, overrides={"nap-s": 0.1})
     killed(
         run, until, in_round=chance.randrange(NUM_ROUNDS), after_s=chance.uniform(0, 0.08)
     )
@@ -146,7 +146,7 @@ def test_a_run_goes_on_on_ray(
     shared_lab: Lab, stateful_app: Path, whole: Run, until: Until
 ) -> None:
     """What one engine began, another ends with the same bits."""
-    run = shared_lab.launch(stateful_app)
+    run = shared_lab.launch(stateful_app, overrides={"nap-s": 0.05})
     killed(run, until, in_round=4)
     run.resume_from_checkpoint(on="ray", workers=2)
     assert run.wait(2 * PATIENCE_S) is RunState.COMPLETED, run.error
@@ -307,7 +307,7 @@ def test_the_terminal_resumes_forks_and_verifies(
     shared_lab: Lab, stateful_app: Path, whole: Run, until: Until
 ) -> None:
     """Three commands, each with its exit status and a line of JSON."""
-    run = shared_lab.launch(stateful_app)
+    run = shared_lab.launch(stateful_app, overrides={"nap-s": 0.05})
     killed(run, until, in_round=2)
 
     def told(*arguments: str, status: int = 0) -> dict[str, Any]:
