@@ -30,6 +30,8 @@ _WELCOME = (  # of extras that may not be installed
     "pandas",
     "sklearn.datasets",
     "flwr_datasets.partitioner",
+    "flip_lab.engines.ray",
+    "ray",
 )
 
 

@@ -28,7 +28,7 @@ _READ_EARLY = (
     *("TRITON", "HIP_", "ROC", "HSA_", "SYCL", "XLA", "ARROW_", "PANDAS", "SCIPY"),
     *("SCIKIT", "SKLEARN", "JOBLIB", "LOKY", "SYMPY", "MPL", "MATPLOTLIB", "HF_"),
     *("HUGGINGFACE", "TRANSFORMERS", "DATASETS", "FSSPEC", "TOKENIZERS", "USE_"),
-    *("FLWR", "GRPC_", "PROTOCOL_BUFFERS", "SSL", "REQUESTS_", "CURL_", "COVERAGE"),
+    *("FLWR", "GRPC_", "RAY_", "PROTOCOL_BUFFERS", "SSL", "REQUESTS_", "CURL_", "COVERAGE"),
 )
 _CREDENTIALS = struct.Struct("iII")  # process, user, group
 _PLACED = ("torch", "flwr", "numpy", "pandas", "sklearn", "flwr_datasets", "flip_lab")
