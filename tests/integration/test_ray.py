@@ -461,13 +461,16 @@ def test_no_process_outlives_a_session(how: str | signal.Signals) -> None:
 DRIVER = """
 import sys
 sys.path[:0] = [sys.argv[1]]
-from test_ray import ENGINES, ask, make_job  # this very file
+from test_ray import ENGINES, ConfigRecord, Message, RecordDict, make_job  # this very file
 from flip_lab.core.errors import EngineError
 with ENGINES.get("ray")().open(make_job(num_nodes=40)) as grid:
-    ask(grid, "query.whoami")
+    content = RecordDict({"config": ConfigRecord({"nap": 2.0})})
+    nap = [Message(content, node, "query.nap") for node in grid.get_node_ids()]
+    ids = list(grid.push_messages(nap))
     print("begun", flush=True)
     try:
-        ask(grid, "query.nap", nap=2.0)
+        while True:
+            grid.await_replies(ids, timeout_s=1.0)
     except EngineError as error:
         print(error, flush=True)
 """
@@ -475,7 +478,10 @@ with ENGINES.get("ray")().open(make_job(num_nodes=40)) as grid:
 
 @pytest.mark.slow
 def test_a_session_that_is_killed_in_mid_run_is_a_coded_error() -> None:
-    """As ``ray stop`` does it: the run says so, and does not wait for what never comes."""
+    """As ``ray stop`` does it: the run says so, and does not wait for what never comes.
+
+    Not while it writes to Ray's store: a process that misses it there, Ray ends itself.
+    """
     process, address = start_session(2)
     everyone = family(process)
     driver = subprocess.Popen(
