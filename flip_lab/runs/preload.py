@@ -40,9 +40,11 @@ def _load() -> None:
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # a copy has its launcher's variables
     for name in _NEEDED:
         import_module(name)
+    path = [*sys.path]
     for name in _WELCOME:
         with suppress(ImportError):
             import_module(name)
+    sys.path[:] = path  # Ray adds a folder with copies of other packages
     if sys.modules["torch"].cuda.is_initialized():
         raise SystemExit("An import has initialised CUDA; a copy could not use it.")
 
