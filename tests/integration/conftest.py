@@ -89,6 +89,7 @@ def process_of() -> Callable[[Run], psutil.Process]:
             for process in psutil.process_iter(["cmdline"])
             if "flip_lab.runs.process" in (process.info["cmdline"] or [])
             and process.info["cmdline"][-1].endswith(run.run_id)
+            and process.pid == os.getsid(process.pid)  # the copies it made lead no session
         ]
         return found
 

@@ -1,4 +1,4 @@
-"""A ClientApp that dies, hangs and draws, to order; one module, so that it can be copied."""
+"""A ClientApp that dies, hangs and draws, to order; one module, easy to copy."""
 
 from __future__ import annotations
 

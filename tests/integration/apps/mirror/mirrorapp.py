@@ -1,7 +1,7 @@
 """Writes down what a run process looks like from inside, and takes a nap."""
 
 # An app as users write them, which looks at its process in ways that our code may not:
-# ruff: noqa: ANN001, ANN201, ARG001, NPY002, PTH109, PTH208, S311, T201
+# ruff: noqa: ANN001, ANN201, ARG001, PTH109, PTH208, T201
 
 import atexit
 import gc

@@ -32,7 +32,7 @@ def central(server_round: int, arrays: ArrayRecord) -> MetricRecord:
     """Evaluate on the server, with a draw."""
     del server_round
     size = sum(float(array.numpy().sum()) for array in arrays.values())
-    return MetricRecord({"size": size, "noise": random.random()})  # noqa: S311  # as apps do
+    return MetricRecord({"size": size, "noise": random.random()})  # as apps do
 
 
 @server_app.main()
@@ -41,7 +41,7 @@ def main(grid: Grid, context: Context) -> None:
     settings = context.run_config
     Cooling(fraction_train=0.5, fraction_evaluate=0.5).start(
         grid=grid,
-        initial_arrays=ArrayRecord([np.random.random(6)]),  # noqa: NPY002  # as apps do
+        initial_arrays=ArrayRecord([np.random.random(6)]),  # as apps do
         num_rounds=int(settings["num-server-rounds"]),
         train_config=ConfigRecord({"lr": float(settings["learning-rate"])}),
         evaluate_fn=central,
@@ -64,7 +64,7 @@ def train(message: Message, context: Context) -> Message:
     calls = calls_of(context) + 1
     context.state["memory"] = MetricRecord({"calls": calls})
     arrays = {
-        name: Array(array.numpy() + rate * np.random.random() + 0.01 * calls)  # noqa: NPY002  # as apps do
+        name: Array(array.numpy() + rate * np.random.random() + 0.01 * calls)  # as apps do
         for name, array in message.content.array_records["arrays"].items()
     }
     moody_from = int(settings["moody-from"])
