@@ -30,7 +30,7 @@ def train(message: Message, context: Context) -> Message:
     time.sleep(float(context.run_config["nap-s"]))
     arrays = message.content.array_records["arrays"]
     rounds, draws = (arrays[name].numpy() for name in ("rounds", "draws"))
-    trained = {"rounds": Array(rounds + 1), "draws": Array(draws + random.random())}  # as apps do
+    trained = {"rounds": Array(rounds + 1), "draws": Array(draws + random.random())}
     metrics = {"train_loss": float(context.run_config["loss"]), "num-examples": 1}
     content = {"arrays": ArrayRecord(trained), "metrics": MetricRecord(metrics)}
     return Message(RecordDict(content), reply_to=message)
