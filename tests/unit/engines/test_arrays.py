@@ -282,8 +282,15 @@ def test_records_are_made_of_all_that_flower_takes() -> None:
     for given_up in (arrays, tensors):
         assert ArrayRecord(given_up, keep_input=False) == kept
         assert not given_up
-    assert len(ArrayRecord(ndarrays, keep_input=False)) == 2
+    listed = ArrayRecord(ndarrays, keep_input=False)
+    assert list(listed) == ["0", "1"]
     assert not ndarrays
+    for given_up in (False, True):
+        back = listed.to_numpy_ndarrays(keep_input=not given_up)
+        assert [each.tobytes() for each in back] == [
+            each.tobytes() for each in values.values()
+        ]
+        assert len(listed) == (0 if given_up else 2)
     with pytest.raises(TypeError, match="Key must be"):
         kept[1] = kept["w"]  # pyright: ignore[reportArgumentType]  # an app errs
     with pytest.raises(TypeError, match="Value must be"):
