@@ -32,6 +32,15 @@ class TestProcesses(EngineContract):
         return ENGINES.get("processes")()
 
 
+class TestVectorised(EngineContract):
+    """Workers that train declared clients together serve all others one after another."""
+
+    @classmethod
+    def engine(cls) -> Engine:
+        """Give the engine under test."""
+        return ENGINES.get("vectorised")()
+
+
 class TestAuto(EngineContract):
     """In process first, then side by side: the move comes between two of these tests."""
 

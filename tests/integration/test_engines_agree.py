@@ -1,4 +1,4 @@
-"""The same seed gives the same bits: in process, on one Ray worker, on two, and again."""
+"""The same seed gives the same bits: in process, in workers, on Ray, and again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,6 +18,7 @@ from flip_lab.runs.run import Run
 APPS = Path(__file__).parents[1] / "apps"
 INPUTS: dict[str, tuple[str | Path, dict[str, Any]]] = {
     "hospitals": ("hospitals", {"overrides": {"train.num_rounds": 3}}),
+    "digits": ("digits-iid", {"overrides": {"train.num_rounds": 3}}),
     "numpy": (APPS / "numpy", {"num_nodes": 4}),
     "sklearn": (APPS / "sklearn", {"num_nodes": 3}),
     "pytorch": (APPS / "pytorch", {"num_nodes": 4}),
@@ -77,6 +79,33 @@ def test_a_scenario_gives_the_same_bits_on_ray(launch: Launch, workers: int) -> 
 def test_an_unmodified_app_gives_the_same_bits_on_ray(launch: Launch, name: str) -> None:
     """Flower's own examples, which draw from global generators and shuffle."""
     assert_same(launch(name), launch(name, on="ray", workers=2))
+
+
+@pytest.mark.parametrize(
+    ("on", "workers"), [("processes", 1), ("processes", 2), ("processes", 4), ("auto", 2)]
+)
+def test_a_scenario_gives_the_same_bits_in_workers(
+    launch: Launch, on: str, workers: int
+) -> None:
+    """However many there are, and whenever they start."""
+    assert_same(launch("hospitals"), launch("hospitals", on=on, workers=workers))
+
+
+@pytest.mark.parametrize("name", ["numpy", "sklearn", "pytorch", "legacy"])
+def test_an_unmodified_app_gives_the_same_bits_in_workers(
+    launch: Launch, name: str
+) -> None:
+    """Flower's own examples, which draw from global generators and shuffle."""
+    assert_same(launch(name), launch(name, on="processes", workers=2))
+
+
+def test_clients_trained_together_give_the_same_numbers(launch: Launch) -> None:
+    """Perhaps not the same bits: one product of many matrices rounds differently."""
+    one, many = launch("digits"), launch("digits", on="vectorised", workers=2)
+    assert model_of(many)
+    arrays = one.result().arrays
+    for name, found in many.result().arrays.items():
+        np.testing.assert_allclose(found, arrays[name], atol=3e-6, rtol=0)
 
 
 def test_the_seed_decides(launch: Launch, shared_lab: Lab) -> None:
