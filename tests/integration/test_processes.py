@@ -139,7 +139,8 @@ def test_a_killed_worker_is_replaced_and_nobody_notices(tmp_path: Path) -> None:
         replies = ask(grid, "query.die", victim=11, once=str(tmp_path / "dead"))
         assert (tmp_path / "dead").exists()
         assert [numbers(reply, "calls") for reply in replies] == [1] * 60
-        assert len({numbers(reply, "process-id") for reply in replies}) == 3
+        # the dead one may have been killed before it reported anything
+        assert len({numbers(reply, "process-id") for reply in replies}) in {2, 3}
         all_well(grid, 2)
 
 

@@ -56,6 +56,6 @@ def test_a_scenario_gives_the_same_model_and_tables_on_real_nodes(
         "SELECT engine, federation, state FROM runs ORDER BY engine", as_="arrow"
     )
     assert rows.to_pylist() == [
+        {"engine": "auto", "federation": None, "state": "completed"},
         {"engine": "deployment", "federation": "loopback", "state": "completed"},
-        {"engine": "in_process", "federation": None, "state": "completed"},
     ]
