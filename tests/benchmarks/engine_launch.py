@@ -19,7 +19,7 @@ from flip_lab.core.events import EventKind
 from flip_lab.runs.lab import Lab
 
 _MODULES = ("app", "gate", "launched", "training", "workloads")
-_PAUSE_S = 5.0  # a person looks at the first run before the second
+_PAUSE_S = 20.0  # a person looks at the first run; the lab becomes warm meanwhile
 _TIMEOUT_S = 300.0
 _PROJECT = """\
 [project]
