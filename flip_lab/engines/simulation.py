@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from functools import cached_property
 from threading import Condition
 from typing import cast
 
@@ -79,13 +78,9 @@ class SimulationGrid(EngineGrid):
         """Flower's description of the run."""
         return self._run
 
-    @cached_property
-    def _node_ids(self) -> tuple[int, ...]:
-        return tuple(range(FIRST_NODE_ID, FIRST_NODE_ID + self._num_nodes))
-
     def get_node_ids(self) -> Iterable[int]:
         """List the nodes in order of their partitions."""
-        return self._node_ids
+        return range(FIRST_NODE_ID, FIRST_NODE_ID + self._num_nodes)
 
     def partition_of(self, node_id: int) -> int:
         """Give the partition that a node holds."""

@@ -17,13 +17,14 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from flwr.app import Array, ArrayRecord, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import strategy_utils
+from flwr.serverapp.strategy import fedavg, fedxgb_cyclic, strategy_utils
 from numpy.typing import NDArray
 
 from flip_lab.engines.flower.arrays import backing
 
 _BLOCK = 65_536  # elements; the sum and the product of float32 stay in 1 MB of cache
 _NODES_EVERY_S = 1.0
+_COUNTING = (fedavg, fedxgb_cyclic)  # they use `list` for `len(list(nodes))` and no more
 
 Terms: TypeAlias = list[tuple[NDArray[Any], float]]
 
@@ -125,11 +126,15 @@ def fast_strategies() -> Generator[None]:
             if getattr(module, name, None) is original:
                 replaced.append((module, name, original))
                 setattr(module, name, ours)
+    for module in _COUNTING:
+        vars(module)["list"] = _sequence
     try:
         yield
     finally:
         for module, name, original in replaced:
             setattr(module, name, original)
+        for module in _COUNTING:
+            vars(module).pop("list", None)
 
 
 def _strategy_modules() -> list[Any]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import random
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import strategy as strategies
-from flwr.serverapp.strategy import FedAvg, fedavg, strategy_utils
+from flwr.serverapp.strategy import FedAvg, fedavg, fedxgb_cyclic, strategy_utils
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
@@ -239,3 +241,16 @@ def _trained(message: Message, generator: np.random.Generator) -> Message:
     content.metric_records["metrics"]["train_loss"] = float(generator.random())
     content.metric_records["metrics"]["loss"] = float(generator.random())
     return Message(content, reply_to=message)
+
+
+@pytest.mark.parametrize("module", [fedavg, fedxgb_cyclic])
+def test_nodes_are_counted_without_a_list_of_them(module: ModuleType) -> None:
+    """These modules make lists of nothing else; a new Flower that does would show here."""
+    source = inspect.getsource(module)
+    counting = source.count("len(list(grid.get_node_ids()))")
+    assert len(re.findall(r"\blist\(", source)) == counting > 0
+    nodes = range(10**12)  # a list of these would not fit into any memory
+    with aggregate.fast_strategies():
+        assert vars(module)["list"](nodes) is nodes
+        assert vars(module)["list"](iter((1, 2))) == [1, 2]
+    assert "list" not in vars(module)

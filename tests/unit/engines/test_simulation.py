@@ -324,7 +324,7 @@ def test_a_million_nodes_cost_nothing_until_they_are_asked_for(hand: Hand) -> No
     assert hand.calls[0].partition_id == 10**11
     many = SimulationGrid(job(num_nodes=10**6), hand)
     nodes = many.get_node_ids()
-    assert nodes is many.get_node_ids()
+    assert nodes == many.get_node_ids()
     assert sum(1 for _ in nodes) == 10**6
 
 
