@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import (
     FlipLabError,
     NoResultError,
-    RunError,
     RunLostError,
     RunTimeoutError,
     SecondWriterError,
@@ -27,6 +25,7 @@ from flip_lab.runs.checkpoint_files import CheckpointFolder
 from flip_lab.runs.checkpoints import Checkpoint, Checkpoints
 from flip_lab.runs.control import send_command
 from flip_lab.runs.leftovers import Home, end_leftovers
+from flip_lab.runs.outcome import Outcome, RunResult, error_in, home_in, outcome_of
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.blobs import Blobs
@@ -35,46 +34,12 @@ from flip_lab.store.layout import LabDir
 from flip_lab.store.query import table
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     from flip_lab.core.scenario import Scenario
 
 Frame = Literal["pandas", "arrow"]
 _POLL_S = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a run ended, in a few words.
-
-    Attributes:
-        run_id: The run.
-        state: Its final state.
-        num_rounds: Rounds that were finished.
-        model_sha256: Hash of the kept model file; empty without one.
-        metrics: Last value of each aggregated metric; those of an evaluation on the
-            server are called ``<name>_central``.
-    """
-
-    run_id: str
-    state: RunState
-    num_rounds: int
-    model_sha256: str
-    metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunResult(Outcome):
-    """What a run left.
-
-    Attributes:
-        arrays: The final model's arrays by name; empty when the app never aggregated any.
-        history: One row for each aggregated metric and round (pandas).
-    """
-
-    arrays: Mapping[str, np.ndarray]
-    history: Any
 
 
 class Run:  # noqa: PLR0904  # a handle answers every question about a run
@@ -142,7 +107,7 @@ class Run:  # noqa: PLR0904  # a handle answers every question about a run
                 self._life = RunLife((*self._life.story, state))
                 self._error = event.body
                 if self._life.state is RunState.STARTING:
-                    self._home = _home_in(event.body)
+                    self._home = home_in(event.body)
 
     def _bury(self) -> None:
         """Write the end of a run whose process died without writing it."""
@@ -174,7 +139,7 @@ class Run:  # noqa: PLR0904  # a handle answers every question about a run
         """Why the run failed; ``None`` unless it did."""
         if self.state is not RunState.FAILED:
             return None
-        return _error_in(self._error)
+        return error_in(self._error)
 
     def wait(self, timeout_s: float | None = None) -> RunState:
         """Wait until the run has ended; an interrupt leaves the run going.
@@ -332,13 +297,7 @@ class Run:  # noqa: PLR0904  # a handle answers every question about a run
         """
         state = self.wait(timeout_s)
         events = in_force(self.events())
-        return Outcome(
-            run_id=self.run_id,
-            state=state,
-            num_rounds=sum(event.kind is EventKind.ROUND_ENDED for event in events),
-            model_sha256=_model_sha256(events),
-            metrics=_last_metrics(events),
-        )
+        return outcome_of(self.run_id, state, events)
 
     def result(self, timeout_s: float | None = None) -> RunResult:
         """Wait for the end and give what the run left.
@@ -397,43 +356,3 @@ class Run:  # noqa: PLR0904  # a handle answers every question about a run
 
     def __repr__(self) -> str:
         return f"<Run {self.run_id} {self.name!r}: {self.state}>"
-
-
-def _home_in(body: Mapping[str, Any]) -> Home | None:
-    """Read where the run process lives; ``None`` in events that do not say."""
-    names = [item.name for item in fields(Home)]
-    if not all(name in body for name in names):
-        return None
-    return Home(**{name: body[name] for name in names})
-
-
-def _error_in(body: Mapping[str, Any]) -> FlipLabError:
-    """Build a failed run's error, of the class with its code, so that it can be caught.
-
-    A code of a plug-in that is not loaded here becomes a ``RunError``.
-    """
-    what, fix, detail = (str(body.get(key, "")) for key in ("what", "fix", "detail"))
-    kinds: list[type[FlipLabError]] = [FlipLabError]
-    for kind in kinds:  # grows while it is walked: the whole family
-        if kind.code == body.get("code"):
-            return kind(what, fix=fix, detail=detail)
-        kinds.extend(kind.__subclasses__())
-    return RunError(what, fix=fix, detail=detail)
-
-
-def _model_sha256(events: list[RunEvent]) -> str:
-    kept = [e for e in events if e.kind is EventKind.ARTIFACT and e.body["name"] == "model"]
-    return str(kept[-1].body["sha256"]) if kept else ""
-
-
-def _last_metrics(events: list[RunEvent]) -> dict[str, float]:
-    last: dict[str, float] = {}
-    for scope in ("central", "federated"):
-        for event in events:
-            body = event.body
-            if event.kind is not EventKind.METRIC or body["scope"] != scope:
-                continue
-            name = str(body["name"])
-            key = f"{name}_central" if scope == "central" else name
-            last[key] = cast("float", body["value"])  # a typed column of the journal
-    return last
