@@ -121,6 +121,33 @@ def lost_call(call: ClientCall, error: str, *, duration_s: float = 0.0) -> Clien
     )
 
 
+def seeded_context(call: ClientCall, setting: ClientSetting) -> Context:
+    """Give the Context of a call, and set the global generators to the call's streams.
+
+    Args:
+        call: The call; its state is copied.
+        setting: What is the same for the whole run.
+    """
+    seed_globals(
+        Stream(
+            seed=setting.seed,
+            server_round=call.server_round,
+            node=call.partition_id,
+            phase=call.phase,
+        )
+    )
+    return Context(
+        run_id=setting.run_number,
+        node_id=call.message.metadata.dst_node_id,
+        node_config={
+            "partition-id": call.partition_id,
+            "num-partitions": setting.num_nodes,
+        },
+        state=copy_content(call.state),
+        run_config=dict(setting.run_config),
+    )
+
+
 def call_client(app: ClientApp, call: ClientCall, setting: ClientSetting) -> ClientOutcome:
     """Carry out one client call, on its own records and its own random streams.
 
@@ -135,25 +162,9 @@ def call_client(app: ClientApp, call: ClientCall, setting: ClientSetting) -> Cli
         The reply and the new state, or the error; never raises what the app raised.
     """
     message = for_client(call.message, copy_content(call.message.content))
-    context = Context(
-        run_id=setting.run_number,
-        node_id=call.message.metadata.dst_node_id,
-        node_config={
-            "partition-id": call.partition_id,
-            "num-partitions": setting.num_nodes,
-        },
-        state=copy_content(call.state),
-        run_config=dict(setting.run_config),
-    )
-    stream = Stream(
-        seed=setting.seed,
-        server_round=call.server_round,
-        node=call.partition_id,
-        phase=call.phase,
-    )
     started_s, start = now_s(), tick_s()
     reply, error = None, ""
-    seed_globals(stream)
+    context = seeded_context(call, setting)
     with _this_directory():
         try:
             reply = app(message=message, context=context)

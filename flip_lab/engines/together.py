@@ -15,11 +15,15 @@ from flwr.app import Context
 from flwr.clientapp import ClientApp
 
 from flip_lab.core.clock import now_s, tick_s
-from flip_lab.core.seeds import Stream
-from flip_lab.engines.clients import ClientCall, ClientOutcome, ClientSetting, call_client
+from flip_lab.engines.clients import (
+    ClientCall,
+    ClientOutcome,
+    ClientSetting,
+    call_client,
+    seeded_context,
+)
 from flip_lab.engines.flower.handlers import answers_alone, arrays_on
-from flip_lab.engines.flower.messages import arrays_digest, copy_content
-from flip_lab.engines.seeding import seed_globals
+from flip_lab.engines.flower.messages import arrays_digest
 from flip_lab.fl.choice import WAYS, choose_way, is_left_to_loop
 from flip_lab.fl.declared import (
     ClientDeclaration,
@@ -147,7 +151,7 @@ class _Group:
         """Load what the clients train on; those where this fails are left to the loop."""
         shape: tuple[int, ...] | None = None
         for call in self._calls:
-            context = self._context(call)
+            context = seeded_context(call, self._setting)
             try:
                 features, labels = self._declaration.load_train_data(context)
                 generator = self._declaration.generator_for(context, server_round)
@@ -161,27 +165,6 @@ class _Group:
             if len(labels) and len(labels) == len(features) and features.shape[1:] == shape:
                 data = ClientData(features=features, labels=labels, generator=generator)
                 yield _Member(call=call, context=context, data=data)
-
-    def _context(self, call: ClientCall) -> Context:
-        """Give the client's Context, and its random streams, as in a call of its own."""
-        setting = self._setting
-        stream = Stream(
-            seed=setting.seed,
-            server_round=call.server_round,
-            node=call.partition_id,
-            phase=call.phase,
-        )
-        seed_globals(stream)
-        return Context(
-            run_id=setting.run_number,
-            node_id=call.message.metadata.dst_node_id,
-            node_config={
-                "partition-id": call.partition_id,
-                "num-partitions": setting.num_nodes,
-            },
-            state=copy_content(call.state),
-            run_config=dict(setting.run_config),
-        )
 
 
 def _outcome(
