@@ -111,15 +111,16 @@ class Nursery:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                process = subprocess.Popen(  # noqa: S603  # our own module, no shell
-                    [
-                        *(sys.executable, "-P", "-m", nursery_process.__name__),
-                        *(str(theirs.fileno()), *preload),
-                    ],
-                    env=process_environment() if environment is None else environment,
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                )
+                with nursery_process.deaf():
+                    process = subprocess.Popen(  # noqa: S603  # our own module, no shell
+                        [
+                            *(sys.executable, "-P", "-m", nursery_process.__name__),
+                            *(str(theirs.fileno()), *preload),
+                        ],
+                        env=process_environment() if environment is None else environment,
+                        stdin=subprocess.DEVNULL,
+                        pass_fds=[theirs.fileno()],
+                    )
             except OSError as error:
                 ours.close()
                 raise EngineStartError(

@@ -13,14 +13,16 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
 from flip_lab.core.events import Json
 from flip_lab.engines.frames import receive_frame, send_frame
 
+# Meant for the owner, who ends a nursery by closing its connection.
+_OWNERS = (signal.SIGINT, signal.SIGTERM)
 _STANDARD_STREAMS = 3
 _MOST_REMEMBERED = 4096
 
@@ -28,6 +30,20 @@ _MOST_REMEMBERED = 4096
 def num_threads() -> int:
     """Count this process's threads, those of C libraries included."""
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208  # names only, and often
+
+
+@contextmanager
+def deaf() -> Generator[None]:
+    """Hold back the signals that a nursery ignores, here and in what is started meanwhile.
+
+    A nursery spends its first seconds importing: Ctrl-C in a terminal reaches it, too, and
+    would end it before it can say that it does not listen.
+    """
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, _OWNERS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 def serve(connection: socket.socket) -> NoReturn:
@@ -69,8 +85,9 @@ class _Nursery:
         self._living: set[int] = set()
         self._bell, ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._own = [connection.fileno(), self._bell, ring]
-        for number in (signal.SIGINT, signal.SIGTERM):  # meant for its owner, which
-            signal.signal(number, signal.SIG_IGN)  # ends it by closing the connection
+        for number in _OWNERS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OWNERS)
         signal.signal(signal.SIGCHLD, _nothing)  # it only rings the bell
         signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
 

@@ -207,6 +207,17 @@ def test_interrupts_leave_a_nursery_alone(nursery: Nursery) -> None:
     assert told(nursery)["parent"] == nursery.process_id
 
 
+def test_interrupts_leave_an_importing_nursery_alone() -> None:
+    """From the first moment on; what it forks later listens to them again."""
+    with Nursery.spawn(["decimal"]) as young:
+        os.kill(young.process_id, signal.SIGINT)
+        os.kill(young.process_id, signal.SIGTERM)
+        child = told(young)
+        assert child["parent"] == young.process_id
+        assert child["blocked"] == []
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def test_threads_may_share_a_nursery(nursery: Nursery) -> None:
     """Each gets the child that it asked for."""
     found: list[int] = []
