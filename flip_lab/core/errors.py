@@ -206,6 +206,48 @@ class ViewError(StoreError):
     code = "FLIP-410"
 
 
+class AnalysisError(FlipLabError):
+    """A comparison or a statistic was asked of something that does not allow it."""
+
+    code = "FLIP-420"
+
+
+class ExchangeError(StoreError):
+    """Runs cannot be exported to, or imported from, another tool's format."""
+
+    code = "FLIP-430"
+
+
+class ForeignFormatError(ExchangeError):
+    """There is no such format, or the path holds nothing of that format."""
+
+    code = "FLIP-431"
+
+
+class DamagedSourceError(ExchangeError):
+    """What is to be imported is cut short, or does not match its hashes."""
+
+    code = "FLIP-432"
+
+
+class NewerSourceError(ExchangeError):
+    """What is to be imported was written by a newer version than can be read."""
+
+    code = "FLIP-433"
+
+
+class RunExistsError(ExchangeError):
+    """The lab keeps another run under the id of the one to be imported."""
+
+    code = "FLIP-434"
+
+
+class ExportExistsError(ExchangeError):
+    """Where the export shall go there is something already."""
+
+    code = "FLIP-435"
+
+
 class EngineError(FlipLabError):
     """An engine or a federation cannot do its work."""
 
