@@ -200,6 +200,12 @@ class CorruptArtifactError(StoreError):
     code = "FLIP-405"
 
 
+class StoreBusyError(StoreError):
+    """Another process rearranges the store."""
+
+    code = "FLIP-406"
+
+
 class ViewError(StoreError):
     """A view cannot draw the frame it was given."""
 
@@ -246,6 +252,12 @@ class ExportExistsError(ExchangeError):
     """Where the export shall go there is something already."""
 
     code = "FLIP-435"
+
+
+class NothingToUndoError(StoreError):
+    """This author has done nothing in the lab that could be taken back."""
+
+    code = "FLIP-430"
 
 
 class EngineError(FlipLabError):
