@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord
-from flwr.app.message.typeddict import TypedDict
 from flwr.common.constant import SType
 from numpy.typing import NDArray
+
+from flip_lab.engines.flower.records import install_fast_records
 
 _BACKING = "_flip_lab_ndarray"
 _FIELDS = frozenset({"dtype", "shape", "stype", "data"})
@@ -40,11 +41,7 @@ def install_fast_arrays() -> None:
     record.from_array_dict = classmethod(_from_array_dict)
     record.from_numpy_ndarrays = classmethod(_from_ndarrays)
     record.to_numpy_ndarrays = _to_ndarrays
-    mapping: Any = TypedDict
-    mapping.__setitem__ = _set_item
-    mapping.__getitem__ = _get_item
-    mapping.items = _items
-    mapping.values = _values
+    install_fast_records()
 
 
 def backing(array: Array) -> NDArray[Any]:
@@ -165,29 +162,6 @@ def _to_ndarrays(self: ArrayRecord, *, keep_input: bool = True) -> list[NDArray[
     if not keep_input:
         self.clear()
     return found
-
-
-def _set_item(self: TypedDict[Any, Any], key: object, value: object) -> None:
-    """Stand in for ``TypedDict.__setitem__``, which builds type hints at each call.
-
-    Its readers do so too; those are replaced by the same lines without the hints.
-    """
-    inside = vars(self)
-    inside["_check_key_fn"](key)
-    inside["_check_value_fn"](value)
-    inside["_data"][key] = value
-
-
-def _get_item(self: TypedDict[Any, Any], key: Any) -> Any:  # noqa: ANN401  # as Flower's
-    return vars(self)["_data"][key]
-
-
-def _items(self: TypedDict[Any, Any]) -> Any:  # noqa: ANN401  # as Flower's
-    return vars(self)["_data"].items()
-
-
-def _values(self: TypedDict[Any, Any]) -> Any:  # noqa: ANN401  # as Flower's
-    return vars(self)["_data"].values()
 
 
 def _written(self: Array, name: str) -> bytes:
