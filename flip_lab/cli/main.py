@@ -79,6 +79,14 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
         int,
         typer.Option(help="Rounds from one checkpoint to the next; 0 writes none."),
     ] = 1,
+    experiment: Annotated[
+        str | None, typer.Option(help="What the run belongs to. Default: its own name.")
+    ] = None,
+    sweep: Annotated[str | None, typer.Option(help="The sweep it is a point of.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="A tag; may be given several times.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="A note on the run.")] = "",
     detach: DetachOption = False,
     lab: LabOption = None,
     as_json: JsonOption = False,
@@ -101,6 +109,10 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
         overrides=overrides,
         client_timeout_s=client_timeout,
         checkpoints=Checkpoints(every=checkpoint_every),
+        experiment=experiment,
+        sweep=sweep,
+        tags=tag or (),
+        note=note,
     )
     watch(here, launched, detach=detach, as_json=as_json)
 

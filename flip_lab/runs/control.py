@@ -6,7 +6,6 @@ whoever wrote them.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 from flip_lab.core.clock import now_s, tick_s
 from flip_lab.core.events import EventKind
 from flip_lab.core.ports import Emit
+from flip_lab.store import audit_writer
 from flip_lab.store.layout import write_json_atomic
 
 _LOOK_EVERY_S = 0.05
@@ -22,16 +22,9 @@ _LOOK_EVERY_S = 0.05
 
 def send_command(run_dir: Path, command: str) -> None:
     """Leave a command for the run process; it becomes an event with its author."""
-    wish = {"command": command, "author": _author(), "sent_s": now_s()}
+    wish = {"command": command, "author": audit_writer.author(), "sent_s": now_s()}
     name = f"{now_s():.6f}-{os.getpid()}-{command}.json"
     write_json_atomic(run_dir / "control" / name, wish)
-
-
-def _author() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have a number and no name
-        return f"user {os.getuid()}"
 
 
 class FileControl:

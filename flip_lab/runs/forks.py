@@ -17,6 +17,7 @@ from flip_lab.core.errors import (
 from flip_lab.runs.arguments import overrides_by_key
 from flip_lab.runs.checkpoint_files import CheckpointFolder
 from flip_lab.runs.checkpoints import Checkpoints, Manifest
+from flip_lab.runs.groups import Group
 from flip_lab.runs.inputs import Changes, Prepared, prepare_again
 from flip_lab.runs.launch import Place, blank_spec, launch_prepared, place_of
 from flip_lab.runs.resume import why_none
@@ -67,7 +68,8 @@ def repeat_run(lab: LabDir, spec: RunSpec, place: Place) -> str:
     if spec.parent_run_id is not None:
         return fork_run(lab, spec, at_round=spec.forked_at_round, place=place)
     prepared = _again(lab, spec, place, Changes(num_nodes=None, seed=None, overrides={}))
-    return launch_prepared(lab, prepared)
+    because = {"original": spec.run_id}
+    return launch_prepared(lab, prepared, action="rerun", because=because)
 
 
 def fork_run(
@@ -86,7 +88,7 @@ def fork_run(
         parent: The parent.
         at_round: The round to go on from; ``None`` takes the newest.
         place: Where the fork runs.
-        changes: What it changes.
+        changes: What it changes; ``None`` repeats the parent.
         checkpoints: When it writes checkpoints; ``None`` does as the parent.
 
     Returns:
@@ -98,9 +100,9 @@ def fork_run(
         StoreNotWritableError: If the lab cannot be written.
         FlipLabError: If the kept app will not do.
     """
-    changes = changes or Changes(num_nodes=None, seed=None, overrides={})
-    _check_fit(changes.overrides)
-    prepared = _again(lab, parent, place, changes, checkpoints)
+    wishes = changes or Changes(num_nodes=None, seed=None, overrides={})
+    _check_fit(wishes.overrides)
+    prepared = _again(lab, parent, place, wishes, checkpoints)
     source = CheckpointFolder(lab.run_dir(parent.run_id))
     for attempt in range(1, _ATTEMPTS + 1):
         manifest = find_checkpoint(parent, source, at_round)
@@ -110,7 +112,12 @@ def fork_run(
             forked_at_round=manifest.server_round,
         )
         try:
-            return launch_prepared(lab, _with_checkpoint(prepared, spec, source, manifest))
+            return launch_prepared(
+                lab,
+                _with_checkpoint(prepared, spec, source, manifest),
+                action="rerun" if changes is None else "fork",
+                because={"original": parent.run_id},
+            )
         except StoreNotWritableError:
             if attempt == _ATTEMPTS or source.folder(manifest.server_round).exists():
                 raise
@@ -152,7 +159,8 @@ def _again(
     changes: Changes,
     checkpoints: Checkpoints | None = None,
 ) -> Prepared:
-    blank = blank_spec(place, checkpoints or spec.checkpoints)
+    group = Group(experiment=spec.experiment or spec.name)
+    blank = blank_spec(place, checkpoints or spec.checkpoints, group)
     if place.federation is not None and place.federation == spec.federation:
         blank = replace(blank, launched_from=spec.launched_from)  # its flip-lab.toml
     return prepare_again(spec, lab.run_dir(spec.run_id), blank, changes)

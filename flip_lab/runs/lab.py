@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from flip_lab.core.errors import IllegalTransitionError, RunNotFoundError, neare
 from flip_lab.runs import life_sign
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.forks import repeat_run, same_place
+from flip_lab.runs.groups import group_of
 from flip_lab.runs.inputs import Changes, Launchable
 from flip_lab.runs.launch import launch_run, place_of
 from flip_lab.runs.rerun import Rerun, Told, compare
@@ -56,6 +57,10 @@ class Lab:
         overrides: Mapping[str, Any] | None = None,
         client_timeout_s: float | None = None,
         checkpoints: Checkpoints | None = None,
+        experiment: str | None = None,
+        sweep: str | None = None,
+        tags: Iterable[str] = (),
+        note: str = "",
     ) -> Run:
         """Start a run in a process of its own and return at once.
 
@@ -75,6 +80,10 @@ class Lab:
                 takes longer is stopped and counts as failed. Default: no limit.
             checkpoints: When checkpoints are written, and which are kept; default: after
                 each round, the last two.
+            experiment: What the run belongs to; default: an experiment named like it.
+            sweep: The sweep that it is a point of, if any.
+            tags: Its first tags, see ``tag``.
+            note: Its first note, see ``note``.
 
         Returns:
             A handle on the run; the run outlives this kernel.
@@ -82,6 +91,7 @@ class Lab:
         Raises:
             ScenarioError: If the scenario cannot be run as written.
             AppError: If the Flower App lacks a part.
+            InvalidValueError: If a name, a tag or the note will not do.
             UnknownFederationError: If ``on`` names no engine and no federation.
             MissingExtraError: If the input needs a package that is not installed.
             StoreNotWritableError: If the run's directory cannot be written.
@@ -94,6 +104,7 @@ class Lab:
             place=place_of(on, workers, client_timeout_s),
             changes=changes,
             checkpoints=checkpoints or Checkpoints(),
+            group=group_of(experiment, sweep, tags, note),
         )
         return Run(self._dir, run_id)
 

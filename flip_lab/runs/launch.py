@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from threading import Thread
+from typing import Any
 
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import (
     EngineStartError,
+    StoreError,
     UnknownFederationError,
     nearest,
 )
@@ -22,6 +25,7 @@ from flip_lab.engines.environment import process_environment
 from flip_lab.engines.federations import federation_names
 from flip_lab.runs.arguments import seconds_or_none, whole_number
 from flip_lab.runs.checkpoints import Checkpoints
+from flip_lab.runs.groups import Group
 from flip_lab.runs.inputs import Changes, Launchable, Prepared, prepare
 from flip_lab.runs.life_sign import held_lock
 from flip_lab.runs.lineage import capture_lineage
@@ -29,6 +33,7 @@ from flip_lab.runs.process import LOCK_VARIABLE, command
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.starter import Order, start_warm
 from flip_lab.runs.starter import prepare as prepare_starter
+from flip_lab.store.audit_writer import append_audit
 from flip_lab.store.blobs import Blobs
 from flip_lab.store.layout import LabDir, explained, write_json_atomic
 
@@ -57,6 +62,7 @@ def launch_run(
     place: Place,
     changes: Changes,
     checkpoints: Checkpoints,
+    group: Group,
 ) -> str:
     """Start a detached run process.
 
@@ -66,6 +72,7 @@ def launch_run(
         place: Where.
         changes: What the launch changes in the input.
         checkpoints: When checkpoints are written, and which are kept.
+        group: What the run belongs to and is called.
 
     Returns:
         The run's id. The process may not have begun yet.
@@ -75,36 +82,65 @@ def launch_run(
             nothing was started.
         EngineStartError: If the run process could not be started.
     """
-    return launch_prepared(lab, prepare(what, blank_spec(place, checkpoints), changes))
+    return launch_prepared(
+        lab, prepare(what, blank_spec(place, checkpoints, group), changes)
+    )
 
 
-def launch_prepared(lab: LabDir, prepared: Prepared) -> str:
+def launch_prepared(
+    lab: LabDir,
+    prepared: Prepared,
+    *,
+    action: str = "launch",
+    because: Mapping[str, Any] | None = None,
+) -> str:
     """Start the process of a run whose input was checked.
 
     Args:
         lab: The lab that keeps the run.
         prepared: The run.
+        action: What the lab's log calls it: ``"launch"``, ``"fork"`` or ``"rerun"``.
+        because: What else the log says of it.
 
     Returns:
         The run's id.
 
     Raises:
-        FlipLabError: If the lab will not do; then nothing was written or started.
+        StoreError: If the lab will not do; then nothing is left of the run.
         EngineStartError: If the run process could not be started.
     """
-    draft = _write_draft(lab, prepared)
+    draft, spec = _write_draft(lab, prepared)
     folder = draft
     try:
         with held_lock(draft) as lock:  # before others can see the run: it is not dead
-            folder = draft.rename(lab.run_dir(prepared.spec.run_id))
-            start_process(lab, prepared.spec, lock)
+            folder = draft.rename(lab.run_dir(spec.run_id))
+            _put_on_record(lab, spec, action, because or {})
+            start_process(lab, spec, lock)
+    except StoreError:
+        rmtree(folder, ignore_errors=True)
+        raise
     except OSError as error:
         rmtree(folder, ignore_errors=True)  # ours alone: a rename replaces no other run
         raise EngineStartError(
             f"The run process could not be started: {error}.",
             fix="Free memory or processes and launch again.",
         ) from error
-    return prepared.spec.run_id
+    return spec.run_id
+
+
+def _put_on_record(
+    lab: LabDir, spec: RunSpec, action: str, because: Mapping[str, Any]
+) -> None:
+    """Tell the lab's log: what is not on record does not run."""
+    body = {
+        "name": spec.name,
+        "experiment": spec.experiment,
+        "sweep": spec.sweep,
+        "tags": spec.tags,
+        "note": spec.note,
+        "on": spec.federation or spec.engine,
+    }
+    append_audit(lab, action, run_ids=[spec.run_id], body={**body, **because})
 
 
 def place_of(on: str, workers: int | None, client_timeout_s: float | None = None) -> Place:
@@ -136,7 +172,7 @@ def place_of(on: str, workers: int | None, client_timeout_s: float | None = None
     )
 
 
-def blank_spec(place: Place, checkpoints: Checkpoints) -> RunSpec:
+def blank_spec(place: Place, checkpoints: Checkpoints, group: Group) -> RunSpec:
     """Give the spec of a new run with what does not depend on its input.
 
     Raises:
@@ -159,11 +195,19 @@ def blank_spec(place: Place, checkpoints: Checkpoints) -> RunSpec:
         launched_from=str(Path.cwd()),
         search_path=[str(Path(entry or ".").resolve()) for entry in sys.path],
         checkpoints=checkpoints.checked(),
+        experiment=group.experiment,
+        sweep=group.sweep,
+        tags=list(group.tags),
+        note=group.note,
     )
 
 
-def _write_draft(lab: LabDir, prepared: Prepared) -> Path:
-    """Write the run's directory under another name, so that it later appears whole."""
+def _write_draft(lab: LabDir, prepared: Prepared) -> tuple[Path, RunSpec]:
+    """Write the run's directory under another name, so that it later appears whole.
+
+    Returns:
+        The directory, and the run's spec as it was written.
+    """
     final = lab.run_dir(prepared.spec.run_id)
     draft = final.with_name(f".{final.name}")
     try:
@@ -175,12 +219,13 @@ def _write_draft(lab: LabDir, prepared: Prepared) -> Path:
             prepared.spec,
             working_dir=str(_working_dir(prepared, draft, final)),
             lineage=lineage,
+            experiment=prepared.spec.experiment or prepared.spec.name,
         )
         write_json_atomic(draft / "run.json", spec.to_json())
     except BaseException:
         rmtree(draft, ignore_errors=True)
         raise
-    return draft
+    return draft, spec
 
 
 def _working_dir(prepared: Prepared, draft: Path, final: Path) -> Path:

@@ -22,6 +22,8 @@ from flip_lab.runs.checkpoints import Manifest
 from flip_lab.runs.launch import Place, start_process
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
+from flip_lab.store.audit import Labels, labels
+from flip_lab.store.audit_writer import writing
 from flip_lab.store.journal import RESUMER, JournalWriter, read_events
 from flip_lab.store.layout import LabDir, write_json_atomic
 
@@ -58,6 +60,7 @@ def resume_run(lab: LabDir, spec: RunSpec, place: Place) -> RunSpec:
     Raises:
         IllegalTransitionError: If the run has completed, or its process lives.
         NoCheckpointError: If there are rounds, but no good checkpoint of one.
+        StoreNotWritableError: If the lab cannot be written.
         EngineStartError: If the process could not be started.
     """
     run_dir = lab.run_dir(spec.run_id)
@@ -65,6 +68,7 @@ def resume_run(lab: LabDir, spec: RunSpec, place: Place) -> RunSpec:
         events = read_events(lab, spec.run_id)
         _check_state(spec.run_id, _state_in(events))
         start = find_start(lab, spec, events)
+        _put_on_record(lab, spec.run_id, place, start)
         spec = replace(
             spec,
             engine=place.engine,
@@ -84,6 +88,25 @@ def resume_run(lab: LabDir, spec: RunSpec, place: Place) -> RunSpec:
                 fix="Free memory or processes and resume again.",
             ) from error
     return spec
+
+
+def _put_on_record(lab: LabDir, run_id: str, place: Place, start: Start) -> None:
+    """Tell the lab's log; who deletes a run looks there that it does not live.
+
+    Raises:
+        IllegalTransitionError: If the run was deleted meanwhile.
+    """
+    with writing(lab) as log:
+        if labels(log.records()).get(run_id, Labels()).is_hidden:
+            raise IllegalTransitionError(
+                f"Run {run_id} was deleted.",
+                fix=f"Take it out of the trash first: lab.undelete({run_id!r}).",
+            )
+        body = {
+            "on": place.federation or place.engine,
+            "resumed_from_round": start.server_round,
+        }
+        log.append("resume", run_ids=[run_id], body=body)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from flip_lab.runs.leftovers import Home, end_leftovers
 from flip_lab.runs.outcome import Outcome, RunResult, error_in, home_in, outcome_of
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
+from flip_lab.store.audit_writer import append_audit
 from flip_lab.store.blobs import Blobs
 from flip_lab.store.journal import JournalTail, JournalWriter, last_sequence
 from flip_lab.store.layout import LabDir
@@ -170,6 +171,7 @@ class Run:  # noqa: PLR0904  # a handle answers every question about a run
         """
         if not self.state.is_final:
             send_command(self._dir, "stop")
+            append_audit(self._lab, "stop", run_ids=[self.run_id])
 
     @property
     def checkpoints(self) -> list[Checkpoint]:

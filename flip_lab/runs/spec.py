@@ -49,6 +49,11 @@ class RunSpec:
         checkpoints: When checkpoints are written, and which are kept.
         parent_run_id: The run that this one was forked from; ``None`` for others.
         forked_at_round: The parent's round that it goes on from.
+        experiment: The experiment that it belongs to; ``None`` in files of a version that
+            knew none.
+        sweep: The sweep that it is a point of; ``None`` for none.
+        tags: Its tags at launch; the lab's log says which it has now.
+        note: Its note at launch; may be empty.
     """
 
     run_id: str
@@ -75,6 +80,10 @@ class RunSpec:
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     parent_run_id: str | None = None
     forked_at_round: int | None = None
+    experiment: str | None = None
+    sweep: str | None = None
+    tags: list[str] = field(default_factory=list[str])
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Give the spec as plain data, fit for JSON."""
