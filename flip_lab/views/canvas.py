@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Hashable, Iterable
 from html import escape
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from flip_lab.core.errors import ViewError
@@ -161,3 +164,63 @@ def number(value: float) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     return f"{value:.5g}"
+
+
+def numbers(frame: pd.DataFrame, column: str, *, view: str) -> npt.NDArray[np.float64]:
+    """Give a column as plain floats, whatever kind of numbers it holds.
+
+    Args:
+        frame: What the user passed.
+        column: Integers, floats, booleans or decimals, of numpy, pandas or Arrow.
+        view: Name of the view, for the message.
+
+    Returns:
+        One float a row; what is missing (``None``, ``NA``) is NaN.
+
+    Raises:
+        ViewError: If the column holds text that is no number.
+    """
+    try:
+        return frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise ViewError(
+            f"{view} needs numbers in the column {column}: {error}.",
+            fix=f"Convert it first, such as frame[{column!r}].astype(float).",
+        ) from error
+
+
+def group_names(frame: pd.DataFrame, column: str) -> pd.Series[str]:
+    """Name each row's group as a legend shows it; a missing one is ``(none)``.
+
+    Args:
+        frame: What the user passed.
+        column: Of any type: text, numbers, booleans, categories, lists.
+
+    Returns:
+        Escaped names, one per row, under the frame's index.
+    """
+    names = ["(none)" if _is_missing(value) else _named(value) for value in frame[column]]
+    return pd.Series(names, index=frame.index, dtype=object)
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or value != value  # noqa: PLR0124  # NaN
+
+
+def _named(value: object) -> str:
+    is_whole = isinstance(value, float) and value.is_integer()
+    return plain(f"{value:.0f}" if is_whole else value, at_most=40)
+
+
+def natural(name: str) -> list[tuple[bool, float, str]]:
+    """Give a key that sorts ``node 10`` after ``node 9``."""
+    return [
+        (not part.isdigit(), float(part) if part.isdigit() else 0.0, part)
+        for part in re.split(r"(\d+)", name)
+        if part
+    ]
+
+
+def counted(number_of: int, word: str) -> str:
+    """Give a count with its word, such as ``1 seed`` or ``1,000 clients``."""
+    return f"{number_of:,} {word}{'' if number_of == 1 else 's'}"

@@ -153,6 +153,12 @@ def translucent(colour: str, opacity: float) -> str:
     return f"rgba({red},{green},{blue},{opacity:g})"
 
 
+def blend(one: str, other: str) -> str:
+    """Give the colour half way between two, each ``#RRGGBB``."""
+    pairs = ((int(one[at : at + 2], 16), int(other[at : at + 2], 16)) for at in (1, 3, 5))
+    return "#" + "".join(f"{(a + b) // 2:02X}" for a, b in pairs)
+
+
 def _template(palette: Palette) -> dict[str, Any]:
     axis = {
         "showgrid": True,
