@@ -1,0 +1,228 @@
+"""The one door to scipy and statsmodels: typed, loaded on first use, and quiet.
+
+Both libraries are untyped and slow to import. They also warn about degenerate samples, such
+as three equal values. Callers here check what comes back instead: a result that is not
+finite is given as None, and the caller's note says why.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Reals: TypeAlias = npt.NDArray[np.float64]
+Statistic: TypeAlias = Literal["mean", "median"]
+Bounds: TypeAlias = tuple[float, float]
+
+_RESAMPLES = 4_999
+_PERMUTATIONS = 20_000  # all of them up to 14 pairs, or 8 seeds against 8
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep warnings about degenerate samples and overflow from the user's notebook."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _finite(value: object) -> float | None:
+    number = float(value)  # pyright: ignore[reportArgumentType]  # numpy scalars of scipy
+    return number if math.isfinite(number) else None
+
+
+def _bounds(low: object, high: object) -> Bounds | None:
+    ends = _finite(low), _finite(high)
+    return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
+
+
+def student_quantile(confidence: float, degrees: float) -> float:
+    """Give t such that a Student variable lies within ±t with this probability.
+
+    Args:
+        confidence: Between 0 and 1.
+        degrees: Degrees of freedom, above 0.
+    """
+    stats: Any = import_module("scipy.stats")
+    return float(stats.t.ppf(0.5 + confidence / 2, degrees))
+
+
+def bootstrap(
+    samples: Sequence[Reals],
+    *,
+    statistic: Statistic | Literal["difference"],
+    paired: bool = False,
+    confidence: float,
+) -> tuple[Bounds | None, str]:
+    """Give a bootstrap interval: BCa, and percentile where BCa is not defined.
+
+    Bias-corrected and accelerated (Efron, 1987, *JASA* 82). The generator is seeded, so the
+    same values give the same interval.
+
+    Args:
+        samples: One sample, or two for ``"difference"``.
+        statistic: The mean, the median, or the difference of two means.
+        paired: Whether the two samples are drawn together.
+        confidence: Between 0 and 1.
+
+    Returns:
+        The interval, or None below two values; and ``"BCa"``, ``"percentile"`` or ``""``.
+    """
+    if any(sample.size < 2 for sample in samples):  # noqa: PLR2004  # no spread in one
+        return None, ""
+    stats: Any = import_module("scipy.stats")
+    for method in ("BCa", "percentile"):
+        with quiet():
+            found = stats.bootstrap(
+                tuple(samples),
+                _STATISTICS[statistic],
+                paired=paired,
+                confidence_level=confidence,
+                n_resamples=_RESAMPLES,
+                method=method,
+                vectorized=True,
+                rng=np.random.default_rng(0),
+            ).confidence_interval
+        ends = _bounds(found.low, found.high)
+        if ends is not None:
+            return ends, method
+    return None, ""
+
+
+def _difference(first: Reals, second: Reals, *, axis: int) -> Any:  # noqa: ANN401  # numpy
+    return np.mean(first, axis=axis) - np.mean(second, axis=axis)
+
+
+_STATISTICS: dict[str, Any] = {
+    "mean": np.mean,
+    "median": np.median,
+    "difference": _difference,
+}
+
+
+def t_test(
+    first: Reals, second: Reals, *, paired: bool, confidence: float
+) -> tuple[float | None, float | None, Bounds | None]:
+    """Compare two means: the paired t test, or Welch's (1947, *Biometrika* 34).
+
+    Args:
+        first: At least two values.
+        second: As many when paired, otherwise at least two.
+        paired: Whether the values at one place belong together.
+        confidence: Of the interval of the difference.
+
+    Returns:
+        t, the two-sided p, and the interval of the difference of the means; None for what
+        is not defined.
+    """
+    stats: Any = import_module("scipy.stats")
+    with quiet():
+        found = (
+            stats.ttest_rel(first, second)
+            if paired
+            else stats.ttest_ind(first, second, equal_var=False)
+        )
+        interval = found.confidence_interval(confidence)
+    return (
+        _finite(found.statistic),
+        _finite(found.pvalue),
+        _bounds(interval.low, interval.high),
+    )
+
+
+def rank_test(
+    first: Reals, second: Reals, *, paired: bool
+) -> tuple[float | None, float | None]:
+    """Compare two samples by ranks: Wilcoxon's signed ranks, or Mann–Whitney's U.
+
+    The null distribution is exact for samples of the sizes that seeds come in, ties and
+    zeros included: there scipy permutes signs or groups.
+
+    Args:
+        first: At least two values.
+        second: As many when paired.
+        paired: Whether the values at one place belong together.
+
+    Returns:
+        The statistic and the two-sided p; None for what is not defined.
+    """
+    stats: Any = import_module("scipy.stats")
+    permute = stats.PermutationMethod(
+        n_resamples=_PERMUTATIONS, rng=np.random.default_rng(0)
+    )
+    with quiet():
+        if paired:
+            differences = first - second
+            sizes = np.abs(differences)
+            tied = np.unique(sizes).size < sizes.size or not sizes.all()
+            found = stats.wilcoxon(differences, method=permute if tied else "auto")
+        else:
+            both = np.concatenate([first, second])
+            tied = np.unique(both).size < both.size
+            found = stats.mannwhitneyu(first, second, method=permute if tied else "auto")
+    return _finite(found.statistic), _finite(found.pvalue)
+
+
+def correct(p_values: Sequence[float], *, method: str) -> list[float]:
+    """Correct p values for being several.
+
+    Args:
+        p_values: Of one family of tests; may be empty.
+        method: ``"holm"``, ``"fdr_bh"`` or ``"bonferroni"``, as statsmodels calls them.
+
+    Returns:
+        The corrected ones, in the same order.
+    """
+    if not p_values:
+        return []
+    multiple: Any = import_module("statsmodels.stats.multitest")
+    return [float(value) for value in multiple.multipletests(p_values, method=method)[1]]
+
+
+def survival(times: Reals, reached: npt.NDArray[np.bool_]) -> tuple[Reals, Reals]:
+    """Estimate who has not yet reached the target (Kaplan & Meier, 1958, *JASA* 53).
+
+    Args:
+        times: When each run reached it, or was last seen; finite, at least one.
+        reached: Whether it did.
+
+    Returns:
+        The times at which the estimate steps, rising, and the share after each step.
+    """
+    duration: Any = import_module("statsmodels.duration.survfunc")
+    with quiet():
+        found = duration.SurvfuncRight(times, reached.astype(np.int64))
+    return np.asarray(found.surv_times, float), np.asarray(found.surv_prob, float)
+
+
+def log_rank(
+    times: Reals, reached: npt.NDArray[np.bool_], groups: Sequence[str]
+) -> tuple[float | None, float | None]:
+    """Test whether groups reach the target equally fast (Mantel, 1966).
+
+    Args:
+        times: As for :func:`survival`.
+        reached: As for :func:`survival`.
+        groups: Each run's group; at least two different ones.
+
+    Returns:
+        Chi square and p; None when nobody reached the target.
+    """
+    duration: Any = import_module("statsmodels.duration.survfunc")
+    if not reached.any():
+        return None, None
+    with quiet():
+        try:
+            chi_square, p_value = duration.survdiff(
+                times, reached.astype(np.int64), np.asarray(groups)
+            )
+        except np.linalg.LinAlgError:  # a group whose risk set is never compared
+            return None, None
+    return _finite(chi_square), _finite(p_value)
