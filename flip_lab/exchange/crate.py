@@ -1,0 +1,232 @@
+# rocrate ships no types:
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""RO-Crate: runs described for people and machines that know nothing of FLIP Lab.
+
+The crate follows RO-Crate 1.2, the Process Run Crate 0.5 and the draft Federated Learning
+profile 0.1: each run is a ``CreateAction`` whose instrument is Flower, whose objects are
+the data and the configuration, whose results are the model and its metrics. The files are
+those of the Parquet export, so a crate can be imported again.
+
+Sources: https://www.researchobject.org/workflow-run-crate/profiles/process_run_crate/,
+https://esciencelab.org.uk/federated-learning-ro-crate-profile/
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from flip_lab.core.clock import at_utc
+from flip_lab.exchange import parquet, sealed
+from flip_lab.exchange.parcels import Parcel
+from flip_lab.exchange.parquet import Bundle
+from flip_lab.exchange.records import RunRecord, Series
+
+MADE_AS = "ro-crate"
+
+_VERSION = "1.2"
+_PROCESS = "https://w3id.org/ro/wfrun/process/0.5"
+_FEDERATED = (
+    "https://esciencelab.org.uk/federated-learning-ro-crate-profile/"
+    "federated-learning-profile.html"
+)
+_ENDS = {
+    "completed": "http://schema.org/CompletedActionStatus",
+    "failed": "http://schema.org/FailedActionStatus",
+    "stopped": "http://schema.org/FailedActionStatus",
+}
+_PARQUET = "application/vnd.apache.parquet"
+
+
+def write(records: Sequence[RunRecord], bundle: Bundle, folder: Path) -> None:
+    """Write a crate into an empty directory, and seal it.
+
+    Args:
+        records: The runs.
+        bundle: Their tables and files.
+        folder: An empty directory.
+    """
+    parquet.lay_out(bundle, folder, made_as=MADE_AS)
+    _Crate(folder, bundle).describe(records)
+    sealed.seal(folder, {"made_as": MADE_AS, "runs": sorted(bundle.specs)})
+
+
+def read(path: Path) -> list[Parcel]:
+    """Read the runs of a crate that FLIP Lab exported; errors as of ``parquet.read``."""
+    return parquet.read(path, made_as=MADE_AS)
+
+
+class _Crate:
+    """Describes the files of one directory."""
+
+    def __init__(self, folder: Path, bundle: Bundle) -> None:
+        from rocrate.rocrate import ROCrate
+
+        self._folder = folder
+        self._bundle = bundle
+        self._crate = ROCrate(version=_VERSION)
+
+    def describe(self, records: Sequence[RunRecord]) -> None:
+        """Write ``ro-crate-metadata.json``."""
+        crate, root = self._crate, self._crate.root_dataset
+        names = sorted({record.experiment or record.name for record in records})
+        crate.name = f"Federated-learning runs: {', '.join(names)}"
+        crate.description = (
+            f"{len(records)} runs recorded by FLIP Lab: what was asked for, what every "
+            "client did, the metrics by round, and the models."
+        )
+        crate.license = self._context(
+            "#licence",
+            "CreativeWork",
+            name="No licence chosen yet",
+            description="Whoever exported the runs named no licence: ask before reuse.",
+        )
+        self._tables()
+        actions = [self._action(record) for record in records]
+        root["mentions"] = actions
+        profiles = [self._profile(_PROCESS, "Process Run Crate", "0.5")]
+        if all(_model(record) for record in records):
+            profiles.append(self._profile(_FEDERATED, "Federated Learning RO-Crate", "0.1"))
+        root["conformsTo"] = profiles
+        crate.metadata.write(self._folder)
+
+    def _tables(self) -> None:
+        self._file("README.md", "What is in this crate", "text/markdown")
+        self._file("schema.json", "The tables' columns", "application/json")
+        for name in sorted(self._bundle.tables):
+            self._file(f"{name}.parquet", f"Table {name}", _PARQUET)
+        for run_id in sorted(self._bundle.logs):
+            self._file(f"logs/{run_id}.log", f"Output of run {run_id}", "text/plain")
+
+    def _action(self, record: RunRecord) -> Any:  # noqa: ANN401  # an entity
+        run_id = record.run_id
+        spec = self._file(
+            f"specs/{run_id}.json", f"Configuration of run {run_id}", "application/json"
+        )
+        properties: dict[str, Any] = {
+            "@type": "CreateAction",
+            "name": f"Run {run_id} of {record.name}",
+            "description": _description(record),
+            "startTime": at_utc(record.started_s or record.created_s).isoformat(),
+            "endTime": at_utc(record.ended_s).isoformat(),
+            "actionStatus": {"@id": _ENDS[record.state]},
+        }
+        if record.error:
+            properties["error"] = f"{record.error.get('code')}: {record.error.get('what')}"
+        return self._crate.add_action(
+            instrument=self._software(record.spec or {}),
+            identifier=f"#run-{run_id}",
+            object=[spec, *self._data(record), *self._parameters(record)],
+            result=[*self._files(record), *self._metrics(record)],
+            properties=properties,
+        )
+
+    def _software(self, spec: Mapping[str, Any]) -> Any:  # noqa: ANN401  # an entity
+        version = str((spec.get("lineage") or {}).get("flwr", ""))
+        return self._context(
+            f"https://pypi.org/project/flwr/{version}",
+            "SoftwareApplication",
+            name="Flower",
+            description="The federated-learning framework, run by FLIP Lab.",
+            url="https://flower.ai",
+            version=version or "unknown",
+        )
+
+    def _data(self, record: RunRecord) -> Generator[Any]:
+        from rocrate.model import ContextEntity
+
+        digest = record.parameters.get("data_sha256", "")
+        if not digest:
+            return
+        # RFC 6920: a name that is a hash, for data that stay where they are
+        code = urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip("=")
+        name = record.parameters.get("data.dataset", "data")
+        yield self._crate.add(
+            ContextEntity(
+                self._crate,
+                f"ni:///sha-256;{code}",
+                properties={
+                    "@type": "Dataset",
+                    "name": f"Training data {name}",
+                    "description": f"Known by its hash; held by the clients. {digest}",
+                },
+            )
+        )
+
+    def _parameters(self, record: RunRecord) -> Generator[Any]:
+        for name, text in sorted(record.parameters.items()):
+            yield self._context(
+                f"#parameter-{record.run_id}-{quote(name, safe='')}",
+                "PropertyValue",
+                name=name,
+                value=text,
+            )
+
+    def _files(self, record: RunRecord) -> Generator[Any]:
+        for file in record.files:
+            kind = file.media_type or "application/octet-stream"
+            title = f"{file.name} of run {record.run_id}"
+            yield self._file(f"files/{sealed.sha256_of(file.path)}", title, kind)
+
+    def _metrics(self, record: RunRecord) -> Generator[Any]:
+        for series in record.series:
+            identity = quote("/".join(series.identity), safe="/")
+            yield self._context(
+                f"#metric-{record.run_id}-{identity.replace('/', '-')}",
+                "PropertyValue",
+                name=series.name,
+                description=_meaning(series),
+                propertyID=f"urn:flip-lab:metric:{identity}",
+                value=str(series.values[-1]),
+            )
+
+    def _file(self, place: str, name: str, kind: str) -> Any:  # noqa: ANN401  # an entity
+        path = self._folder / place
+        return self._crate.add_file(
+            path,
+            place,
+            properties={
+                "name": name,
+                "encodingFormat": kind,
+                "contentSize": str(path.stat().st_size),
+                "sha256": sealed.sha256_of(path),
+            },
+        )
+
+    def _profile(self, uri: str, name: str, version: str) -> Any:  # noqa: ANN401  # entity
+        kinds = ["CreativeWork", "Profile"]
+        return self._context(uri, kinds, name=name, version=version)
+
+    def _context(self, identity: str, kind: str | list[str], **properties: str) -> Any:  # noqa: ANN401  # an entity
+        from rocrate.model import ContextEntity
+
+        entity = ContextEntity(
+            self._crate, identity, properties={"@type": kind, **properties}
+        )
+        return self._crate.add(entity)
+
+
+def _model(record: RunRecord) -> bool:
+    return any(file.name == "model" for file in record.files)
+
+
+def _meaning(series: Series) -> str:
+    phase, scope, _ = series.identity
+    measured = (
+        "aggregated from the clients" if scope == "federated" else "measured centrally"
+    )
+    return f"{phase}, {measured}, after round {series.rounds[-1]}"
+
+
+def _description(record: RunRecord) -> str:
+    origin = (
+        f" Forked from run {record.parent_run_id} after round {record.forked_at_round}."
+        if record.parent_run_id
+        else ""
+    )
+    rounds = f"{len(record.rounds)} rounds of federated learning; {record.state}."
+    return f"{rounds}{origin} {record.note}".strip()
