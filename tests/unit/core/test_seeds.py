@@ -74,3 +74,23 @@ def test_no_global_generator_is_touched() -> None:
     Stream(seed=3).integer()
     after = random.getstate(), repr(np.random.get_state())  # noqa: NPY002  # under test
     assert before == after
+
+
+@given(
+    seed=st.integers(0, 2**140),
+    server_round=st.integers(0, 2**40),
+    node=st.integers(0, SERVER),
+    phase=st.sampled_from(["train", "evaluate"]),
+)
+def test_an_integer_is_the_first_word_of_the_sequence(
+    seed: int, server_round: int, node: int, phase: str
+) -> None:
+    """NumPy's own generator says so, for seeds and rounds of any size."""
+    stream = Stream(seed=seed, server_round=server_round, node=node, phase=phase)
+    assert stream.integer() == stream.sequence().generate_state(1, np.uint32)[0]
+
+
+def test_numbers_below_zero_name_no_stream() -> None:
+    """They are refused, as NumPy refuses them."""
+    with pytest.raises(ValueError, match="non-negative"):
+        Stream(seed=0, node=-1).integer()
