@@ -59,9 +59,12 @@ class CheckpointFolder:
         """
         draft = self.root / f".round-{server_round:06d}"
         with explained(draft):
-            self.journal.mkdir(parents=True, exist_ok=True)
-            rmtree(draft, ignore_errors=True)
-            draft.mkdir()
+            try:
+                draft.mkdir()
+            except OSError:  # the run's first one, or one that was left behind
+                self.journal.mkdir(parents=True, exist_ok=True)
+                rmtree(draft, ignore_errors=True)
+                draft.mkdir()
         return draft
 
     def publish(self, draft: Path, manifest: Manifest) -> None:
@@ -75,8 +78,11 @@ class CheckpointFolder:
         final = self.folder(manifest.server_round)
         with explained(draft):
             (draft / _MANIFEST).write_bytes(body + b"\n" + proof + b"\n")
-            rmtree(final, ignore_errors=True)  # of a run that was resumed before it
-            draft.rename(final)
+            try:
+                draft.rename(final)
+            except OSError:  # of a run that was resumed before it
+                rmtree(final, ignore_errors=True)
+                draft.rename(final)
 
     def rounds(self) -> list[int]:
         """List the rounds with a checkpoint, good or not, in order."""
