@@ -22,7 +22,7 @@ from flip_lab.engines.clients import (
     call_client,
     seeded_context,
 )
-from flip_lab.engines.flower.handlers import answers_alone, arrays_on
+from flip_lab.engines.flower.handlers import answer_at_once, answers_alone
 from flip_lab.engines.flower.messages import arrays_digest
 from flip_lab.fl.choice import WAYS, choose_way, is_left_to_loop
 from flip_lab.fl.declared import (
@@ -31,7 +31,7 @@ from flip_lab.fl.declared import (
     declaration_of,
     read_order,
     received_state,
-    train_reply,
+    train_metrics,
 )
 from flip_lab.fl.vectorised import Trained
 from flip_lab.fl.vectorised_batches import ClientData
@@ -61,7 +61,8 @@ def carry_out_together(
 
     Args:
         app: The ClientApp.
-        calls: The calls; those of one round share one content object.
+        calls: The calls; those of one round share one content object. This process has
+            called ``install_fast_arrays``.
         setting: What is the same for the whole run.
 
     Returns:
@@ -171,8 +172,9 @@ def _outcome(
     member: _Member, result: Trained, started_s: float, duration_s: float
 ) -> ClientOutcome:
     message = member.call.message
-    arrays = arrays_on({name: value.numpy() for name, value in result.state.items()})
-    reply = train_reply(message, arrays, result.train_loss, len(member.data.labels))
+    arrays = {name: value.numpy() for name, value in result.state.items()}
+    metrics = train_metrics(result.train_loss, len(member.data.labels))
+    reply = answer_at_once(message, arrays, metrics)
     return ClientOutcome(
         message_id=message.metadata.message_id,
         reply=reply,

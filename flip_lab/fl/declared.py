@@ -15,7 +15,15 @@ from functools import lru_cache
 from typing import TypeAlias
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Message,
+    MetricRecord,
+    MetricRecordValues,
+    RecordDict,
+)
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from torch import nn
@@ -99,7 +107,8 @@ def declared_app(declaration: ClientDeclaration, *, mods: Sequence[Mod] = ()) ->
                 model, features, labels, settings=settings, generator=generator
             )
             arrays = ArrayRecord(model.state_dict())  # a copy: the model is used again
-        return train_reply(message, arrays, train_loss, len(labels))
+        metrics = MetricRecord(train_metrics(train_loss, len(labels)))
+        return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
 
     vars(app)[_ATTRIBUTE] = declaration
     return app
@@ -128,12 +137,9 @@ def received_state(message: Message) -> dict[str, torch.Tensor]:
     return dict(message.content.array_records["arrays"].to_torch_state_dict())
 
 
-def train_reply(
-    message: Message, arrays: ArrayRecord, train_loss: float, num_examples: int
-) -> Message:
-    """Answer a train message; the same however many clients trained together."""
-    metrics = MetricRecord({"train_loss": train_loss, "num-examples": num_examples})
-    return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
+def train_metrics(train_loss: float, num_examples: int) -> dict[str, MetricRecordValues]:
+    """Give what a client reports; the same however many clients trained together."""
+    return {"train_loss": train_loss, "num-examples": num_examples}
 
 
 @contextmanager

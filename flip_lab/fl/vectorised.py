@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from flip_lab.fl.training import LocalTraining, one_thread, train
 from flip_lab.fl.vectorised_batches import Batch, ClientData, batches_of
+from flip_lab.fl.vectorised_bottom import BottomLinear
 from flip_lab.fl.vectorised_chain import (
     Chain,
     chain_of,
@@ -165,8 +166,9 @@ def _train_together(
         values = {
             name: each.of(len(members)).to("cpu") for name, each in parameters.items()
         }
+        rows = {name: value.unbind() for name, value in values.items()}
         for row, place in enumerate(places):
-            state = {name: value[row] for name, value in values.items()}
+            state = {name: each[row] for name, each in rows.items()}
             results[place] = Trained(state=state, train_loss=losses[row])
     return [results[place] for place in range(len(clients))]
 
@@ -213,8 +215,12 @@ def chunk_size(
 
 def _stacked_step(layers: Sequence[StackedLayer], batch: Batch) -> torch.Tensor:
     """Take one step with the layers' own gradients; give each client's mean loss."""
-    values = batch.features
-    for layer in layers:
+    lowest, *upper = layers
+    if isinstance(lowest, BottomLinear):
+        values = lowest.forward_batch(batch)
+    else:
+        values = lowest.forward(batch.features)
+    for layer in upper:
         values = layer.forward(values)
     if values.dim() != batch.labels.dim() + 1:
         raise NotStackableError
@@ -225,9 +231,9 @@ def _stacked_step(layers: Sequence[StackedLayer], batch: Batch) -> torch.Tensor:
     gradient = chances.exp_()
     gradient.scatter_add_(-1, at_label, gradient.new_full(at_label.shape, -1.0))
     gradient.mul_(batch.shares.unsqueeze(-1))
-    lowest = next((i for i, layer in enumerate(layers) if layer.has_parameters), 0)
-    for depth in reversed(range(lowest, len(layers))):
-        gradient = layers[depth].backward(gradient, through=depth > lowest)
+    last = next((i for i, layer in enumerate(layers) if layer.has_parameters), 0)
+    for depth in reversed(range(last, len(layers))):
+        gradient = layers[depth].backward(gradient, through=depth > last)
     return losses
 
 

@@ -49,17 +49,26 @@ class Batch:
     """One step's examples of the clients that are still at work.
 
     Attributes:
-        features: Shape ``(num_clients, batch, …)``.
+        window: The examples of this and other steps, shape ``(num_clients, width, …)``;
+            also of clients that are through with theirs. The same object while it lasts.
+        first: Where in the window this step begins.
         labels: Shape ``(num_clients, batch)``.
         shares: What each example counts for in its client's mean loss, shape
             ``(num_clients, batch)``: one over the size of the batch, 0 for filling.
         sizes: Number of examples that count, for each client.
     """
 
-    features: torch.Tensor
+    window: torch.Tensor
+    first: int
     labels: torch.Tensor
     shares: torch.Tensor
     sizes: tuple[int, ...]
+
+    @property
+    def features(self) -> torch.Tensor:
+        """The examples of this step, shape ``(num_clients, batch, …)``."""
+        num_clients, width = self.labels.shape
+        return self.window[:num_clients, self.first : self.first + width]
 
 
 def batches_of(
@@ -77,18 +86,19 @@ def batches_of(
     targets = [torch.as_tensor(client.labels) for client in clients]
     sizes = [client.batch_sizes(settings) for client in clients]
     width, num_laid = settings.batch_size, _window(inputs, settings)
-    features, labels = torch.empty(0), torch.empty(0)
+    window, labels = torch.empty(0), torch.empty(0)
     for step in range(len(sizes[0])):
         size = tuple(own[step] for own in sizes if step < len(own))
         first = step % num_laid * width
         if first == 0:
             reach = slice(step * width, (step + num_laid) * width)
             rows = [order[reach] for order in orders[: len(size)]]
-            features = _lay_out(inputs, rows).to(device)
+            window = _lay_out(inputs, rows).to(device)
             labels = _lay_out(targets, rows).to(device)
         columns = slice(first, first + max(size))
         yield Batch(
-            features=features[: len(size), columns],
+            window=window,
+            first=first,
             labels=labels[: len(size), columns],
             shares=_shares(size, device),
             sizes=size,
@@ -121,9 +131,12 @@ def _padded_order(client: ClientData, settings: LocalTraining) -> torch.Tensor:
 
 
 def _lay_out(sources: Sequence[torch.Tensor], rows: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Gather rows side by side; what lies beyond a client's last step is never read."""
+    """Gather rows side by side; what lies beyond a client's last step is zero."""
     first = sources[0]
     laid = first.new_empty(len(rows), rows[0].shape[0], *first.shape[1:])
     for target, source, wanted in zip(laid.unbind(), sources, rows, strict=False):
-        torch.index_select(source, 0, wanted, out=target[: wanted.shape[0]])
+        count = wanted.shape[0]
+        torch.index_select(source, 0, wanted, out=target[:count])
+        if count < len(target):
+            target[count:] = 0
     return laid

@@ -7,12 +7,14 @@ is a chain if every step takes the result of the one before and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import dropwhile
 from typing import TypeAlias
 
 import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from flip_lab.fl.vectorised_bottom import BottomLinear
 from flip_lab.fl.vectorised_descent import StackedParameter
 from flip_lab.fl.vectorised_layers import (
     Function,
@@ -31,6 +33,8 @@ from flip_lab.fl.vectorised_layers import (
 
 Chain: TypeAlias = tuple[tuple[str, nn.Module], ...]
 """The layers of a model in order, each with its name in ``state_dict()``."""
+Owned: TypeAlias = tuple[nn.Module, list[StackedParameter]]
+"""A layer with the clients' parameters of it."""
 
 _AS_LAYER: Mapping[object, Callable[..., nn.Module]] = {
     functional.relu: nn.ReLU,
@@ -128,14 +132,25 @@ def stack_layers(
         raise NotStackableError
     if any(getattr(layer, "padding_mode", "zeros") != "zeros" for layer, _ in bottom):
         raise NotStackableError
-    stacked = [_stacked(layer, own) for layer, own in rest]
-    return [ImageLayers(bottom), *stacked] if bottom else stacked
+    if bottom:
+        return [ImageLayers(bottom), *(_stacked(layer, own) for layer, own in rest)]
+    return _on_examples(rest)
+
+
+def _on_examples(owned: list[Owned]) -> list[StackedLayer]:
+    """Stack layers of which a linear one may be the first to do anything."""
+    stacked = [_stacked(layer, own) for layer, own in owned]
+    above = list(dropwhile(lambda each: isinstance(each, StackedFlattening), stacked))
+    num_flat = len(stacked) - len(above)
+    if above and isinstance(above[0], StackedLinear):
+        return [BottomLinear(*owned[num_flat][1], flattens=num_flat > 0), *above[1:]]
+    return stacked
 
 
 def _stacked(layer: nn.Module, own: list[StackedParameter]) -> StackedLayer:
     """Give one layer for many clients; a subclass of it may do something else."""
     if type(layer) is nn.Linear:
-        return StackedLinear(own[0], own[1] if len(own) > 1 else None)
+        return StackedLinear(*own)
     if type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1):
         return StackedFlattening()
     if type(layer) is nn.LogSoftmax and layer.dim in {1, -1}:

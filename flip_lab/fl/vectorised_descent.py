@@ -35,10 +35,8 @@ class StackedParameter:
 
     Attributes:
         start: The same.
-        is_shared: Whether the clients' values are not written yet: each is the start plus
-            the products of ``waiting``.
-        waiting: Factors of shapes ``(num_clients, outputs, rows)`` and ``(num_clients,
-            rows, inputs)``; clients that are through with their steps are missing.
+        rate: The learning rate.
+        is_shared: Whether every client's value is the start.
     """
 
     def __init__(
@@ -46,15 +44,16 @@ class StackedParameter:
     ) -> None:
         """Share the start until the clients part."""
         self.start = start
+        self.rate = settings.learning_rate
         self.is_shared = True
-        self.waiting: list[Factors] = []
+        self._waiting: Factors | None = None
         self._settings = settings
         self._value = start.expand(num_clients, *start.shape)
         self._velocity: torch.Tensor | None = None
 
     def of(self, num_clients: int) -> torch.Tensor:
         """Give the values of the first clients, shape ``(num_clients, …)``."""
-        if self.waiting:
+        if self._waiting is not None:
             self._part()
         return self._value[:num_clients]
 
@@ -81,41 +80,31 @@ class StackedParameter:
             velocity.add_(pull, alpha=settings.proximal_mu)
         value.sub_(velocity, alpha=rate)
 
-    def can_wait(self, gradient: Factors) -> bool:
-        """Say whether computing with factors is still less work than with the weights.
+    def can_wait(self) -> bool:
+        """Say whether the next steps may be added up and written later.
 
         Momentum, weight decay and pull would change what waits; their steps are written.
         """
         settings = self._settings
-        if not self.is_shared or settings.momentum or settings.weight_decay:
-            return False
-        num_rows = sum(right.shape[1] for _, right in [*self.waiting, gradient])
-        return not settings.proximal_mu and num_rows <= self.start.shape[0]
+        changes = settings.momentum or settings.weight_decay or settings.proximal_mu
+        return self.is_shared and not changes
 
-    def wait(self, gradient: Factors) -> None:
-        """Move the first clients down their gradients as ``descend`` does, but later."""
-        left, right = gradient
-        self.waiting.append((left * -self._settings.learning_rate, right))
+    def wait(self, steps: Factors) -> None:
+        """Add this product of two factors, as they will be, when values are asked for.
+
+        Args:
+            steps: Shapes ``(num_clients, outputs, rows)`` and ``(num_clients, rows,
+                inputs)``; the learning rate is in them.
+        """
+        self.is_shared, self._waiting = False, steps
 
     def _part(self) -> None:
         """Write the clients' values."""
-        self.is_shared = False
-        if not self.waiting:
+        self.is_shared, steps, self._waiting = False, self._waiting, None
+        if steps is None:
             self._value = self._value.clone()
-            return
-        lefts, rights = zip(*self.waiting, strict=True)
-        left = torch.cat([_filled(each, len(lefts[0])) for each in lefts], dim=2)
-        right = torch.cat([_filled(each, len(lefts[0])) for each in rights], dim=1)
-        self._value = torch.baddbmm(self._value, left, right)
-        self.waiting = []
-
-
-def _filled(factor: torch.Tensor, num_clients: int) -> torch.Tensor:
-    """Give the factor of every client; of those that took no step it is zero."""
-    missing = num_clients - len(factor)
-    if not missing:
-        return factor
-    return torch.cat([factor, factor.new_zeros(missing, *factor.shape[1:])])
+        else:
+            self._value = torch.baddbmm(self._value, *steps)
 
 
 def _add(target: torch.Tensor, gradient: Gradient, *, keep: float, rate: float) -> None:

@@ -23,7 +23,8 @@ Function: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 Slope: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Gives the gradient of a function's inputs from that of its outputs and its outputs."""
 
-_VECTORS = 3  # dimensions: client, example, feature
+VECTORS = 3
+"""Dimensions where examples are vectors: client, example, feature."""
 
 
 class NotStackableError(Exception):
@@ -63,14 +64,16 @@ class StackedLinear:
 
     has_parameters = True
 
-    def __init__(self, weight: StackedParameter, bias: StackedParameter | None) -> None:
+    def __init__(
+        self, weight: StackedParameter, bias: StackedParameter | None = None
+    ) -> None:
         """Take the parameters of all clients."""
         self._weight, self._bias = weight, bias
         self._inputs = weight.start
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Multiply each client's inputs with its weights."""
-        if inputs.dim() != _VECTORS:
+        if inputs.dim() != VECTORS:
             raise NotStackableError
         self._inputs = inputs
         if self._weight.is_shared:
@@ -81,30 +84,29 @@ class StackedLinear:
         return torch.baddbmm(self._bias.of(len(inputs)).unsqueeze(1), inputs, turned)
 
     def _forward_shared(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Multiply with what all clients share, then with what waits to be added."""
-        outputs = nn.functional.linear(inputs, self._weight.start)  # one product for all
-        for left, right in self._weight.waiting:
-            alike = torch.bmm(inputs, right[: len(inputs)].transpose(1, 2))
-            outputs.baddbmm_(alike, left[: len(inputs)].transpose(1, 2))
-        if self._bias is not None:
-            outputs.add_(self._bias.of(len(inputs)).unsqueeze(1))
-        return outputs
+        """Multiply with what all clients share, in one product for all of them."""
+        outputs = nn.functional.linear(inputs, self._weight.start)
+        return self._with_bias(outputs)
+
+    def _with_bias(self, outputs: torch.Tensor) -> torch.Tensor:
+        if self._bias is None:
+            return outputs
+        return outputs.add_(self._bias.of(len(outputs)).unsqueeze(1))
 
     def backward(self, gradient: torch.Tensor, *, through: bool) -> torch.Tensor:
         """Move weights and biases."""
         weight, below = self._weight, gradient
-        factors = (gradient.transpose(1, 2), self._inputs)
-        if not through and weight.can_wait(factors):
-            weight.wait(factors)
-        else:
-            if through and weight.is_shared:
-                below = torch.matmul(gradient, weight.start)
-            elif through:
-                below = torch.bmm(gradient, weight.of(len(gradient)))
-            weight.descend(factors)
+        if through and weight.is_shared:
+            below = torch.matmul(gradient, weight.start)
+        elif through:
+            below = torch.bmm(gradient, weight.of(len(gradient)))
+        weight.descend((gradient.transpose(1, 2), self._inputs))
+        self._move_bias(gradient)
+        return below
+
+    def _move_bias(self, gradient: torch.Tensor) -> None:
         if self._bias is not None:
             self._bias.descend(gradient.sum(1))
-        return below
 
 
 class ImageLayers:
@@ -219,7 +221,7 @@ class StackedFunction:
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Compute the outputs."""
-        if self._of_vectors and inputs.dim() != _VECTORS:
+        if self._of_vectors and inputs.dim() != VECTORS:
             raise NotStackableError
         self._outputs = self._function(inputs)
         return self._outputs

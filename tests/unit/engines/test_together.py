@@ -17,6 +17,7 @@ from torch import nn
 
 from flip_lab.engines import together
 from flip_lab.engines.clients import ClientCall, ClientOutcome, ClientSetting, call_client
+from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.flower.messages import become_server, stamp
 from flip_lab.engines.together import carry_out_together
 from flip_lab.fl import choice
@@ -133,6 +134,7 @@ def check_same(ours: Sequence[ClientOutcome], theirs: Sequence[ClientOutcome]) -
 @pytest.fixture(autouse=True)
 def stacked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Choose the stacked way; gives the sizes of the groups that it trained."""
+    install_fast_arrays()  # as workers do
     sizes: list[int] = []
 
     def watched(

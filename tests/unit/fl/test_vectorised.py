@@ -94,6 +94,13 @@ def perceptron() -> nn.Module:
     )
 
 
+def wide() -> nn.Module:
+    """Build a chain with a bottom layer that has more outputs than most have examples."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 20, bias=False), nn.Tanh(), nn.Linear(20, NUM_CLASSES)
+    )
+
+
 def convolutional() -> nn.Module:
     """Build a chain of images with overlapping windows, strides and padding."""
     return nn.Sequential(
@@ -107,7 +114,7 @@ def convolutional() -> nn.Module:
     )
 
 
-CHAINS = [logistic, perceptron, convolutional, Tutorial]
+CHAINS = [logistic, perceptron, wide, convolutional, Tutorial]
 
 
 def make_clients(sizes: Sequence[int], seed: int = 0) -> list[ClientData]:
@@ -188,6 +195,27 @@ def test_mapped_clients_get_the_weights_of_the_loop(
     expected = train_in_turn(model, start, make_clients(sizes), settings)
     found = train_mapped(model, start, make_clients(sizes), settings)
     assert furthest(found, expected) < TOLERANCE
+
+
+@given(sizes=st.lists(st.integers(1, 17), min_size=1, max_size=4), settings=SETTINGS)
+def test_examples_may_be_vectors(sizes: list[int], settings: LocalTraining) -> None:
+    """A linear layer may come first, without anything that flattens."""
+    model, start = make_model(lambda: nn.Linear(64, 12))
+    flat = [
+        replace(client, features=client.features.reshape(len(client.labels), -1))
+        for client in make_clients(sizes)
+    ]
+    again = [replace(each, generator=each.generator.clone_state()) for each in flat]
+    expected = train_in_turn(model, start, flat, settings)
+    sequence = nn.Sequential(model)
+    renamed = {f"0.{name}": value for name, value in start.items()}
+    found = train_stacked(sequence, renamed, again, settings)
+    assert [each.train_loss for each in found] == pytest.approx(
+        [each.train_loss for each in expected], abs=TOLERANCE
+    )
+    for mine, other in zip(found, expected, strict=True):
+        for name, value in other.state.items():
+            assert float((mine.state[f"0.{name}"] - value).abs().max()) < TOLERANCE
 
 
 def test_the_generators_move_on_as_in_the_loop() -> None:
