@@ -139,7 +139,7 @@ class _Crate:
     def _data(self, record: RunRecord) -> Generator[Any]:
         from rocrate.model import ContextEntity
 
-        digest = record.parameters.get("data_sha256", "")
+        digest = str(record.lineage.get("data_sha256") or "")
         if not digest:
             return
         # RFC 6920: a name that is a hash, for data that stay where they are

@@ -104,6 +104,7 @@ def _run(
         "mlflow.note.content": record.note,
         "mlflow.parentRunId": uuids.get(record.parent_run_id or "", ""),
     }
+    tags |= {f"flip_lab.{name}": str(text or "") for name, text in record.lineage.items()}
     kept = [RunTag(key, text[:_TEXT_CHARS]) for key, text in tags.items() if text]
     begun_s = record.started_s or record.created_s
     info = store.create_run(experiment, "", _milliseconds(begun_s), kept, record.name).info

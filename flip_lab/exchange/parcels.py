@@ -21,6 +21,8 @@ class Parcel:
         tags: Its tags.
         note: What somebody noted about it.
         log: The file with what its processes printed; ``None`` without one.
+        folder: Its directory in another lab, with checkpoints and app; ``None`` where
+            the run comes from elsewhere.
         files: The files that it kept, by their SHA-256.
     """
 
@@ -30,4 +32,5 @@ class Parcel:
     tags: tuple[str, ...] = ()
     note: str = ""
     log: Path | None = None
+    folder: Path | None = None
     files: Mapping[str, Path] = field(default_factory=dict[str, Path])

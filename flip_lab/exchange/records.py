@@ -95,6 +95,7 @@ class RunRecord:
         parent_run_id: The run that it was forked from; ``None`` for others.
         forked_at_round: The parent's round that it went on from.
         parameters: What was configured, as text, by dotted name.
+        lineage: Hashes of the data and of who holds which of them, as recorded.
         tags: Its tags.
         note: What somebody noted about it.
         error: ``code``, ``what``, ``fix`` and ``detail`` of a failed run's error.
@@ -116,6 +117,7 @@ class RunRecord:
     parent_run_id: str | None = None
     forked_at_round: int | None = None
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+    lineage: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tags: tuple[str, ...] = ()
     note: str = ""
     error: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -17,7 +17,7 @@ from flip_lab.engines.apps import DirectoryApp, PickledApp, ScenarioApp
 from flip_lab.engines.base import AppSource
 from flip_lab.runs.checkpoints import Checkpoints
 
-Kind = Literal["scenario", "app", "notebook"]
+Kind = Literal["scenario", "app", "notebook", "imported"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class RunSpec:
     Attributes:
         run_id: The run's id.
         name: The scenario's, the app's or the notebook app's name.
-        kind: Which of the three inputs it is.
+        kind: Which of the three inputs it is, or that it was run elsewhere.
         created_s: When it was launched, seconds since the Unix epoch.
         seed: The run's seed.
         num_rounds: Rounds it will run; ``None`` when only the app knows.
