@@ -10,28 +10,55 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flip_lab.views.arrivals import target_curves as target_curves
+    from flip_lab.views.bands import confidence_bands as confidence_bands
     from flip_lab.views.clients import client_distribution as client_distribution
+    from flip_lab.views.configurations import configuration_table as configuration_table
     from flip_lab.views.curves import training_curves as training_curves
+    from flip_lab.views.heatmap import client_heatmap as client_heatmap
+    from flip_lab.views.panels import small_multiples as small_multiples
     from flip_lab.views.partitions import partition_map as partition_map
+    from flip_lab.views.ranking import effect_forest as effect_forest
+    from flip_lab.views.ranking import leaderboard_figure as leaderboard_figure
     from flip_lab.views.results import results_table as results_table
+    from flip_lab.views.spans import span_timeline as span_timeline
+    from flip_lab.views.spread import fairness_figure as fairness_figure
     from flip_lab.views.theme import apply_theme as apply_theme
     from flip_lab.views.timeline import cohort_timeline as cohort_timeline
 
 _HOME = {
     "apply_theme": "flip_lab.views.theme",
     "client_distribution": "flip_lab.views.clients",
+    "client_heatmap": "flip_lab.views.heatmap",
     "cohort_timeline": "flip_lab.views.timeline",
+    "confidence_bands": "flip_lab.views.bands",
+    "configuration_table": "flip_lab.views.configurations",
+    "effect_forest": "flip_lab.views.ranking",
+    "fairness_figure": "flip_lab.views.spread",
+    "leaderboard_figure": "flip_lab.views.ranking",
     "partition_map": "flip_lab.views.partitions",
     "results_table": "flip_lab.views.results",
+    "small_multiples": "flip_lab.views.panels",
+    "span_timeline": "flip_lab.views.spans",
+    "target_curves": "flip_lab.views.arrivals",
     "training_curves": "flip_lab.views.curves",
 }
 
 __all__ = [
     "apply_theme",
     "client_distribution",
+    "client_heatmap",
     "cohort_timeline",
+    "confidence_bands",
+    "configuration_table",
+    "effect_forest",
+    "fairness_figure",
+    "leaderboard_figure",
     "partition_map",
     "results_table",
+    "small_multiples",
+    "span_timeline",
+    "target_curves",
     "training_curves",
 ]
 

@@ -19,6 +19,7 @@ from flip_lab.views.canvas import (
     plain,
     require_columns,
     round_step,
+    where,
 )
 from flip_lab.views.theme import (
     Figure,
@@ -131,7 +132,7 @@ def _groups(bands: pd.DataFrame, *, log: bool) -> list[_Group]:
     ordered = frame.sort_values("server_round", kind="stable")
     floor = _floor(columns["centre"]) if log else -np.inf
     return [
-        _group(str(name), ordered[ordered["group"] == name], floor)
+        _group(str(name), where(ordered, "group", name), floor)
         for name in dict.fromkeys(frame["group"])
     ]
 

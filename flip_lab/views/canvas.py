@@ -212,6 +212,11 @@ def _named(value: object) -> str:
     return plain(f"{value:.0f}" if is_whole else value, at_most=40)
 
 
+def where(frame: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
+    """Give the rows whose column equals a value, in their order."""
+    return frame.take(np.flatnonzero((frame[column] == value).to_numpy()))
+
+
 def natural(name: str) -> list[tuple[bool, float, str]]:
     """Give a key that sorts ``node 10`` after ``node 9``."""
     return [

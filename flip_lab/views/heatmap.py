@@ -190,7 +190,7 @@ def _mean_finite(values: _Floats, *, axis: int = 1) -> _Floats:
     finite = np.isfinite(values)
     total = np.where(finite, values, 0.0).sum(axis=axis)
     count = finite.sum(axis=axis)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 def _course(values: _Floats) -> _Floats:
@@ -303,8 +303,8 @@ def _colourbar(shown: _Floats, low: float, high: float, name: str) -> dict[str, 
     """Label the scale; its ends say when values beyond them share their colour."""
     known = shown[np.isfinite(shown)]
     step = _tick_step(high - low)
-    inner = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
-    marked = {float(tick): f"{tick:.6g}" for tick in inner}
+    inner = range(math.ceil(low / step), math.floor(high / step) + 1)
+    marked = {at * step: f"{at * step:.6g}" for at in inner}
     for end, beyond, sign in (
         (low, known.size and known.min() < low, "≤"),
         (high, known.size and known.max() > high, "≥"),

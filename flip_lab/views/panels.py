@@ -20,6 +20,7 @@ from flip_lab.views.canvas import (
     plain,
     require_columns,
     round_step,
+    where,
 )
 from flip_lab.views.results import lower_is_better
 from flip_lab.views.theme import Figure, Palette, Theme, Trace, draw, palette_of
@@ -104,9 +105,7 @@ def _with_word(kept: pd.DataFrame, column: str) -> list[str]:
     """Name what a column tells apart; a bare number would say nothing."""
     word = plain(column.removesuffix("_id").rpartition(".")[2].replace("_", " "))
     names = group_names(kept, column)
-        return [
-        f"{word} {name}" if re.fullmatch(r"-?[\d.]+", name) else name for name in names
-    ]
+    return [f"{word} {name}" if re.fullmatch(r"-?[\d.]+", name) else name for name in names]
 
 
 def _require_single_values(tidy: pd.DataFrame, lines: str | None) -> None:
@@ -159,7 +158,7 @@ def _panel(
     ]
     names = sorted(dict.fromkeys(rows["line"]), key=natural)
     for place, line in enumerate(names):
-        one = rows[rows["line"] == line]
+        one = where(rows, "line", line)
         colour = palette.series[place if len(names) <= _LINES_SHOWN else 0]
         told = f"<b>{rows['panel'].iloc[0]}</b>" + (f"<br>{line}" if line else "")
         traces.append(
@@ -264,8 +263,8 @@ def _heading(
     dense: bool,
 ) -> dict[str, Any]:
     rows = tidy[tidy["panel"] == panel]
-    last = rows[rows["server_round"] == rows["server_round"].max()]["value"]
-    value = float(last.median()) if len(last) else math.nan
+    is_last = rows["server_round"] == rows["server_round"].max()
+    value = float(rows.loc[is_last, "value"].median())
     ended = number(float(f"{value:.3g}"))
     if not math.isfinite(value):
         ended = "✕" if dense else "diverged"

@@ -1,0 +1,87 @@
+"""Lanes: one line of the page per group, a name at its left and facts at its right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flip_lab.views.theme import Palette, Trace
+
+_LANE_PX = 34
+_CROWDED = 16  # lanes above which each gets less room
+_CROWDED_PX = 22
+_LETTER_PX = 6.2  # of the facts' font, on average
+
+
+def lane_layout(
+    names: Sequence[str], facts: Sequence[str], *, label: str, palette: Palette
+) -> dict[str, Any]:
+    """Give the layout of a figure of lanes, the first one on top.
+
+    Args:
+        names: What each lane is called; escaped.
+        facts: What stands at its right end; may hold plotly's markup.
+        label: Title of the horizontal axis.
+        palette: Colours of the theme.
+
+    Returns:
+        Layout with height, axes, the right margin that the facts need, and the facts as
+        annotations. Lane n lies at height n of the vertical axis.
+    """
+    font = {"size": 11, "color": palette.muted}
+    beside = {"xref": "paper", "x": 1, "xanchor": "left", "showarrow": False}
+    lane_px = _LANE_PX if len(names) <= _CROWDED else _CROWDED_PX
+    longest = max((len(fact) for fact in facts), default=0)
+    return {
+        "height": 170 + lane_px * max(len(names), 2),
+        "hovermode": "closest",
+        "margin": {"r": 24 + int(_LETTER_PX * longest)},
+        "xaxis": {"title": {"text": label}},
+        "yaxis": {
+            "range": [len(names) - 0.5, -0.5],
+            "tickvals": list(range(len(names))),
+            "ticktext": list(names),
+            "tickfont": {"size": 12, "color": palette.text},
+            "ticks": "",
+            "showline": False,
+            "gridcolor": palette.stripe,
+        },
+        "annotations": [
+            {**beside, "y": at, "xshift": 12, "text": fact, "font": font}
+            for at, fact in enumerate(facts)
+        ],
+    }
+
+
+def intervals(
+    low: npt.NDArray[np.float64],
+    high: npt.NDArray[np.float64],
+    colours: Sequence[str],
+) -> list[Trace]:
+    """Draw one thick horizontal line per lane, from low to high; none where an end is NaN.
+
+    Args:
+        low: Left ends, one per lane.
+        high: Right ends.
+        colours: Colours, one per lane.
+
+    Returns:
+        One trace per lane that has an interval.
+    """
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [left, right],
+            "y": [at, at],
+            "line": {"color": colour, "width": 5},
+            "opacity": 0.45,
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
+        for at, (left, right, colour) in enumerate(zip(low, high, colours, strict=True))
+        if np.isfinite(left) and np.isfinite(right)
+    ]
