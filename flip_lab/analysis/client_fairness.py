@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from flip_lab.analysis.client_rows import rows_of
+from flip_lab.analysis.columns import Reals, by_group, reals
 from flip_lab.analysis.estimates import estimate
 from flip_lab.analysis.inputs import (
     Goal,
@@ -19,7 +20,7 @@ from flip_lab.analysis.inputs import (
     require_columns,
     require_share,
 )
-from flip_lab.analysis.scientific import Reals, quiet
+from flip_lab.analysis.scientific import quiet
 from flip_lab.core.errors import AnalysisError
 
 AtRound: TypeAlias = int | Literal["last", "all"]
@@ -29,7 +30,7 @@ INDICES: Mapping[str, str] = MappingProxyType(
     {
         "mean": "Mean over clients, each counting once.",
         "weighted_mean": "Mean weighted by num_examples.",
-        "worst_decile": "Mean of the worst 10 % of clients, at least one (Li et al., 2020).",
+        "worst_decile": "Mean of the worst 10 % of clients, at least one (Li et al. 2020).",
         "best_decile": "Mean of the best 10 % of clients, at least one.",
         "variance": "Mean squared distance from the mean (over n, not n - 1).",
         "std": "Square root of the variance.",
@@ -117,15 +118,15 @@ def fairness_of_groups(
     # one row a run: rounds are told apart only where a run has several
     several = bool(joined.duplicated("run_id").any())
     keys = ["group", "server_round"] if several else ["group"]
-    place = {label: at for at, label in enumerate(runs["group"].unique())}
+    place = {label: at for at, label in enumerate(by_group(runs))}
     rows: list[dict[str, object]] = []
     for _, group in joined.groupby(keys, sort=True):
         rounds = group["server_round"].unique()
         for index in INDICES:
-            found = estimate(group[index].to_numpy(np.float64), confidence=confidence)
+            found = estimate(reals(group, index), confidence=confidence)
             rows.append(
                 {
-                    "group": group["group"].iloc[0],
+                    "group": str(group["group"].iloc[0]),
                     "server_round": int(rounds[0]) if len(rounds) == 1 else None,
                     "index": index,
                     "centre": found.centre,
@@ -135,23 +136,23 @@ def fairness_of_groups(
                     "note": found.note,
                 }
             )
-    rows.sort(key=lambda row: place[row["group"]])
+    rows.sort(key=lambda row: place[str(row["group"])])
     columns = ["group", "server_round", "index", "centre", "low", "high"]
     frame = pd.DataFrame(rows, columns=[*columns, "num_seeds", "note"])
-    reals = {end: frame[end].astype(np.float64) for end in ("centre", "low", "high")}
-    return frame.assign(**reals, server_round=frame["server_round"].astype("Int64"))
+    ends = {end: frame[end].astype(np.float64) for end in ("centre", "low", "high")}
+    return frame.assign(**ends, server_round=frame["server_round"].astype("Int64"))
 
 
 def _indices(group: pd.DataFrame, *, goal: Goal) -> dict[str, float]:
-    values = group["value"].to_numpy(dtype=np.float64)
+    values = reals(group, "value")
     finite = np.isfinite(values)
     counts = {"num_clients": len(values), "num_diverged": int((~finite).sum())}
     if not finite.any():
         return {**counts, **dict.fromkeys(INDICES, float("nan"))}
     # sorted, so that the order of rows does not show in the last bit of a sum
-    order = np.lexsort([group["num_examples"].to_numpy(dtype=np.float64), values])
+    order = np.lexsort([reals(group, "num_examples"), values])
     order = order[finite[order]]
-    weights = group["num_examples"].to_numpy(dtype=np.float64)[order]
+    weights = reals(group, "num_examples")[order]
     with quiet():
         return {**counts, **_spread(values[order], weights, goal=goal)}
 
@@ -181,7 +182,7 @@ def _shares(rising: Reals) -> dict[str, float]:
     scaled = rising / rising[-1]  # all three ignore the scale; squares of 1e200 overflow
     number = scaled.size
     shares = scaled / scaled.sum()
-    places = np.arange(1, number + 1)
+    places = np.arange(1, number + 1, dtype=np.float64)
     positive = shares[shares > 0]
     entropy = -float((positive * np.log(positive)).sum())
     return {

@@ -28,8 +28,9 @@ def rows_of(client_metrics: pd.DataFrame, name: str, *, phase: str | None) -> pd
         phase: Its phase; by default evaluate where it was recorded there.
 
     Returns:
-        ``run_id``, ``server_round``, ``client``, ``num_examples``, ``value``, ordered by the
-        first three. ``client`` is the partition, or the node where that is not known (-1).
+        ``run_id``, ``server_round``, ``client``, ``num_examples``, ``value``, in the order
+        of the first three. ``client`` is the partition, or the node where that is not known
+        (-1).
 
     Raises:
         AnalysisError: If a column is missing, or nobody recorded the metric there.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from flip_lab.analysis.columns import reals
 from flip_lab.analysis.confidence import BandKind, bands
 from flip_lab.analysis.costs import cumulative_costs
 from flip_lab.analysis.grouping import Grouping, Value, group_runs, values_under
@@ -185,7 +186,7 @@ def compare(  # noqa: PLR0913  # what to compare, and four choices with a defaul
         metric: The metric's name.
         phase: Its phase; by default the one that most runs have, evaluate before train.
         scope: Its scope; by default likewise, federated before central.
-        goal: ``"max"`` or ``"min"``; by default guessed from the name (a loss is minimised).
+        goal: ``"max"`` or ``"min"``; by default guessed from the name (of a loss: min).
         seed: Key of the replicate. Tests pair groups by it.
         states: States of runs to compare.
         rounds: Rows of the table ``rounds``, to count seconds and bytes to a target.
@@ -331,7 +332,7 @@ def _notes(
     lasts = curves.groupby("run_id")["server_round"].max()
     sizes = Counter(run.group for run in kept)
     single = [label for label, size in sizes.items() if size == 1]
-    diverged = curves.loc[~np.isfinite(curves["value"].to_numpy(dtype=float)), "run_id"]
+    diverged = curves.loc[~np.isfinite(reals(curves, "value")), "run_id"]
     seedless = sum(run.seed is None for run in kept)
     notes = [
         found.note,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from flip_lab.analysis.columns import by_group, reals
 from flip_lab.analysis.estimates import BAND_KINDS, BandKind, estimate
 from flip_lab.analysis.inputs import require_choice, require_columns, require_share
 from flip_lab.analysis.smoothing import Smoothing, smooth
@@ -58,22 +58,19 @@ def bands(
     require_share(confidence, name="confidence")
     require_choice(kind, BAND_KINDS, name="kind")
     drawn = curves if smoothing is None else smooth(curves, smoothing)
-    rows = _rows(drawn, list(curves["group"].unique()), kind=kind, confidence=confidence)
+    rows = _rows(drawn, kind=kind, confidence=confidence)
     frame = pd.DataFrame(list(rows), columns=list(BAND_COLUMNS))
     ends = ["centre", "low", "high"]
     return frame.assign(**{end: frame[end].astype(np.float64) for end in ends})
 
 
 def _rows(
-    curves: pd.DataFrame, groups: list[Any], *, kind: BandKind, confidence: float
+    curves: pd.DataFrame, *, kind: BandKind, confidence: float
 ) -> Iterator[dict[str, object]]:
-    for label in groups:
-        group = curves[curves["group"] == label]
+    for label, group in by_group(curves).items():
         num_runs = group["run_id"].nunique()
         for server_round, here in group.groupby("server_round"):
-            found = estimate(
-                here["value"].to_numpy(dtype=np.float64), kind=kind, confidence=confidence
-            )
+            found = estimate(reals(here, "value"), kind=kind, confidence=confidence)
             yield {
                 "group": label,
                 "server_round": server_round,

@@ -6,7 +6,8 @@ from math import exp, lgamma, log
 
 import numpy as np
 
-from flip_lab.analysis.scientific import Reals, quiet
+from flip_lab.analysis.columns import Reals
+from flip_lab.analysis.scientific import quiet
 
 _SAME = 1e-12  # relative spread below which numbers that were computed alike are equal
 

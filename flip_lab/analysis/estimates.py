@@ -9,8 +9,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from flip_lab.analysis.columns import Reals
 from flip_lab.analysis.inputs import require_choice, require_share
-from flip_lab.analysis.scientific import Reals, bootstrap, quiet, student_quantile
+from flip_lab.analysis.scientific import bootstrap, quiet, student_quantile
 
 BandKind: TypeAlias = Literal["student", "bootstrap", "quartiles"]
 """Which centre and interval: mean and t, mean and BCa bootstrap, median and quartiles."""
@@ -28,7 +29,7 @@ class Estimate:
         low: Lower end; None where no interval can be given.
         high: Upper end; None where no interval can be given.
         num_seeds: Finite values it rests on.
-        num_lost: Values that were NaN or infinite, so diverged or missing; not in the centre.
+        num_lost: Values that are NaN or infinite (diverged or missing); in no centre.
         note: What a reader must know; empty if nothing.
     """
 
@@ -69,7 +70,7 @@ def estimate(
     require_share(confidence, name="confidence")
     require_choice(kind, BAND_KINDS, name="kind")
     given = np.asarray(values, dtype=np.float64)
-    # sorted: the order of seeds must not show in the last bit, nor in what a bootstrap draws
+    # sorted: the order of seeds must not show in the last bit, nor in a bootstrap's draws
     finite = np.sort(given[np.isfinite(given)])
     with quiet():
         centre = float(np.median(finite) if kind == "quartiles" else finite.mean())

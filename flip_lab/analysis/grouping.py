@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import pandas as pd
 
@@ -136,9 +136,10 @@ def _plain(value: Any) -> Value:  # noqa: ANN401  # a cell of a frame is anythin
     """Give a cell as something that can be compared and shown."""
     if isinstance(value, (str, bool, int)):
         return value
-    if isinstance(value, (list, tuple, set)) or hasattr(value, "tolist"):
-        parts: Any = value.tolist() if hasattr(value, "tolist") else list(value)
-        return ", ".join(map(str, parts)) if isinstance(parts, list) else _plain(parts)
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, cast("list[Any]", value)))
     if value is None or value is pd.NaT or value is pd.NA or value != value:  # noqa: PLR0124  # NaN
         return None
     return value if isinstance(value, float) else str(value)

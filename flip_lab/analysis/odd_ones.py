@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from flip_lab.analysis.client_rows import rows_of
-from flip_lab.analysis.scientific import Reals, quiet
+from flip_lab.analysis.columns import Reals, reals
+from flip_lab.analysis.scientific import quiet
 from flip_lab.core.errors import AnalysisError
 
 _MAD = 0.6744897501960817  # Φ⁻¹(3/4): a normal's median distance from its median
@@ -41,7 +42,7 @@ def robust_scores(
     """
     rows = rows_of(client_metrics, name, phase=phase)
     scores = np.full(len(rows), np.nan)
-    values = rows["value"].to_numpy(dtype=np.float64)
+    values = reals(rows, "value")
     for where in rows.groupby(["run_id", "server_round"], sort=False).indices.values():
         scores[where] = _robust_z(values[where])
     return rows.assign(z=scores)
@@ -83,10 +84,10 @@ def odd_clients(
             fix="Pass a number above 0, such as 3.5.",
         )
     scores = robust_scores(client_metrics, name, phase=phase)
-    diverged = ~np.isfinite(scores["value"].to_numpy(dtype=np.float64))
+    diverged = ~np.isfinite(reals(scores, "value"))
     keys = [scores["run_id"], scores["server_round"]]
     lonely = pd.Series(~diverged).groupby(keys).transform("any").to_numpy(np.bool_)
-    far = np.abs(scores["z"].to_numpy(dtype=np.float64)) > threshold
+    far = np.abs(reals(scores, "z")) > threshold
     marked = scores.assign(odd=far | (diverged & lonely), diverged=diverged)
     rows = [
         {"run_id": run_id, "client": client, **_habits(group)}
@@ -120,7 +121,7 @@ def _robust_z(values: Reals) -> Reals:
 
 
 def _habits(group: pd.DataFrame) -> dict[str, object]:
-    scores = group["z"].to_numpy(dtype=np.float64)
+    scores = reals(group, "z")
     known = np.flatnonzero(np.isfinite(scores))
     worst = int(known[np.abs(scores[known]).argmax()]) if known.size else None
     num_odd = int(group["odd"].sum())
@@ -131,8 +132,6 @@ def _habits(group: pd.DataFrame) -> dict[str, object]:
         "num_diverged": int(group["diverged"].sum()),
         "median_z": float(np.median(scores[known])) if known.size else float("nan"),
         "worst_z": float("nan") if worst is None else float(scores[worst]),
-        "worst_round": pd.NA
-        if worst is None
-        else int(group["server_round"].to_numpy()[worst]),
+        "worst_round": pd.NA if worst is None else int(group["server_round"].iloc[worst]),
         "num_examples": float(group["num_examples"].median()),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import combinations
 from math import comb
@@ -12,9 +12,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
+from flip_lab.analysis.columns import Reals, by_group, cells, reals
 from flip_lab.analysis.effects import are_equal, cliffs_delta, cohen_d_z, hedges_g
 from flip_lab.analysis.inputs import require_choice, require_columns, require_share
-from flip_lab.analysis.scientific import Reals, bootstrap, correct, quiet, rank_test, t_test
+from flip_lab.analysis.scientific import bootstrap, correct, quiet, rank_test, t_test
 from flip_lab.core.errors import AnalysisError, nearest
 
 TestKind: TypeAlias = Literal["t", "rank"]
@@ -147,9 +148,9 @@ def pairwise(
     """Test groups against each other.
 
     Values of equal seeds are paired when at least two seeds, and at least half of each
-    group's, are common: seeds fix data partition, cohort and initial model, so a pair shares
-    them and the difference has less noise (Dror et al., 2018). Otherwise the groups are
-    tested as independent samples; ``why`` says which and for what reason.
+    group's, are common: a seed fixes data partition, cohorts and initial model, so a pair
+    shares them and the difference has less noise (Dror et al., 2018). Otherwise the groups
+    are tested as independent samples; ``why`` says which and for what reason.
 
     t tests assume that (differences of) values are near normal; rank tests only that they
     are independent, and a paired one that differences are symmetric. With n pairs Wilcoxon
@@ -210,18 +211,19 @@ class _Sample:
 
 def _samples(scores: pd.DataFrame) -> dict[str, _Sample]:
     samples: dict[str, _Sample] = {}
-    for label in scores["group"].unique():
-        rows = scores[scores["group"] == label]
-        values = rows["value"].to_numpy(dtype=np.float64)
-        seeds = [None if pd.isna(seed) else seed for seed in rows["seed"].tolist()]
+    for label, rows in by_group(scores).items():
+        values = reals(rows, "value")
+        seeds: list[object] = [
+            None if pd.isna(seed) else seed for seed in cells(rows, "seed")
+        ]
         known = Counter(seed for seed in seeds if seed is not None)
         finite = sorted(
             (str(seed), float(value), seed)
             for seed, value in zip(seeds, values, strict=True)
             if np.isfinite(value)
         )
-        samples[str(label)] = _Sample(
-            label=str(label),
+        samples[label] = _Sample(
+            label=label,
             finite=np.array([value for _, value, _ in finite], dtype=np.float64),
             by_seed={seed: value for _, value, seed in finite if seed is not None},
             num_lost=len(values) - len(finite),
@@ -350,7 +352,7 @@ def _with_test(
 def _smallest_p(one: Reals, two: Reals, *, is_paired: bool) -> float:
     """Give the smallest two-sided p of a rank test without ties.
 
-    Signed ranks: 2 of the 2ⁿ signs, zeros left out. Mann–Whitney: 2 of the C(n+m, n) splits.
+    Signed ranks: 2 of 2ⁿ signs, zeros left out. Mann–Whitney: 2 of the C(n+m, n) splits.
     """
     if is_paired:
         return float(2.0 ** (1 - np.count_nonzero(one - two)))
@@ -361,12 +363,9 @@ def _corrected(
     tests: list[PairTest], *, alpha: float, correction: Correction
 ) -> tuple[PairTest, ...]:
     made = [test.p_value for test in tests if test.p_value is not None]
-    adjust: Callable[[list[float]], list[float]] = (
-        list
-        if correction == "none"
-        else lambda values: correct(values, method=_METHODS[correction])
+    adjusted = iter(
+        made if correction == "none" else correct(made, method=_METHODS[correction])
     )
-    adjusted = iter(adjust(made))
     return tuple(
         test if test.p_value is None else _decided(test, next(adjusted), alpha=alpha)
         for test in tests

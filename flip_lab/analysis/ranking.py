@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from flip_lab.analysis.columns import by_group, cells, reals
 from flip_lab.analysis.estimates import Estimate, estimate
 from flip_lab.analysis.inputs import (
     Goal,
@@ -45,10 +46,10 @@ def leaderboard(
     """Rank groups by the mean over their seeds, ties with the leader marked.
 
     The leader is the group with the best mean. Every other group is tested against it, as
-    :func:`pairwise` does with ``against``; one whose corrected p is not below alpha, or that
-    cannot be tested, was not shown to be worse, and shares rank 1. The others have the rank
-    of their mean, so ranks can skip. That the leader was chosen by the same numbers makes
-    its lead look larger than it is: confirm a close race on fresh seeds.
+    :func:`pairwise` does with ``against``; one whose corrected p is not below alpha, or
+    that cannot be tested, was not shown to be worse, and shares rank 1. The others have the
+    rank of their mean, so ranks can skip. That the leader was chosen by the same numbers
+    makes its lead look larger than it is: confirm a close race on fresh seeds.
 
     Args:
         scores: ``group``, ``run_id``, ``seed``, ``value``; one row a run. ``outcome``, if
@@ -71,12 +72,10 @@ def leaderboard(
     require_columns(scores, ("group", "run_id", "seed", "value"), what="scores")
     require_share(alpha, name="alpha")
     require_choice(goal, ("max", "min"), name="goal")
+    groups = by_group(scores)
     found = {
-        str(label): estimate(
-            scores.loc[scores["group"] == label, "value"].to_numpy(dtype=np.float64),
-            confidence=1 - alpha,
-        )
-        for label in scores["group"].unique()
+        label: estimate(reals(rows, "value"), confidence=1 - alpha)
+        for label, rows in groups.items()
     }
     order = _order(found, goal=goal)
     leader = order[0] if order and found[order[0]].centre is not None else None
@@ -87,7 +86,14 @@ def leaderboard(
     )
     to_leader = {each.second: each for each in family.tests} if family else {}
     rows = [
-        _row(scores, label, found[label], test=to_leader.get(label), goal=goal, place=place)
+        _row(
+            groups[label],
+            label,
+            found[label],
+            test=to_leader.get(label),
+            goal=goal,
+            place=place,
+        )
         for place, label in enumerate(order, 1)
     ]
     return _board(rows)
@@ -104,7 +110,7 @@ def _order(found: Mapping[str, Estimate], *, goal: Goal) -> list[str]:
 
 
 def _row(
-    scores: pd.DataFrame,
+    rows: pd.DataFrame,
     label: str,
     found: Estimate,
     *,
@@ -112,9 +118,9 @@ def _row(
     goal: Goal,
     place: int,
 ) -> dict[str, object]:
-    rows = scores[scores["group"] == label]
-    values = rows["value"].to_numpy(dtype=np.float64)
-    missing = rows["outcome"] == "missing" if "outcome" in rows else np.zeros(len(rows))
+    num_lost = int((~np.isfinite(reals(rows, "value"))).sum())
+    outcomes = cells(rows, "outcome") if "outcome" in rows else []
+    num_missing = outcomes.count("missing")
     best = _best(rows, goal=goal)
     shares = found.centre is not None and not (test is not None and test.is_significant)
     return {
@@ -124,8 +130,8 @@ def _row(
         "low": found.low,
         "high": found.high,
         "num_seeds": found.num_seeds,
-        "num_diverged": int((~np.isfinite(values)).sum() - missing.sum()),
-        "num_missing": int(missing.sum()),
+        "num_diverged": num_lost - num_missing,
+        "num_missing": num_missing,
         "best_value": best[0],
         "best_run_id": best[1],
         "difference_to_leader": -test.difference
@@ -141,11 +147,16 @@ def _own_note(found: Estimate) -> str:
 
 
 def _best(rows: pd.DataFrame, *, goal: Goal) -> tuple[float | None, str | None]:
-    usable = rows[np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
-    if usable.empty:
+    sign = -1.0 if goal == "max" else 1.0
+    usable = [
+        (sign * value, str(run_id))
+        for value, run_id in zip(reals(rows, "value"), cells(rows, "run_id"), strict=True)
+        if np.isfinite(value)
+    ]
+    if not usable:
         return None, None
-    ordered = usable.sort_values(["value", "run_id"], ascending=[goal == "min", True])
-    return float(ordered["value"].iloc[0]), str(ordered["run_id"].iloc[0])
+    best, run_id = min(usable)
+    return float(sign * best), run_id
 
 
 def _board(rows: list[dict[str, object]]) -> pd.DataFrame:

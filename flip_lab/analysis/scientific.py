@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
@@ -17,7 +17,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Reals: TypeAlias = npt.NDArray[np.float64]
+from flip_lab.analysis.columns import Reals
+
 Statistic: TypeAlias = Literal["mean", "median"]
 Bounds: TypeAlias = tuple[float, float]
 
@@ -26,7 +27,7 @@ _PERMUTATIONS = 20_000  # all of them up to 14 pairs, or 8 seeds against 8
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Generator[None]:
     """Keep warnings about degenerate samples and overflow from the user's notebook."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")

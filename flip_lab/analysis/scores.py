@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
+from flip_lab.analysis.columns import reals
 from flip_lab.analysis.inputs import Goal
 
 At: TypeAlias = Literal["final", "best"] | int
@@ -35,7 +36,7 @@ def score_runs(
     points = {
         str(run_id): (
             group["server_round"].to_numpy(dtype=np.int64),
-            group["value"].to_numpy(dtype=np.float64),
+            reals(group, "value"),
         )
         for run_id, group in curves.groupby("run_id", sort=False)
     }

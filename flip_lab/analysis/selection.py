@@ -71,7 +71,7 @@ def recorded(
     ]
     if not fitting:
         raise AnalysisError(
-            f"{metric!r} was not recorded in phase {phase or 'any'}, scope {scope or 'any'}.",
+            f"{metric!r} was not recorded with phase={phase!r}, scope={scope!r}.",
             fix=nearest(f"{phase}, {scope}", (", ".join(place) for place in places)),
         )
     chosen = fitting[0]

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from flip_lab.analysis.columns import Reals, reals
 from flip_lab.analysis.inputs import require_choice, require_columns
-from flip_lab.analysis.scientific import Reals
 from flip_lab.core.errors import AnalysisError
 
 
@@ -54,21 +54,21 @@ def smooth(curves: pd.DataFrame, smoothing: Smoothing) -> pd.DataFrame:
         smoothing: How.
 
     Returns:
-        The same rows in the order of run and round, with ``value`` smoothed.
+        The same rows in the same order, newly numbered, with ``value`` smoothed.
 
     Raises:
         AnalysisError: If a column is missing.
     """
     require_columns(curves, ("run_id", "server_round", "value"), what="curves")
-    ordered = curves.sort_values(["run_id", "server_round"], kind="stable")
-    ordered = ordered.reset_index(drop=True)
-    values = ordered["value"].to_numpy(dtype=np.float64).copy()
+    ordered = curves.reset_index(drop=True)
+    ordered = ordered.sort_values(["run_id", "server_round"], kind="stable")
+    values = reals(ordered, "value").copy()
     rounds = ordered["server_round"].to_numpy(dtype=np.int64)
     for where in ordered.groupby("run_id", sort=False).indices.values():
         for stretch in stretches(rounds[where], values[where]):
             inside = where[stretch]
             values[inside] = _smoothed(values[inside], smoothing)
-    return ordered.assign(value=values)
+    return ordered.assign(value=values).sort_index()
 
 
 def stretches(rounds: npt.NDArray[np.int64], values: Reals) -> list[slice]:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from flip_lab.analysis.columns import Reals, by_group, reals
 from flip_lab.analysis.costs import COST_COLUMNS
 from flip_lab.analysis.inputs import Goal, require_choice, require_columns
-from flip_lab.analysis.scientific import Reals, log_rank, survival
+from flip_lab.analysis.scientific import log_rank, survival
 from flip_lab.core.errors import AnalysisError
 
 Unit: TypeAlias = Literal["rounds", "seconds", "bytes", "epsilon"]
@@ -154,12 +155,11 @@ class TimeToTarget:
     def _known(self, unit: Unit) -> dict[str, tuple[Reals, npt.NDArray[np.bool_]]]:
         require_choice(unit, UNITS, name="unit")
         known: dict[str, tuple[Reals, npt.NDArray[np.bool_]]] = {}
-        for label in self.runs["group"].unique():
-            rows = self.runs[self.runs["group"] == label]
-            times = rows[UNITS[unit]].to_numpy(dtype=np.float64)
+        for label, rows in by_group(self.runs).items():
+            times = reals(rows, UNITS[unit])
             there = np.isfinite(times)
             reached = rows["is_reached"].to_numpy(dtype=np.bool_)
-            known[str(label)] = times[there], reached[there]
+            known[label] = times[there], reached[there]
         return known
 
 
@@ -200,12 +200,14 @@ def rounds_to_target(
             fix="Pass a finite target, and hold=1 or more.",
         )
     ordered = curves.sort_values(["run_id", "server_round"], kind="stable")
-    place = {label: at for at, label in enumerate(curves["group"].unique())}
+    place = {label: at for at, label in enumerate(by_group(curves))}
     rows = [
         _arrival(rows, target=target, goal=goal, hold=hold)
         for _, rows in ordered.groupby("run_id", sort=False)
     ]
-    rows.sort(key=lambda row: (place[row["group"]], str(row["seed"]), str(row["run_id"])))
+    rows.sort(
+        key=lambda row: (place[str(row["group"])], str(row["seed"]), str(row["run_id"]))
+    )
     columns = ["group", "run_id", "seed", "is_reached", "server_round"]
     runs = pd.DataFrame(rows, columns=columns)
     return TimeToTarget(target=target, goal=goal, hold=hold, runs=_priced(runs, costs))
@@ -214,7 +216,7 @@ def rounds_to_target(
 def _arrival(
     rows: pd.DataFrame, *, target: float, goal: Goal, hold: int
 ) -> dict[str, object]:
-    values = rows["value"].to_numpy(dtype=np.float64)
+    values = reals(rows, "value")
     good = (values >= target) if goal == "max" else (values <= target)
     good &= np.isfinite(values)
     held = good.copy()
