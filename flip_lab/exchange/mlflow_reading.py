@@ -123,8 +123,8 @@ def _from_database(path: Path) -> list[_Told]:
                 artifacts=_homes(path.parent, str(row[5])),
             )
             for row in connection.execute(
-                "SELECT run_uuid, r.name, status, start_time, end_time, artifact_uri, e.name"
-                " FROM runs r JOIN experiments e USING (experiment_id)"
+                "SELECT run_uuid, r.name, status, start_time, end_time, artifact_uri,"
+                " e.name FROM runs r JOIN experiments e USING (experiment_id)"
                 " WHERE r.lifecycle_stage = 'active'"
             )
         }

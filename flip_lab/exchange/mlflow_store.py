@@ -68,17 +68,23 @@ def _opened(database: Path, artifacts: Path) -> Generator[Any]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    alembic = logging.getLogger("alembic")
-    level = alembic.level
-    alembic.setLevel(logging.WARNING)  # it tells of every table that it makes
-    try:
+    with _hushed("alembic"), _hushed("mlflow"):  # they tell of every table that is made
         store = SqlAlchemyStore(f"sqlite:///{database}", artifacts.as_uri())
-    finally:
-        alembic.setLevel(level)
     try:
         yield store
     finally:
         store.engine.dispose()  # closes the file
+
+
+@contextmanager
+def _hushed(name: str) -> Generator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _experiment(store: Any, name: str) -> str:  # noqa: ANN401  # MLflow's store

@@ -113,9 +113,9 @@ def _built(target: Path, kind: str) -> Generator[Path]:
         try:
             yield draft
             draft.rename(target)
-        except (FlipLabError, OSError):
-            raise
-        except Exception as error:  # a foreign library may raise anything
+        except Exception as error:
+            if isinstance(error, FlipLabError | OSError | ModuleNotFoundError):
+                raise  # says enough; a foreign library may raise anything else
             raise ExchangeError(
                 f"The runs cannot be written as {kind} ({type(error).__name__}).",
                 fix="Check the space on the disk, and that the format's package has the "

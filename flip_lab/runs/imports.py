@@ -86,9 +86,9 @@ def _explained(source: Path) -> Generator[None]:
     """
     try:
         yield
-    except (FlipLabError, ModuleNotFoundError):
-        raise
-    except Exception as error:  # a foreign library may raise anything at broken bytes
+    except Exception as error:
+        if isinstance(error, FlipLabError | ModuleNotFoundError):
+            raise  # says enough; a foreign library may raise anything at broken bytes
         raise DamagedSourceError(
             f"{source} cannot be read ({type(error).__name__}: {error}).",
             fix="Check that you may read it, and copy it again from where it was written.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, cast
 
 from flip_lab.core.events import EventKind, RunEvent, in_force

@@ -29,6 +29,8 @@ from flip_lab.store.journal import RESUMER, JournalWriter
 from flip_lab.store.layout import LabDir, explained, write_json_atomic
 
 _BATCH = 5000
+_EXISTS = "The lab keeps another run {} than {}."
+_APART = "Import it into a lab of its own, or delete the run that is here first."
 _NOT_COPIED = ("run.json", "run.lock", "ended", "control")
 
 
@@ -56,7 +58,7 @@ def adopt(
         if not _keeps(lab, run_id):
             new.append(parcel_from(record, run_id, kind))
         elif _curves(record_of(lab, Run(lab, run_id))) != _curves(record):
-            raise _exists(run_id, source)
+            raise RunExistsError(_EXISTS.format(run_id, source), fix=_APART)
     keep(lab, new, source=source, kind=kind)
     return ids
 
@@ -96,20 +98,13 @@ def keep(
                 _build(stage, parcel, home=(home or lab.root))
                 new.append(parcel)
             elif _digest(Run(lab, parcel.run_id).events()) != _digest(parcel.events):
-                raise _exists(parcel.run_id, source)
+                raise RunExistsError(_EXISTS.format(parcel.run_id, source), fix=_APART)
         _publish(lab, stage, new, {"format": kind, "from": str(source)})
     return ids
 
 
 def _keeps(lab: LabDir, run_id: str) -> bool:
     return (lab.run_dir(run_id) / "run.json").exists()
-
-
-def _exists(run_id: str, source: Path) -> RunExistsError:
-    return RunExistsError(
-        f"The lab keeps another run {run_id} than {source}.",
-        fix="Import it into a lab of its own, or delete the run that is here first.",
-    )
 
 
 def _curves(record: RunRecord) -> dict[tuple[str, str, str], list[tuple[int, str]]]:
