@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from flip_lab.engines.base import Job
 from flip_lab.engines.flower.arrays import install_fast_arrays
+from flip_lab.engines.parcels import allow_open_files
 from flip_lab.engines.ray_session import connected
 from flip_lab.engines.simulation import SimulationGrid
 
@@ -30,6 +31,7 @@ class RayEngine:
             AppImportError: If the ClientApp cannot be loaded in a worker.
         """
         install_fast_arrays()
+        allow_open_files()
         with connected(job.workers) as session:
             from flip_lab.engines.ray_executor import RayExecutor
             from flip_lab.engines.ray_lease import Leases
@@ -39,5 +41,4 @@ class RayEngine:
             try:
                 yield SimulationGrid(job, executor)
             finally:
-                if not session.is_ours:
-                    executor.close()
+                executor.close(gives_back=not session.is_ours)

@@ -39,12 +39,18 @@ class ClientActor:
         """
         return os.getpid()
 
-    def adopt(self, job_id: str, package: Any) -> FlipLabError | None:  # noqa: ANN401  # a heavy module's
+    def adopt(
+        self,
+        job_id: str,
+        package: Any,  # noqa: ANN401  # a heavy module's
+        door: str,
+    ) -> FlipLabError | None:
         """Serve a run from now on.
 
         Args:
             job_id: The Ray job of the run process; this actor ends when that does.
             package: The run, a ``RunPackage``.
+            door: Where the run process of this machine waits for a connection.
 
         Returns:
             Nothing when the app is loaded; otherwise why not. Raised, it would reach the
@@ -52,10 +58,14 @@ class ClientActor:
         """
         self._minder.serve(job_id)
         self._worker = self._worker or _new_worker()
-        return self._worker.adopt(package)
+        return self._worker.adopt(package, door)
+
+    def serve(self) -> None:
+        """Carry out what comes by socket, until the run process hangs up."""
+        self._worker.serve()
 
     def carry_out(self, key: int, content: Any, calls: Any) -> tuple[Any, bool]:  # noqa: ANN401  # as above
-        """Carry out a batch of calls; see ``Worker.carry_out``."""
+        """Carry out a batch that came through Ray; see ``Worker.carry_out``."""
         return self._worker.carry_out(key, content, calls)
 
     def forget(self) -> None:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 from flip_lab.core.clock import tick_s
 from flip_lab.engines.base import Job
+from flip_lab.engines.channel import Channel
 from flip_lab.engines.clients import ClientCall
+from flip_lab.engines.process_contents import SharedContents
+from flip_lab.engines.ray_door import Door
+from flip_lab.engines.ray_inbox import Inbox
 from flip_lab.engines.ray_lease import Leases, Slot
 from flip_lab.engines.ray_package import is_our_own, package_of
-from flip_lab.engines.ray_parcels import pack
+from flip_lab.engines.ray_parcels import Packed, RayContents, pack, unpack, without_content
 
 ADOPTION = -1
 """The number of the answer that is not a batch's: whether the app could be loaded."""
 
-News: TypeAlias = tuple[int, int, Any]
-"""Who answers (its place in the crew), to which batch, and a future that is done."""
+SERVICE = -2
+"""The number of the task in which an actor answers by socket; it should not end."""
+
+News: TypeAlias = tuple[int, int, Callable[[], Any]]
+"""Who answers (its place in the crew), to which batch, and what gives the answer."""
 
 
 @dataclass(kw_only=True)
@@ -29,14 +36,18 @@ class Member:
 
     Attributes:
         slot: The leased actor.
+        door: Where it may knock, if it is on this machine.
+        channel: The connection to it, if it did; else all goes through Ray.
         is_ready: Whether it has loaded the app.
         key: The content that it was sent last.
         batches: What it was given and has not answered, oldest first, by number: answers
-            may overtake each other on their way.
+            may overtake each other on their way through Ray.
         since_s: When it began with the oldest one.
     """
 
     slot: Slot
+    door: Door = field(default_factory=Door)
+    channel: Channel | None = None
     is_ready: bool = False
     key: int = -1
     batches: dict[int, Sequence[ClientCall]] = field(
@@ -73,79 +84,106 @@ class Crew:
         self._leases = leases
         self._is_reusable = is_our_own(job.app)
         self._package = ray.put(package_of(ray, job))
-        self._told: SimpleQueue[tuple[int, int, str, Any]] = SimpleQueue()
+        self.contents = SharedContents()
+        self._by_ray = RayContents(ray, self.contents)
         self._serials = count()
         self.members = [Member(slot=slot) for slot in leases.take()]
-        for number in range(len(self.members)):
-            self._adopt(number)
+        self._inbox = Inbox()
+        for member in self.members:
+            self._adopt(member)
 
-    def _adopt(self, number: int) -> None:
-        actor = self.members[number].slot.actor
-        reference = actor.adopt.remote(self._leases.job_id, self._package)
-        self._listen(number, ADOPTION, reference)
+    def _adopt(self, member: Member) -> None:
+        reference = member.slot.actor.adopt.remote(
+            self._leases.job_id, self._package, member.door.name
+        )
+        self._inbox.expect(member.slot.name, ADOPTION, reference)
 
-    def _listen(self, number: int, batch: int, reference: Any) -> None:  # noqa: ANN401  # Ray's own
-        """Have the answer put into the queue, in a thread of Ray's."""
-        name = self.members[number].slot.name
-        reference.future().add_done_callback(partial(self._tell, number, batch, name))
+    def begin(self, number: int) -> None:
+        """Take on an actor that has loaded the app; one of this machine by socket."""
+        member = self.members[number]
+        member.is_ready = True
+        member.channel = member.door.open()
+        if member.channel is not None:
+            self._inbox.watch(member.slot.name, member.channel)
+            service = member.slot.actor.serve.remote()
+            self._inbox.expect(member.slot.name, SERVICE, service)
 
-    def _tell(self, number: int, batch: int, name: str, future: Any) -> None:  # noqa: ANN401  # as above
-        self._told.put((number, batch, name, future))
-
-    def give(
-        self,
-        number: int,
-        key: int,
-        content: Any,  # noqa: ANN401  # as above
-        batch: Sequence[ClientCall],
-    ) -> None:
-        """Give an actor a batch.
-
-        Args:
-            number: The actor's place.
-            key: The content of all its messages.
-            content: What to send for it, unless the actor has it.
-            batch: The calls, without content.
-        """
+    def give(self, number: int, batch: Sequence[ClientCall]) -> None:
+        """Give an actor a batch of calls that share a content."""
         member = self.members[number]
         if not member.batches:
             member.since_s = tick_s()
-        sent = None if key == member.key else content
-        member.key = key
         serial = next(self._serials)
         member.batches[serial] = batch
-        reference = member.slot.actor.carry_out.remote(key, sent, pack(batch))
-        self._listen(number, serial, reference)
+        key = self.contents.key_of(batch[0].message.content)
+        is_known, member.key = key == member.key, key
+        bare = without_content(batch)
+        if member.channel is None:
+            content = None if is_known else self._by_ray.reference(key)
+            reference = member.slot.actor.carry_out.remote(key, content, pack(bare))
+            self._inbox.expect(member.slot.name, serial, reference)
+        else:
+            files = [] if is_known else [self.contents.parcel(key).descriptor]
+            with suppress(OSError):  # Ray tells of a dead actor, and of what it died
+                member.channel.send((serial, bare), descriptors=files)
 
-    def await_news(self, timeout_s: float) -> list[News]:
-        """Wait for the first answer; give it and all that are there by then."""
-        told: list[tuple[int, int, str, Any]] = []
-        try:
-            told.append(self._told.get(timeout=max(0.0, timeout_s)))
-            while True:
-                told.append(self._told.get_nowait())
-        except Empty:
-            return [
-                (number, batch, future)
-                for number, batch, name, future in told
-                if name == self.members[number].slot.name  # not of one that was replaced
-            ]
+    def wait(self, timeout_s: float) -> None:
+        """Wait until there is news."""
+        self._inbox.wait(timeout_s)
+
+    def news(self) -> list[News]:
+        """Take out all the news that is there, of actors that have not been replaced."""
+        numbers = {member.slot.name: at for at, member in enumerate(self.members)}
+        told = [
+            *self._inbox.from_sockets(),
+            *(
+                (name, task, result if task < 0 else partial(_unpacked, result))
+                for name, task, result in self._inbox.from_ray()
+            ),
+        ]
+        return [
+            (numbers[name], task, result) for name, task, result in told if name in numbers
+        ]
 
     def is_current(self, number: int, batch: int) -> bool:
         """Whether an actor still owes this answer: it may have been replaced just now."""
         member = self.members[number]
+        if batch == SERVICE:
+            return member.channel is not None
         return batch in member.batches or (batch == ADOPTION and not member.is_ready)
 
     def replace(self, number: int) -> None:
         """End an actor, whatever it is doing, and put another one in its place."""
+        self._part(self.members[number])
         self._leases.end([self.members[number].slot])
         self.members[number] = Member(slot=self._leases.new())
-        self._adopt(number)
+        self._adopt(self.members[number])
 
-    def close(self) -> None:
-        """Give the actors back; those of a session that is gone are gone too."""
-        if self._leases.is_session_alive():
+    def _part(self, member: Member) -> None:
+        """Hang up; an actor that waits for calls goes on to its next task."""
+        member.door.close()
+        if member.channel is not None:
+            self._inbox.ignore(member.channel)
+            member.channel.close()
+
+    def close(self, *, gives_back: bool = True) -> None:
+        """Let go of all actors.
+
+        Args:
+            gives_back: Whether others may use them from now on. Those of a session that is
+                gone are gone too.
+        """
+        for member in self.members:
+            self._part(member)
+        self._inbox.close()
+        self.contents.close()
+        if gives_back and self._leases.is_session_alive():
             busy = [each.slot for each in self.members if each.batches]
             rest = [each.slot for each in self.members if not each.batches]
             self._leases.end(busy)
             self._leases.give_back(rest, is_reusable=self._is_reusable)
+
+
+def _unpacked(result: Callable[[], tuple[Packed, bool]]) -> tuple[Any, bool]:
+    packed, hung = result()
+    return unpack(packed), hung

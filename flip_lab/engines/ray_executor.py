@@ -1,12 +1,13 @@
 """Feeds the actors of a Ray session; replaces those that die, hang or lose their machine.
 
-Replies arrive on a queue as Ray delivers them; nothing polls. Calls are pure, so what an
-actor did not finish is carried out again.
+Replies come by socket from actors of this machine, through Ray from others, and wake the
+run process; nothing polls. Calls are pure, so what an actor did not finish is carried out
+again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from logging import getLogger
 from threading import RLock
 from typing import Any
@@ -16,9 +17,8 @@ from flip_lab.core.errors import AppImportError, EngineError, FlipLabError
 from flip_lab.engines.base import Job
 from flip_lab.engines.clients import ClientCall, ClientOutcome, lost_call
 from flip_lab.engines.dispatch import MAX_ATTEMPTS, Backlog
-from flip_lab.engines.ray_crew import ADOPTION, Crew, Member
+from flip_lab.engines.ray_crew import ADOPTION, SERVICE, Crew, Member
 from flip_lab.engines.ray_lease import Leases
-from flip_lab.engines.ray_parcels import Contents, unpack
 from flip_lab.engines.ray_worker import too_long
 
 _GRACE_S = 5.0  # for a client to be interrupted by its actor, before we end that
@@ -49,11 +49,11 @@ class RayExecutor:
         self._timeout_s = job.client_timeout_s
         self._lock = RLock()
         self._heard_s = self._served_s = tick_s()
-        self._contents = Contents(ray)
         self._suspects: set[str] = set()
         self._stillborn = 0
         self._calls: dict[str, ClientCall] = {}
         self._crew = Crew(ray, job, leases)
+        self._contents = self._crew.contents
         self._backlog = Backlog(len(self._crew.members))
         try:
             self._await_first()
@@ -80,9 +80,10 @@ class RayExecutor:
         """
         with self._lock:
             self._check_session(now=True)
-            bare = self._contents.ship(calls)
-            self._calls |= {_id(call): call for call in bare}
-            self._backlog.add(bare)
+            for call in calls:
+                self._contents.expect(call.message.content)
+                self._calls[_id(call)] = call
+            self._backlog.add(calls)
             self._feed()
 
     def completed(self, *, timeout_s: float) -> list[ClientOutcome]:
@@ -98,15 +99,15 @@ class RayExecutor:
                 return outcomes
 
     def _hear_all(self, timeout_s: float) -> list[ClientOutcome]:
-        news = self._crew.await_news(min(timeout_s, self._patience_s()))
+        self._crew.wait(min(timeout_s, self._patience_s()))
         with self._lock:
-            outcomes = [each for one in news for each in self._hear(*one)]
+            outcomes = [each for one in self._crew.news() for each in self._hear(*one)]
             outcomes += self._stop_hanging()
             for outcome in outcomes:
                 call = self._calls.pop(outcome.message_id, None)
                 self._suspects.discard(outcome.message_id)
                 if call is not None:
-                    self._contents.settle(call)
+                    self._contents.settle(call.message.content)
             self._check_session()
             self._feed()
         return outcomes
@@ -122,27 +123,30 @@ class RayExecutor:
             return False  # nothing waits behind a call that may have killed its actor
         batch = self._backlog.take(number)
         if batch:
-            key = self._contents.key_of(batch[0])
-            self._crew.give(number, key, self._contents.parcel(key), batch)
+            self._crew.give(number, batch)
         return bool(batch)
 
     # --- news -----------------------------------------------------------------------
 
-    def _hear(self, number: int, batch: int, future: Any) -> list[ClientOutcome]:  # noqa: ANN401  # Ray's own
+    def _hear(
+        self, number: int, batch: int, result: Callable[[], Any]
+    ) -> list[ClientOutcome]:
         if not self._crew.is_current(number, batch):
             return []
         self._heard_s = tick_s()
         try:
-            answer = future.result()
+            answer = result()
         except self._ray.exceptions.RayError as error:
             if batch == ADOPTION:
                 self._note_stillborn(error)
             return self._replace(number, _summary(error))
         if batch == ADOPTION:
             return self._begin(number, answer)
+        if batch == SERVICE:
+            return self._replace(number, "hung up")
         self._served_s = self._heard_s
-        packed, hung = answer
-        outcomes: list[ClientOutcome] = unpack(packed)
+        outcomes: list[ClientOutcome]
+        outcomes, hung = answer
         self._backlog.finished(number, [each.message_id for each in outcomes])
         if hung:
             cause = "was stopped: its client took too long"
@@ -154,7 +158,7 @@ class RayExecutor:
     def _begin(self, number: int, problem: FlipLabError | None) -> list[ClientOutcome]:
         """Take an actor on whose app is loaded; one that cannot load it fails calls."""
         if problem is None:
-            self._crew.members[number].is_ready = True
+            self._crew.begin(number)
             self._stillborn = 0
             self._served_s = self._heard_s
             return []
@@ -235,9 +239,9 @@ class RayExecutor:
                 fix="Look at the session (ray status); it may have lost its machines.",
             )
 
-    def close(self) -> None:
-        """Give the actors back; those of a session that is gone are gone too."""
-        self._crew.close()
+    def close(self, *, gives_back: bool = True) -> None:
+        """Let go of the actors; see ``Crew.close``."""
+        self._crew.close(gives_back=gives_back)
 
 
 def _summary(error: Exception) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from flip_lab.engines.clients import ClientCall
 from flip_lab.engines.flower.messages import for_client
+from flip_lab.engines.parcels import open_parcel
+from flip_lab.engines.process_contents import SharedContents
 
 _BESIDE_BYTES = 16_384  # smaller arrays are copied faster than Ray takes note of them
+_PUT_BYTES = 100_000  # Ray puts larger arguments into its store, once for each call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,67 +57,36 @@ def unpack(packed: Packed) -> Any:  # noqa: ANN401  # whatever was packed
     return pickle.loads(packed.head, buffers=packed.arrays)  # noqa: S301  # our own processes
 
 
-@dataclass(kw_only=True)
-class _Shipped:
-    placeholder: RecordDict
-    parcel: Any
-    pending: int
+def without_content(calls: Sequence[ClientCall]) -> list[ClientCall]:
+    """Give calls whose messages have no content, for one that travels by itself."""
+    return with_content(calls, RecordDict())
 
 
-class Contents:
-    """The contents of messages under way; one that calls share is put into Ray once.
+def with_content(calls: Sequence[ClientCall], content: RecordDict) -> list[ClientCall]:
+    """Give calls whose messages have this content."""
+    return [replace(call, message=for_client(call.message, content)) for call in calls]
+
+
+class RayContents:
+    """The contents of messages for actors of other machines; each is put into Ray once.
 
     Args:
         ray: The ``ray`` module, connected.
+        contents: Where they are found.
     """
 
-    def __init__(self, ray: Any) -> None:  # noqa: ANN401  # an optional package
+    def __init__(self, ray: Any, contents: SharedContents) -> None:  # noqa: ANN401  # an optional package
         """Start with none."""
         self._ray = ray
-        self._numbers = count()
-        self._kept: dict[int, _Shipped] = {}
-        self._keys: dict[int, int] = {}  # by the identity of placeholders
+        self._contents = contents
+        self._sent: dict[int, Any] = {}
 
-    def ship(self, calls: Iterable[ClientCall]) -> list[ClientCall]:
-        """Take contents as they are now; a server may change its records later.
-
-        Returns:
-            The calls, their messages without content: those that share one have the same
-            empty records.
-        """
-        batch = list(calls)
-        shared: dict[int, _Shipped] = {}
-        bare: list[ClientCall] = []
-        for call in batch:
-            content = call.message.content
-            shipped = shared.get(id(content))
-            if shipped is None:
-                shipped = shared[id(content)] = _Shipped(
-                    placeholder=RecordDict(), parcel=content, pending=0
-                )
-            shipped.pending += 1
-            bare.append(
-                replace(call, message=for_client(call.message, shipped.placeholder))
-            )
-        for shipped in shared.values():
-            packed = pack(shipped.parcel)
-            shipped.parcel = self._ray.put(packed) if shipped.pending > 1 else packed
-            key = next(self._numbers)
-            self._kept[key] = shipped
-            self._keys[id(shipped.placeholder)] = key
-        return bare
-
-    def key_of(self, call: ClientCall) -> int:
-        """Give the number of a call's content."""
-        return self._keys[id(call.message.content)]
-
-    def parcel(self, key: int) -> Any:  # noqa: ANN401  # Ray's reference, or a Packed
-        """Give what an actor is sent for a content."""
-        return self._kept[key].parcel
-
-    def settle(self, call: ClientCall) -> None:
-        """Note that a call is over; the last one with a content lets go of it."""
-        shipped = self._kept[self.key_of(call)]
-        shipped.pending -= 1
-        if not shipped.pending:
-            del self._kept[self._keys.pop(id(shipped.placeholder))]
+    def reference(self, key: int) -> Any:  # noqa: ANN401  # Ray's reference, or a Packed
+        """Give what an actor is sent for a content; small ones travel within the call."""
+        for over in self._contents.over({*self._sent}):
+            del self._sent[over]
+        if key not in self._sent:
+            packed = pack(open_parcel(os.dup(self._contents.parcel(key).descriptor)))
+            size = sum(array.nbytes for array in packed.arrays)
+            self._sent[key] = packed if size < _PUT_BYTES else self._ray.put(packed)
+        return self._sent[key]

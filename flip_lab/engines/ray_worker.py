@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,16 +18,19 @@ from flwr.clientapp import ClientApp
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import FlipLabError
+from flip_lab.engines.channel import Channel
 from flip_lab.engines.clients import (
+    ClientCall,
     ClientOutcome,
     ClientSetting,
     call_client,
     lost_call,
 )
 from flip_lab.engines.flower.arrays import install_fast_arrays
-from flip_lab.engines.flower.messages import for_client
+from flip_lab.engines.parcels import allow_open_files, open_parcel
+from flip_lab.engines.ray_door import knock
 from flip_lab.engines.ray_package import RunPackage, move_in, this_host
-from flip_lab.engines.ray_parcels import Packed, pack, unpack
+from flip_lab.engines.ray_parcels import Packed, pack, unpack, with_content
 
 
 def too_long(limit_s: float | None) -> str:
@@ -48,18 +51,25 @@ class Worker:
         torch.set_num_threads(1)
         install_fast_arrays()
         self._as_born = (list(sys.path), dict(os.environ), Path.cwd())
+        self._channel: Channel | None = None
         self._app: ClientApp | None = None
         self._setting: ClientSetting | None = None
         self._scratch: TemporaryDirectory[str] | None = None
         self._key = -1
         self._content = RecordDict()
 
-    def adopt(self, package: RunPackage) -> FlipLabError | None:
+    def adopt(self, package: RunPackage, door: str) -> FlipLabError | None:
         """Set the process up as the run process is, and load the app.
+
+        Args:
+            package: The run.
+            door: Where to knock; it opens on the run's own machine only.
 
         Returns:
             Nothing when it loaded; otherwise why not.
         """
+        allow_open_files()
+        self._channel = knock(door)
         self._setting = package.setting
         scratch = package.work_dir
         if package.host != this_host():
@@ -74,6 +84,9 @@ class Worker:
 
     def forget(self) -> None:
         """Drop the run, and put paths and environment back."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
         self._app = self._setting = None
         self._key, self._content = -1, RecordDict()
         path, environment, directory = self._as_born
@@ -85,10 +98,27 @@ class Worker:
             self._scratch.cleanup()
             self._scratch = None
 
+    def serve(self) -> None:
+        """Carry out what comes by socket, until the run process hangs up.
+
+        Raises:
+            RuntimeError: If there is no run, or no connection.
+        """
+        if self._channel is None:
+            raise RuntimeError("a connection was expected")
+        hung = False
+        with suppress(EOFError, ConnectionError):
+            while not hung:
+                (batch, calls), files = self._channel.receive()
+                if files:
+                    self._content = open_parcel(files[0])
+                outcomes, hung = self._carried_out(calls)
+                _send_all(self._channel, batch, outcomes, hung=hung)
+
     def carry_out(
         self, key: int, content: Packed | None, calls: Packed
     ) -> tuple[Packed, bool]:
-        """Carry out a batch of calls, one after another.
+        """Carry out a batch of calls that came through Ray.
 
         Args:
             key: Names the content that the messages of all these calls share.
@@ -105,20 +135,27 @@ class Worker:
         """
         if content is not None:
             self._key, self._content = key, unpack(content)
-        if self._app is None or self._setting is None or key != self._key:
-            raise RuntimeError("a batch came before its run or its content")
+        if key != self._key:
+            raise RuntimeError("a batch came before its content")
+        outcomes, hung = self._carried_out(unpack(calls))
+        return _pack_all(outcomes), hung
+
+    def _carried_out(
+        self, calls: Sequence[ClientCall]
+    ) -> tuple[Sequence[ClientOutcome], bool]:
+        if self._app is None or self._setting is None:
+            raise RuntimeError("a batch came before its run")
         outcomes: list[ClientOutcome] = []
-        for call in unpack(calls):
-            whole = replace(call, message=for_client(call.message, self._content))
+        for call in with_content(calls, self._content):
             start_s, limit_s = tick_s(), self._setting.timeout_s
             try:
                 with _time_limit(limit_s):
-                    outcome = call_client(self._app, whole, self._setting)
+                    outcome = call_client(self._app, call, self._setting)
             except ClientTookTooLongError:
                 late = lost_call(call, too_long(limit_s), duration_s=tick_s() - start_s)
-                return _pack_all([*outcomes, late]), True
+                return [*outcomes, late], True
             outcomes.append(outcome)
-        return _pack_all(outcomes), False
+        return outcomes, False
 
 
 def _pack_all(outcomes: Sequence[ClientOutcome]) -> Packed:
@@ -127,6 +164,18 @@ def _pack_all(outcomes: Sequence[ClientOutcome]) -> Packed:
         return pack(outcomes)
     except Exception:  # noqa: BLE001  # whatever an object raises that cannot be pickled
         return pack([_sendable(outcome) for outcome in outcomes])
+
+
+def _send_all(
+    channel: Channel, batch: int, outcomes: Sequence[ClientOutcome], *, hung: bool
+) -> None:
+    """Send outcomes by socket; errors in place of some, as ``_pack_all`` does."""
+    try:
+        channel.send((batch, (outcomes, hung)))
+    except ConnectionError:
+        raise
+    except Exception:  # noqa: BLE001  # as above
+        channel.send((batch, ([_sendable(outcome) for outcome in outcomes], hung)))
 
 
 def _sendable(outcome: ClientOutcome) -> ClientOutcome:

@@ -28,6 +28,7 @@ from flip_lab.engines import ray_head, ray_session
 from flip_lab.engines.apps import DirectoryApp, ScenarioApp
 from flip_lab.engines.base import AppSource, Engine, EngineGrid, Job
 from flip_lab.engines.catalogue import ENGINES
+from flip_lab.engines.ray_door import Door
 from flip_lab.engines.ray_head import NAMESPACE
 from flip_lab.engines.ray_lease import Leases
 from flip_lab.engines.ray_session import ADDRESS_VARIABLES
@@ -147,6 +148,13 @@ def eventually(condition: Callable[[], bool], *, within_s: float = 30.0) -> bool
     return condition()
 
 
+@pytest.fixture(params=["by socket", "through Ray"])
+def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Talk to actors in both ways; those of other machines know the second one only."""
+    if request.param == "through Ray":
+        monkeypatch.setattr(Door, "open", Door.close)
+
+
 # --- the same bits -----------------------------------------------------------------------
 
 
@@ -168,7 +176,7 @@ def model_after(engine: Engine, job: Job) -> list[bytes]:
 
 @given(seed=st.integers(0, 2**40), workers=st.sampled_from([1, 2, 4]))
 @settings(max_examples=5)
-@pytest.mark.usefixtures("session")
+@pytest.mark.usefixtures("session", "road")
 def test_any_number_of_workers_gives_the_bits_of_one_process(
     address: str, seed: int, workers: int
 ) -> None:
@@ -186,6 +194,8 @@ def opened(request: pytest.FixtureRequest, address: str) -> Iterator[None]:
     suite: Any = request.cls
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(ADDRESS_VARIABLES[0], address)
+        if not suite.is_near:
+            patch.setattr(Door, "open", Door.close)
         suite.job = suite.make_job()
         with suite.engine().open(suite.job) as grid:
             suite.grid = grid
@@ -195,6 +205,8 @@ def opened(request: pytest.FixtureRequest, address: str) -> Iterator[None]:
 @pytest.mark.usefixtures("opened")
 class TestContractOnAKeptSession(EngineContract):
     """What every engine keeps, in actors that have served others before."""
+
+    is_near = True
 
     @classmethod
     def engine(cls) -> Engine:
@@ -210,10 +222,16 @@ class TestContractOnAKeptSession(EngineContract):
         """Nothing any more."""
 
 
+class TestContractFromAfar(TestContractOnAKeptSession):
+    """The same, when all goes through Ray's own store."""
+
+    is_near = False
+
+
 # --- deaths ------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("session")
+@pytest.mark.usefixtures("session", "road")
 @pytest.mark.parametrize("how", ["kill", "exit", "memory"])
 def test_a_worker_that_dies_once_costs_nobody_a_reply(how: str, tmp_path: Path) -> None:
     """In the middle of a batch; with limited memory, as a container's."""
@@ -225,7 +243,7 @@ def test_a_worker_that_dies_once_costs_nobody_a_reply(how: str, tmp_path: Path) 
         assert errors(ask(grid, "query.whoami")) == {}
 
 
-@pytest.mark.usefixtures("session")
+@pytest.mark.usefixtures("session", "road")
 def test_a_client_that_kills_every_worker_fails_alone() -> None:
     """After three attempts; its neighbours in the batch do not notice."""
     with ENGINES.get("ray")().open(make_job(num_nodes=40)) as grid:
@@ -235,7 +253,7 @@ def test_a_client_that_kills_every_worker_fails_alone() -> None:
         assert errors(ask(grid, "query.whoami")) == {}
 
 
-@pytest.mark.usefixtures("session")
+@pytest.mark.usefixtures("session", "road")
 def test_a_client_that_sleeps_for_ever_is_stopped() -> None:
     """Where Python can interrupt it, after its time and not later."""
     with ENGINES.get("ray")().open(make_job(num_nodes=12, timeout_s=1.0)) as grid:
@@ -243,7 +261,7 @@ def test_a_client_that_sleeps_for_ever_is_stopped() -> None:
         assert failed == {3: "TimeoutError: the client took longer than 1.0 s."}
 
 
-@pytest.mark.usefixtures("session")
+@pytest.mark.usefixtures("session", "road")
 def test_a_client_that_no_signal_reaches_is_stopped_too() -> None:
     """Its whole process stands still, so somebody else has to end it."""
     with ENGINES.get("ray")().open(make_job(num_nodes=4, timeout_s=0.5)) as grid:
@@ -251,7 +269,7 @@ def test_a_client_that_no_signal_reaches_is_stopped_too() -> None:
         assert failed == {3: "TimeoutError: the client took longer than 0.5 s."}
 
 
-@pytest.mark.usefixtures("session")
+@pytest.mark.usefixtures("session", "road")
 def test_a_reply_that_cannot_travel_is_that_clients_failure() -> None:
     """Others in the batch have theirs."""
     with ENGINES.get("ray")().open(make_job(num_nodes=20)) as grid:

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flip_lab.engines.apps import DirectoryApp
 from flip_lab.engines.base import Engine, Job
 from flip_lab.engines.catalogue import ENGINES
+from flip_lab.engines.ray_door import Door
 from flip_lab.engines.ray_session import ADDRESS_VARIABLES
 
 pytestmark = [
@@ -97,10 +99,15 @@ def trained(engine: Engine, job: Job, during: threading.Event | None = None) -> 
         ]
 
 
+@pytest.mark.parametrize("are_far", [(False, False), (False, True)], ids=["near", "far"])
 def test_a_machine_that_is_lost_in_mid_run_changes_no_bit(
-    monkeypatch: pytest.MonkeyPatch,
+    are_far: Sequence[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its clients are carried out by what is left."""
+    """Its clients are carried out by what is left, by socket and through Ray."""
+    doors, open_door = cycle(are_far), Door.open
+    monkeypatch.setattr(
+        Door, "open", lambda door: door.close() if next(doors) else open_door(door)
+    )
     job = make_job(num_nodes=20, workers=2)
     expected = trained(ENGINES.get("in_process")(), job)
     with cluster(1, 1) as nodes:

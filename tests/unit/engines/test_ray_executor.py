@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +23,8 @@ from flip_lab.engines.apps import ScenarioApp
 from flip_lab.engines.base import AppSource, Job
 from flip_lab.engines.clients import ClientCall, ClientOutcome
 from flip_lab.engines.flower.messages import become_server, stamp
+from flip_lab.engines.parcels import open_parcel
+from flip_lab.engines.ray_door import knock
 from flip_lab.engines.ray_executor import RayExecutor
 from flip_lab.engines.ray_lease import Slot
 from flip_lab.engines.ray_parcels import Packed, pack, unpack
@@ -45,23 +50,30 @@ FAKE_RAY = SimpleNamespace(
 )
 
 
-class Reference:
-    """What Ray gives for a call to an actor; an answer of ``None`` never comes."""
+NEVER = object()
 
-    def __init__(self, answer: object) -> None:
-        self._answer = answer
+
+class Reference:
+    """What Ray gives for a call to an actor.
+
+    Args:
+        answer: What comes of it; ``NEVER`` for nothing before ``settle``.
+    """
+
+    def __init__(self, answer: object = NEVER) -> None:
+        self._future: Future[Any] = Future()
+        self.settle(answer)
+
+    def settle(self, answer: object) -> None:
+        """Answer."""
+        if isinstance(answer, Exception):
+            self._future.set_exception(answer)
+        elif answer is not NEVER:
+            self._future.set_result(answer)
 
     def future(self) -> Future[Any]:
-        """Give a future that is done, if it ever will be."""
-        future: Future[Any] = Future()
-        if isinstance(self._answer, Exception):
-            future.set_exception(self._answer)
-        elif self._answer is not NEVER:
-            future.set_result(self._answer)
-        return future
-
-
-NEVER = object()
+        """Give the future, as Ray does."""
+        return self._future
 
 
 class FakeLeases:
@@ -73,6 +85,8 @@ class FakeLeases:
     """
 
     job_id = "01"
+    are_here = False
+    """Whether actors are on this machine, and so are talked to by socket."""
 
     def __init__(self, size: int, act: Callable[[ClientCall], object]) -> None:
         self.size = size
@@ -82,7 +96,7 @@ class FakeLeases:
         self.ended: list[str] = []
         self.reusable: list[bool] = []
         self.batches: list[list[str]] = []
-        self.contents: list[Packed | None] = []
+        self.contents: list[RecordDict | None] = []
         self._numbers = itertools.count()
 
     def take(self) -> list[Slot]:
@@ -91,21 +105,51 @@ class FakeLeases:
 
     def new(self) -> Slot:
         """Give one more."""
-        actor = SimpleNamespace(
-            is_stuck=False,
-            adopt=SimpleNamespace(remote=lambda *_: Reference(self.problem_or_none())),
-        )
-        actor.carry_out = SimpleNamespace(remote=partial(self._carry_out, actor))
+        actor = SimpleNamespace(is_stuck=False, is_serving=False, channel=None)
+        tasks = {"adopt": self._adopt, "serve": self._serve, "carry_out": self._carry_out}
+        for name, task in tasks.items():
+            setattr(actor, name, SimpleNamespace(remote=partial(task, actor)))
         return Slot(name=f"actor-{next(self._numbers)}", actor=actor)
 
-    def problem_or_none(self) -> object:
+    def _adopt(
+        self, actor: SimpleNamespace, _job: str, _run: object, door: str
+    ) -> Reference:
         """Give what the app raises when it is loaded; as a value, not as an exception."""
-        return Answer(self.problem) if self.problem else None
+        if self.problem is not None:
+            return Reference(Answer(self.problem))
+        actor.channel = knock(door) if self.are_here else None
+        return Reference(None)
+
+    def _serve(self, actor: SimpleNamespace) -> Reference:
+        end = Reference()
+        actor.is_serving = True
+        threading.Thread(target=self._serve_until, args=(end, actor), daemon=True).start()
+        return end
+
+    def _serve_until(self, end: Reference, actor: SimpleNamespace) -> None:
+        answer: object = None
+        with suppress(EOFError, ConnectionError):
+            while not isinstance(answer, Exception):
+                (serial, batch), files = actor.channel.receive()
+                answer = self._done(actor, open_parcel(files[0]) if files else None, batch)
+                if isinstance(answer, tuple):
+                    actor.channel.send((serial, answer))
+        actor.channel.close()
+        end.settle(answer)
 
     def _carry_out(
         self, actor: SimpleNamespace, _key: int, content: Packed | None, calls: Packed
     ) -> Reference:
-        batch: list[ClientCall] = unpack(calls)
+        answer = self._done(actor, content and unpack(content), unpack(calls))
+        if isinstance(answer, tuple):
+            outcomes, hung = answer
+            answer = (pack(outcomes), hung)
+        return Reference(answer)
+
+    def _done(
+        self, actor: SimpleNamespace, content: RecordDict | None, batch: list[ClientCall]
+    ) -> object:
+        """Give outcomes and whether the last one hung; or a death, or ``NEVER``."""
         self.batches.append([call.message.metadata.message_id for call in batch])
         self.contents.append(content)
         outcomes: list[ClientOutcome] = []
@@ -113,19 +157,28 @@ class FakeLeases:
             result = self.act(call)
             actor.is_stuck |= result is NEVER
             if isinstance(result, Exception) or actor.is_stuck:
-                return Reference(NEVER if actor.is_stuck else result)
+                return NEVER if actor.is_stuck else result
             outcomes.append(outcome_of(call))
             if result == "hung":
-                return Reference((pack(outcomes), True))
-        return Reference((pack(outcomes), False))
+                return outcomes, True
+        return outcomes, False
 
     def end(self, slots: Iterable[Slot]) -> None:
         """Note who was ended."""
-        self.ended += [slot.name for slot in slots]
+        for slot in slots:
+            self.ended.append(slot.name)
+            self._forget(slot.actor)
 
     def give_back(self, slots: Sequence[Slot], *, is_reusable: bool) -> None:
         """Note how they were given back."""
-        self.reusable += [is_reusable for _ in slots]
+        for slot in slots:
+            self.reusable.append(is_reusable)
+            self._forget(slot.actor)
+
+    def _forget(self, actor: SimpleNamespace) -> None:
+        """Leave nothing open of an actor whose run ended before it began."""
+        if actor.channel is not None and not actor.is_serving:
+            actor.channel.close()
 
     def is_session_alive(self) -> bool:
         """Say whether the session answers."""
@@ -146,6 +199,13 @@ class Answer:
         return str(self.problem)
 
 
+@pytest.fixture(params=[False, True], ids=["through Ray", "by socket"], autouse=True)
+def are_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Try everything with actors of other machines, and of this one."""
+    monkeypatch.setattr(FakeLeases, "are_here", request.param)
+    return request.param
+
+
 def outcome_of(call: ClientCall) -> ClientOutcome:
     """Give the outcome of a client that did well."""
     return ClientOutcome(
@@ -156,6 +216,11 @@ def outcome_of(call: ClientCall) -> ClientOutcome:
         started_s=0.0,
         duration_s=0.0,
     )
+
+
+def num_descriptors() -> int:
+    """Count the open files of this process."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def make_executor(
@@ -208,6 +273,7 @@ def outcomes(
         for outcome in executor.completed(timeout_s=0.1):
             assert outcome.message_id not in found
             found[outcome.message_id] = outcome.error
+    executor.close()
     return found
 
 
@@ -263,16 +329,17 @@ def test_a_content_that_calls_share_goes_to_each_actor_once() -> None:
 
 def test_a_content_is_taken_as_it_is_when_it_is_submitted() -> None:
     """A server may change its records for the next message at once."""
-    seen: list[Packed | None] = []
     leases = FakeLeases(1, lambda _: None)
-    leases.contents = seen
     executor = make_executor(leases)
     content = RecordDict({"config": ConfigRecord({"lr": 1.0})})
     with executor._lock:  # nothing can be given before the change
         executor.submit(make_calls(1, content))
         content.config_records["config"]["lr"] = 2.0
-    assert seen[0] is not None
-    assert unpack(seen[0]).config_records["config"]["lr"] == pytest.approx(1.0)
+    assert len(executor.completed(timeout_s=20.0)) == 1
+    executor.close()
+    [seen] = leases.contents
+    assert seen is not None
+    assert seen.config_records["config"]["lr"] == pytest.approx(1.0)
 
 
 def test_a_client_that_is_stopped_ends_its_actor_and_spares_the_rest() -> None:
@@ -317,6 +384,7 @@ def test_silence_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     leases.is_alive = False
     with pytest.raises(EngineError, match="ended in the middle"):
         executor.completed(timeout_s=1.0)
+    executor.close()
 
 
 def test_an_app_that_cannot_be_loaded_is_named_with_its_cause() -> None:
@@ -338,3 +406,36 @@ def test_only_our_own_apps_leave_an_actor_as_it_was(
     leases = FakeLeases(2, lambda _: None)
     make_executor(leases, app=app).close()
     assert leases.reusable == [expected, expected]
+
+
+def test_an_actor_that_hangs_up_is_replaced(*, are_here: bool) -> None:
+    """However that came about: without its connection it is of no use."""
+    first = iter([True])
+    leases = FakeLeases(1, lambda _: None)
+    serve_until = leases._serve_until
+
+    def leave_at_first(end: Reference, actor: SimpleNamespace) -> None:
+        if next(first, False):
+            actor.channel.close()
+            end.settle(None)
+        else:
+            serve_until(end, actor)
+
+    leases._serve_until = leave_at_first
+    assert set(outcomes(leases, 20).values()) == {""}
+    assert len(leases.ended) == int(are_here)
+
+
+def test_memory_and_sockets_are_closed_with_the_executor() -> None:
+    """A lab runs one after another in one process."""
+    leases = FakeLeases(2, lambda _: None)
+    make_executor(leases).close()
+    before = num_descriptors()
+    executor = make_executor(leases)
+    executor.submit(make_calls(40))
+    executor.completed(timeout_s=20.0)
+    executor.close()
+    end_s = tick_s() + 20
+    while num_descriptors() > before and tick_s() < end_s:
+        gc.collect()  # of the actors' ends, in their threads
+    assert num_descriptors() <= before
