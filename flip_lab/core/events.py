@@ -25,7 +25,8 @@ class EventKind(StrEnum):
     ``ARTIFACT``: ``name``, ``sha256``, ``size_bytes``, ``media_type``. ``CHECKPOINT``:
     ``size_bytes`` written, ``duration_s``, ``model_digest`` (128-bit hash of the arrays).
     ``LINEAGE``: hashes and versions behind the run. ``CONTROL``: ``command``, ``author``.
-    ``WARNING``: ``code``, ``message``.
+    ``WARNING``: ``code``, ``message``. ``RESOURCE``: numbers about the run's processes,
+    see the table ``resources``.
     """
 
     STATE = "state"
@@ -39,6 +40,7 @@ class EventKind(StrEnum):
     LINEAGE = "lineage"
     CONTROL = "control"
     WARNING = "warning"
+    RESOURCE = "resource"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,9 @@ from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.audit import Labels, labels
 from flip_lab.store.audit_writer import writing
-from flip_lab.store.journal import RESUMER, JournalWriter, read_events
+from flip_lab.store.compaction import reopen
+from flip_lab.store.events import read_events
+from flip_lab.store.journal import RESUMER, JournalWriter
 from flip_lab.store.layout import LabDir, write_json_atomic
 
 _PAUSE_S = 0.05
@@ -78,6 +80,7 @@ def resume_run(lab: LabDir, spec: RunSpec, place: Place) -> RunSpec:
         write_json_atomic(run_dir / "run.json", spec.to_json())
         for wish in (run_dir / "control").glob("*.json"):
             wish.unlink(missing_ok=True)  # each is on record already
+        reopen(lab, spec.run_id)
         _tell(lab, spec, _state_in(events), start)
         life_sign.forget_end(run_dir)
         try:

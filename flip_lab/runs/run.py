@@ -30,7 +30,8 @@ from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.audit_writer import append_audit
 from flip_lab.store.blobs import Blobs
-from flip_lab.store.journal import JournalTail, JournalWriter, last_sequence
+from flip_lab.store.events import EventTail
+from flip_lab.store.journal import JournalWriter, last_sequence
 from flip_lab.store.layout import LabDir
 from flip_lab.store.query import table
 
@@ -59,10 +60,10 @@ class Run:  # noqa: PLR0904  # a handle answers every question about a run
         self._lab = lab
         self._dir = lab.run_dir(run_id)
         self._spec = RunSpec.load(self._dir)
-        self._tail = JournalTail(lab, run_id)
+        self._tail = EventTail(lab, run_id)
         self._life = RunLife()
         self._looking = Lock()  # a widget's thread asks while a cell waits
-        self._reader: JournalTail | None = None
+        self._reader: EventTail | None = None
         self._reading = Lock()
         self._error: Mapping[str, Any] = {}
         self._home: Home | None = None
@@ -264,7 +265,7 @@ class Run:  # noqa: PLR0904  # a handle answers every question about a run
         with self._reading:
             reader, self._reader = self._reader, None  # one that fails is not asked again
             if reader is None or reader.reached != after:
-                reader = JournalTail(self._lab, self.run_id, after=after)
+                reader = EventTail(self._lab, self.run_id, after=after)
             found = reader.poll()
             self._reader = reader
             return found

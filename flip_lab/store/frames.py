@@ -4,7 +4,8 @@ A line is whole as soon as its JSON is: the newline only keeps lines apart. No p
 prefix of a JSON object is JSON, so a line that was cut short is always recognised.
 JSON has no word for NaN and the infinities, yet diverged runs are normal: in a typed
 column they are the strings ``"nan"``, ``"inf"`` and ``"-inf"``, which Python's ``float``
-and DuckDB's DOUBLE both read. Bodies of other events are kept as Python writes JSON,
+and DuckDB's DOUBLE both read. A line ends with a hash of itself, so that a byte that
+decayed on a disk does not pass for a number. Bodies of other events are kept as Python writes JSON,
 where they are the bare words ``NaN`` and ``Infinity``, which DuckDB reads too.
 """
 
@@ -19,6 +20,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import orjson
+import xxhash
 
 from flip_lab.core.errors import StoreError, StoreFormatError
 from flip_lab.core.events import ClientFact, EventKind, RunEvent
@@ -32,6 +34,7 @@ LIMIT_BYTES = 64 * 2**20
 Row: TypeAlias = tuple[Any, ...]
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
 
+_HASH = b',"hash":"'
 _FRAME = frozenset({"v", "run_id", "first", "n"})
 _HEAD = ("sequence", "time_s", "server_round")
 _METRIC = ("phase", "scope", "name", "value")
@@ -130,9 +133,25 @@ def encode(events: Sequence[RunEvent]) -> bytes:
     }
     frame |= {table: _columns(table, some) for table, some in rows.items() if some}
     try:
-        return orjson.dumps(frame, option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps(frame)
     except TypeError:  # a lone surrogate; looked for only now, since it is rare
-        return orjson.dumps(_scrubbed(frame), option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps(_scrubbed(frame))
+    return _hashed(line)
+
+
+def _hashed(line: bytes) -> bytes:
+    head = line[:-1] + _HASH
+    return head + xxhash.xxh3_64_hexdigest(head).encode() + b'"}\n'
+
+
+def is_sound(line: bytes) -> bool:
+    """Say whether a line still is what was written; those of old journals have no hash.
+
+    Args:
+        line: One line of a journal that ``parse`` can read, with or without its newline.
+    """
+    head, mark, end = line.rstrip(b"\n").rpartition(_HASH)
+    return not mark or end == xxhash.xxh3_64_hexdigest(head + mark).encode() + b'"}'
 
 
 def parse(line: bytes) -> Frame | None:

@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import FileIO
 from operator import attrgetter
 from pathlib import Path
@@ -21,14 +21,18 @@ from weakref import WeakSet
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import SecondWriterError, StoreError
-from flip_lab.core.events import RunEvent, superseded_spans
+from flip_lab.core.events import RunEvent
 from flip_lab.store.frames import LIMIT_BYTES, Frame, encode, parse
 from flip_lab.store.layout import LabDir, explained
+from flip_lab.store.manifest import read_manifest
 
 RESUMER = "resumer"
 """Role of who resumes an ended run: its journals tell which facts are superseded."""
 
 _SYNC_EVERY_S = 1.0  # a sync costs milliseconds, a write microseconds
+_ROLL_BYTES = (
+    8 * 2**20
+)  # what a reader of the live rows parses in some tens of milliseconds
 _living: WeakSet[JournalWriter] = WeakSet()
 
 
@@ -42,21 +46,31 @@ class JournalWriter:
         lab: The lab that keeps the run.
         run_id: The run.
         role: Who writes, the first word of the file's name; letters, digits and ``_``.
+        rolled: Called with a file that has grown large and is written no more, so that
+            it can be sealed; from the thread that appends, so it should only take note.
 
     Raises:
         SecondWriterError: If a living process writes the run's journal already.
+        StoreError: If the run's facts are sealed; ``reopen`` the run first.
         StoreNotWritableError: If the journal cannot be made.
     """
 
-    def __init__(self, lab: LabDir, run_id: str, *, role: str = "run") -> None:
+    def __init__(
+        self,
+        lab: LabDir,
+        run_id: str,
+        *,
+        role: str = "run",
+        rolled: Callable[[Path], None] | None = None,
+    ) -> None:
         """Take the run's lock and go on after the last event of an earlier writer."""
         self._run_id = run_id
+        self._role = role
+        self._rolled = rolled
         self._guard = Lock()
         self._is_torn = False
         self._synced_s = tick_s()
-        host = re.sub(r"[^A-Za-z0-9.]+", "_", platform.node()) or "host"
-        name = f"{role}-{host}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
-        self._path = lab.live_dir(run_id) / name
+        self._path = lab.live_dir(run_id) / self._name()
         with explained(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _take_lock(self._path.with_name("writer.lock"), run_id)
@@ -67,6 +81,10 @@ class JournalWriter:
                 self._lock.close()
                 raise
         _living.add(self)
+
+    def _name(self) -> str:
+        host = re.sub(r"[^A-Za-z0-9.]+", "_", platform.node()) or "host"
+        return f"{self._role}-{host}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
 
     @property
     def next_sequence(self) -> int:
@@ -93,6 +111,20 @@ class JournalWriter:
             self._next += len(batch)
             if tick_s() - self._synced_s >= _SYNC_EVERY_S:
                 self._sync()
+            if self._rolled is not None and self._file.tell() >= _ROLL_BYTES:
+                self._roll(self._rolled)
+
+    def _roll(self, rolled: Callable[[Path], None]) -> None:
+        """Go on in a new file; where there can be none, in the old one."""
+        path = self._path.with_name(self._name())
+        try:
+            file = FileIO(path, "ab")
+        except OSError:
+            return
+        self._sync()
+        self._file.close()
+        done, self._path, self._file, self._is_torn = self._path, path, file, False
+        rolled(done)
 
     def close(self) -> None:
         """Bring everything to the disk and let the next writer in; again does nothing."""
@@ -193,9 +225,17 @@ def last_sequence(lab: LabDir, run_id: str) -> int:
     """Give the sequence of the last event kept for a run, -1 when there is none.
 
     Raises:
+        StoreError: If the run has ended and its facts are sealed.
         StoreFormatError: If a newer version of FLIP Lab wrote the journal.
     """
-    return max((_last_of(path) for path in journals(lab, run_id)), default=-1)
+    live = [_last_of(path) for path in journals(lab, run_id)]
+    manifest = read_manifest(lab)
+    if manifest.home(run_id) is not None:
+        raise StoreError(
+            f"Run {run_id} has ended, and its facts are sealed.",
+            fix="Resume it with run.resume_from_checkpoint(), which opens it again.",
+        )
+    return max([*live, *(part.last for part in manifest.parts(run_id))], default=-1)
 
 
 def _last_of(path: Path) -> int:
@@ -205,34 +245,22 @@ def _last_of(path: Path) -> int:
     return -1
 
 
-def read_events(lab: LabDir, run_id: str, *, after: int = -1) -> list[RunEvent]:
-    """Give the events of a run that are kept now, by sequence and without a gap.
+def resumer_events(paths: Iterable[Path]) -> list[RunEvent]:
+    """Give what the resumers of a run wrote: a line or two for each time.
 
     Args:
-        lab: The lab that keeps the run.
-        run_id: The run; one that has no journal has no events.
-        after: Leave out events up to this sequence.
+        paths: Journal files of the run, of resumers and others.
 
     Raises:
-        StoreFormatError: If a newer version of FLIP Lab wrote the journal.
+        StoreFormatError: If a newer version of FLIP Lab wrote a line.
     """
-    return JournalTail(lab, run_id, after=after).poll()
-
-
-def resumptions(lab: LabDir, run_id: str) -> list[tuple[int, int]]:
-    """Say what was superseded when the run was resumed, see ``superseded_spans``.
-
-    Reads only what its resumers wrote: a line or two for each time.
-    """
-    files = (path for path in journals(lab, run_id) if path.name.startswith(RESUMER))
-    frames = [parse(line) for path in files for line in path.read_bytes().split(b"\n")]
-    return superseded_spans(
-        [event for frame in frames if frame is not None for event in frame.events()]
-    )
+    told = [path for path in paths if path.name.startswith(RESUMER)]
+    frames = [parse(line) for path in told for line in path.read_bytes().split(b"\n")]
+    return [event for frame in frames if frame is not None for event in frame.events()]
 
 
 class JournalTail:
-    """Follows a run while it is written: each event once, in order.
+    """Follows the journals of a run while they are written: each event once, in order.
 
     Args:
         lab: The lab that keeps the run.

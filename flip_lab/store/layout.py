@@ -1,7 +1,4 @@
-"""Where a lab keeps its things, and how a file gets there whole or not at all.
-
-Sealed runs and packs will lie beside ``live``; nothing here stands in their way.
-"""
+"""Where a lab keeps its things, and how a file gets there whole or not at all."""
 
 from __future__ import annotations
 
@@ -44,6 +41,11 @@ class LabDir:
     def live(self) -> Path:
         """The journals."""
         return self.root / "live"
+
+    @property
+    def segments(self) -> Path:
+        """Sealed facts, see ``flip_lab.store.manifest``."""
+        return self.root / "segments"
 
     @property
     def blobs(self) -> Path:
@@ -152,10 +154,10 @@ def write_atomic(path: Path, content: bytes) -> None:
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     """Make a rename survive a power cut: the name lives in the directory."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

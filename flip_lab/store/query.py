@@ -9,7 +9,6 @@ cannot harm the lab or read anything else on the machine.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from types import MappingProxyType
@@ -17,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import duckdb
 
-from flip_lab.core.errors import QueryError, nearest
+from flip_lab.core.errors import QueryError, StoreError, nearest
 from flip_lab.store import results
+from flip_lab.store.database import open_database
 from flip_lab.store.layout import LabDir
 from flip_lab.store.schema import TABLES
 from flip_lab.store.tables import fill
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # takes longer to import than many queries take to run
 Parameters: TypeAlias = Sequence[object] | Mapping[str, object] | None
 Rows: TypeAlias = list[dict[str, Any]]
 
+_ATTEMPTS = 5
 _READING = frozenset({duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN})
 _FORMS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {"pandas": results.to_pandas, "arrow": results.tidy, "rows": results.to_rows}
@@ -96,8 +97,7 @@ def sql(
     # costs only time.
     text = f"{query} {parameters}".lower()
     needed = [name for name in TABLES if name in text]
-    with closing(_open(lab, tables=needed, run_ids=None)) as connection:
-        return _answer(connection, query, parameters=parameters, as_=as_)
+    return _asked(lab, query, tables=needed, parameters=parameters, as_=as_)
 
 
 @overload
@@ -139,28 +139,48 @@ def table(
     if as_ not in _FORMS:
         raise QueryError(f"as_ is {as_!r}.", fix=nearest(as_, _FORMS))
     query = f"SELECT * FROM {name} ORDER BY {', '.join(TABLES[name].order_by)}"  # noqa: S608 -- names from the schema
-    with closing(_open(lab, tables=[name], run_ids=run_ids)) as connection:
-        return _answer(connection, query, as_=as_)
+    return _asked(lab, query, tables=[name], run_ids=run_ids, as_=as_)
 
 
 def _open(
     lab: LabDir, *, tables: Iterable[str], run_ids: Iterable[str] | None
 ) -> duckdb.DuckDBPyConnection:
-    # A simulation may run beside us; and an in-memory database must not spill files into
-    # the working directory.
-    threads = max(1, min(4, (os.cpu_count() or 1) // 2))
-    connection = duckdb.connect(config={"threads": threads, "temp_directory": ""})
+    connection = open_database()
     try:
-        connection.execute("SET enable_progress_bar = false")  # it prints to stdout
-        connection.execute("SET TimeZone = 'UTC'")
         fill(connection, lab, tables=list(tables), run_ids=run_ids)
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET python_enable_replacements = false")
-        connection.execute("SET lock_configuration = true")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _asked(
+    lab: LabDir,
+    query: str,
+    *,
+    tables: Iterable[str],
+    run_ids: Iterable[str] | None = None,
+    parameters: Parameters = None,
+    as_: str,
+) -> Any:  # noqa: ANN401 -- the public overloads say what it is
+    """Ask, and again when a file went meanwhile: it was sealed, merged, or removed.
+
+    Raises:
+        StoreError: If files of the lab cannot be read.
+    """
+    names, runs = [*tables], None if run_ids is None else [*run_ids]
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with closing(_open(lab, tables=names, run_ids=runs)) as connection:
+                return _answer(connection, query, parameters=parameters, as_=as_)
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            if attempt == _ATTEMPTS or not isinstance(error, duckdb.IOException):
+                raise StoreError(
+                    f"The files of {lab.root} cannot be read.",
+                    fix="Check that you may read them; flip-lab doctor looks for damage.",
+                    detail=str(error),
+                ) from error
+    raise AssertionError  # the loop returns or raises
 
 
 def _answer(
@@ -204,4 +224,6 @@ def _explained(query: str) -> Generator[None]:
     try:
         yield
     except duckdb.Error as error:
+        if isinstance(error, duckdb.IOException) or ".parquet'" in str(error):
+            raise  # a file of the lab, not the query
         raise QueryError(**results.complaint(query, error)) from error

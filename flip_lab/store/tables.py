@@ -1,42 +1,30 @@
-"""Fill the tables of the schema, in memory, from the journals and the ``run.json`` files.
-
-DuckDB reads the journals itself, each once: lines that were cut short are passed over.
-"""
+"""Offer the tables of the schema, in memory, as views of what a lab holds now."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from pathlib import Path
-from typing import cast
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
 
 import duckdb
-import orjson
 
-from flip_lab.core.errors import StoreError
-from flip_lab.core.state import RunState
-from flip_lab.store import frames
-from flip_lab.store.journal import journals, resumptions
 from flip_lab.store.layout import LabDir
+from flip_lab.store.rows import make_rows, quoted, sealed_path, sealed_rows
 from flip_lab.store.schema import TABLES
-from flip_lab.store.selects import MOMENT, RUN_JSON, SELECTS, SOURCES
-
-_ATTEMPTS = 5
-_FINAL = [state.value for state in RunState if state.is_final]
-_TYPES = {
-    "sequence": "BIGINT",
-    "time_s": "DOUBLE",
-    "server_round": "INTEGER",
-    "value": "DOUBLE",
-    "node_id": "UBIGINT",
-    "partition_id": "INTEGER",
-    "num_examples": "DOUBLE",
-    "started_s": "DOUBLE",
-    "duration_s": "DOUBLE",
-    "bytes_down": "BIGINT",
-    "bytes_up": "BIGINT",
-    "metrics": "MAP(VARCHAR, DOUBLE)",
-    "error_code": "INTEGER",
-}  # what is not here is text
+from flip_lab.store.schema_runs import LABELS
+from flip_lab.store.selects import (
+    KEPT,
+    LABEL,
+    MOMENT,
+    NEEDS,
+    PARAMETER,
+    RECORD,
+    SELECTS,
+    SOURCES,
+    SPEC,
+)
+from flip_lab.store.snapshot import Snapshot, parameters
 
 
 def fill(
@@ -46,143 +34,97 @@ def fill(
     tables: Collection[str],
     run_ids: Iterable[str] | None,
 ) -> None:
-    """Make every table of the schema, and fill those that are asked for.
+    """Make every table of the schema; those that are asked for have rows.
 
     Args:
-        connection: An empty in-memory database that may still read files.
-        lab: Where the journals are.
-        tables: Names of the tables to fill; the others stay without rows.
+        connection: An empty in-memory database that may still read files. What it may
+            read afterwards is what the tables need, and no other file.
+        lab: The lab to read.
+        tables: Names of the tables that shall have rows.
         run_ids: The runs to read; None reads all. Unknown ones have no rows.
 
     Raises:
-        StoreError: If the files of the lab cannot be read.
+        duckdb.IOException: If a file went while it was being read: ask again.
+        StoreError: If the lab cannot be read.
     """
-    for table in TABLES.values():
-        connection.execute(table.create_sql())
-    connection.execute(f"CREATE TEMP MACRO moment(seconds) AS {MOMENT}")
-    parts = sorted({part for table in tables for part in SOURCES[table]})
-    wanted = _run_ids(lab) if run_ids is None else sorted(set(run_ids))
-    _stage(connection, lab, parts=parts, run_ids=wanted)
-    for name in tables:
-        parameters = _runs_parameters(lab, wanted) if name == "runs" else None
-        statement = f"INSERT INTO {name} BY NAME {SELECTS[name]}"
-        connection.execute(statement, parameters)
-    for part in parts:
-        connection.execute(f"DROP VIEW {part}_row")
-        connection.execute(f"DROP VIEW {part}_any")
-    connection.execute("DROP TABLE superseded")
-    connection.execute("DROP TABLE frame")
-    connection.execute("DROP MACRO moment")
+    snapshot = Snapshot.take(lab, run_ids)
+    needed = {*tables, *(name for table in tables for name in NEEDS.get(table, ()))}
+    parts = sorted({part for name in needed for part in SOURCES[name]})
+    connection.execute("CREATE SCHEMA inside")
+    connection.execute(f"CREATE MACRO inside.moment(seconds) AS {MOMENT}")
+    make_facts(connection, snapshot)
+    make_rows(connection, snapshot, parts)
+    for name in SELECTS:
+        if name in needed:
+            connection.execute(f"CREATE VIEW {name} AS {_select(snapshot, name)}")
+        else:
+            connection.execute(TABLES[name].create_sql())
+    _allow_only(connection, snapshot)
 
 
-def _run_ids(lab: LabDir) -> list[str]:
-    folders = [folder for folder in (lab.runs, lab.live) if folder.is_dir()]
-    return sorted({path.name for folder in folders for path in folder.iterdir()})
+def _allow_only(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
+    files = [
+        quoted(str(sealed_path(snapshot.lab, each, name)))
+        for each in (*snapshot.closed, *snapshot.parts)
+        for name in each.files
+    ]
+    connection.execute(f"SET allowed_paths = [{', '.join(files)}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute("SET lock_configuration = true")
 
 
-def _stage(
+def make_facts(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
+    """Make the small tables that Python reads: specs, parameters, labels, the log.
+
+    Args:
+        connection: A database with the schema ``inside``.
+        snapshot: What to read.
+    """
+    specs = snapshot.specs()
+    told = [
+        {"run_id": run_id, **{name: getattr(label, name) for name in LABELS}}
+        for run_id, label in snapshot.labels.items()
+    ]
+    _table(connection, "spec", SPEC, specs)
+    _table(connection, "parameter", PARAMETER, [r for s in specs for r in parameters(s)])
+    _table(connection, "label", LABEL, told)
+    _table(connection, "record", RECORD, [asdict(record) for record in snapshot.records])
+
+
+def _table(
     connection: duckdb.DuckDBPyConnection,
-    lab: LabDir,
-    *,
-    parts: list[str],
-    run_ids: list[str],
+    name: str,
+    form: Mapping[str, Any],
+    rows: list[dict[str, Any]],
 ) -> None:
-    """Read the journals into one table of lines, with views of rows for each part."""
-    types = {"run_id": "VARCHAR"} | {part: _part_type(part) for part in parts}
-    columns = ", ".join(f"{name} {sql_type}" for name, sql_type in types.items())
-    connection.execute(f"CREATE TEMP TABLE frame ({columns})")
-    _read_journals(connection, lab, types=types, run_ids=run_ids)
-    condition = _in_force(connection, lab, run_ids)
-    for part in parts:
-        rows = ", ".join(_row_column(part, name) for name in frames.TABLES[part])
-        select = f"SELECT run_id, {rows} FROM frame"  # noqa: S608 -- our own names only
-        connection.execute(f"CREATE TEMP VIEW {part}_any AS {select}")
-        counts = f"SELECT * FROM {part}_any AS fact {condition}"  # noqa: S608 -- as above
-        connection.execute(f"CREATE TEMP VIEW {part}_row AS {counts}")
-
-
-def _in_force(
-    connection: duckdb.DuckDBPyConnection, lab: LabDir, run_ids: list[str]
-) -> str:
-    """Note what resumed runs made anew; give the condition that leaves out the old."""
     connection.execute(
-        "CREATE TEMP TABLE superseded (run_id VARCHAR, after BIGINT, until BIGINT)"
+        f"CREATE TABLE inside.{name} AS SELECT unnest(row) FROM "  # noqa: S608  # our own names only
+        "(SELECT unnest(from_json($rows, $form)) AS row)",
+        {"rows": json.dumps(rows, default=str), "form": json.dumps([dict(form)])},
     )
-    spans = [(run_id, *span) for run_id in run_ids for span in resumptions(lab, run_id)]
-    if not spans:
-        return ""
-    names = [list(column) for column in zip(*spans, strict=True)]
-    connection.execute(
-        "INSERT INTO superseded SELECT unnest(?), unnest(?), unnest(?)", names
+
+
+def _select(snapshot: Snapshot, name: str) -> str:
+    columns = [c for c in TABLES[name].columns if not (name == "runs" and c.name in LABELS)]
+    names = ", ".join(f"CAST({c.name} AS {c.sql_type}) AS {c.name}" for c in columns)
+    rows = f"SELECT {names} FROM ({SELECTS[name]})"  # noqa: S608  # our own names only
+    if name in KEPT and snapshot.closed:
+        rows += f" UNION ALL BY NAME {sealed_rows(snapshot, name, snapshot.closed)}"
+    return _labelled(rows) if name == "runs" else rows
+
+
+_UNLABELLED = {"tags": "[]", "note": "''", "is_archived": "false"}
+
+
+def _labelled(rows: str) -> str:
+    columns = ", ".join(
+        f"coalesce({c.name}, {_UNLABELLED[c.name]}) AS {c.name}"
+        if c.name in LABELS
+        else f"run.{c.name}"
+        for c in TABLES["runs"].columns
     )
     return (
-        "WHERE NOT EXISTS (FROM superseded AS old WHERE old.run_id = fact.run_id "
-        "AND old.after < fact.sequence AND fact.sequence < old.until)"
+        f"SELECT {columns} FROM ({rows}) AS run "  # noqa: S608  # our own names only
+        "LEFT JOIN inside.label AS label ON label.run_id = run.run_id"
     )
-
-
-def _part_type(part: str) -> str:
-    columns = (f"{name} {_TYPES.get(name, 'VARCHAR')}[]" for name in frames.TABLES[part])
-    return f"STRUCT({', '.join(columns)})"
-
-
-def _row_column(part: str, name: str) -> str:
-    value = f"unnest({part}.{name})"
-    return f"TRY_CAST({value} AS JSON) AS body" if name == "body" else f"{value} AS {name}"
-
-
-def _read_journals(
-    connection: duckdb.DuckDBPyConnection,
-    lab: LabDir,
-    *,
-    types: dict[str, str],
-    run_ids: list[str],
-) -> None:
-    source = (
-        "read_json($files, format = 'newline_delimited', ignore_errors = true, "
-        f"columns = {types!r}, maximum_object_size = {frames.LIMIT_BYTES})"
-    )
-    for attempt in range(1, _ATTEMPTS + 1):
-        files = [path for run_id in run_ids for path in journals(lab, run_id)]
-        if not files:
-            return
-        try:
-            connection.execute(
-                f"INSERT INTO frame BY NAME FROM {source}",
-                {"files": [_literal(path) for path in files]},
-            )
-        except duckdb.IOException as error:  # a run was removed since we listed it
-            if attempt == _ATTEMPTS:
-                raise StoreError(
-                    f"The journals of {lab.root} cannot be read.",
-                    fix="Check that you may read every file under its live directory.",
-                    detail=str(error),
-                ) from error
-        else:
-            return
-
-
-def _literal(path: Path) -> str:
-    """Keep DuckDB from reading ``*``, ``?`` and ``[`` in a path as a pattern."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
-
-
-def _runs_parameters(lab: LabDir, run_ids: list[str]) -> dict[str, object]:
-    launched = [run for run_id in run_ids if (run := _read_run(lab, run_id))]
-    return {
-        "launched": orjson.dumps(launched).decode(),
-        "run_json": orjson.dumps([dict(RUN_JSON)]).decode(),
-        "final": _FINAL,
-    }
-
-
-def _read_run(lab: LabDir, run_id: str) -> dict[str, object] | None:
-    """Read what was launched; None when it cannot be read, so that other runs still can."""
-    try:
-        found = orjson.loads((lab.run_dir(run_id) / "run.json").read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return None
-    if not isinstance(found, dict):
-        return None
-    run = cast("dict[str, object]", found)
-    return run if run.get("run_id") == run_id else None

@@ -18,7 +18,8 @@ from flip_lab.core.errors import (
 from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.core.state import RunLife, RunState
 from flip_lab.runs.recorder import Recorder
-from flip_lab.store.journal import JournalWriter, read_events
+from flip_lab.store.events import read_events
+from flip_lab.store.journal import JournalWriter
 from flip_lab.store.layout import LabDir, open_lab
 
 

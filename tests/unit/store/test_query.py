@@ -19,10 +19,14 @@ import pytest
 
 from flip_lab.core.errors import QueryError, StoreError
 from flip_lab.core.events import ClientFact, EventKind, RunEvent
-from flip_lab.store import tables
+from flip_lab.store import snapshot
 from flip_lab.store.frames import encode
-from flip_lab.store.journal import RESUMER, JournalWriter, journals, read_events
+from flip_lab.store.audit_writer import append_audit
+from flip_lab.store.compaction import compact, reopen
+from flip_lab.store.events import read_events
+from flip_lab.store.journal import RESUMER, JournalWriter, journals
 from flip_lab.store.layout import LabDir, open_lab, write_json_atomic
+from flip_lab.store.manifest import read_manifest
 from flip_lab.store.query import connect, sql, table
 from flip_lab.store.schema import TABLES
 
@@ -90,6 +94,7 @@ STORY: list[tuple[int, EventKind, dict[str, Any]]] = [
         EventKind.ARTIFACT,
         {"name": "log", "sha256": "ll", "size_bytes": 1, "media_type": "t"},
     ),
+    (2, EventKind.RESOURCE, {"cpu_percent": 150.5, "rss_mib": 812}),
     (
         2,
         EventKind.STATE,
@@ -106,6 +111,7 @@ RUN = {
     "run_id": "a",
     "name": "Größe",
     "kind": "scenario",
+    "sweep": "grid",
     "created_s": T0 - 1,
     "seed": 2**32 - 1,
     "num_rounds": 2,
@@ -140,13 +146,22 @@ def keep(
         writer.append(events[5:])
 
 
-@pytest.fixture
-def told(lab: LabDir) -> LabDir:
-    """Give a lab with one run that failed, and one that has only been launched."""
+@pytest.fixture(params=["journal", "sealed", "reopened"])
+def told(lab: LabDir, request: pytest.FixtureRequest) -> LabDir:
+    """Give a lab with one run that failed, and one that has only been launched.
+
+    However facts are kept, and whatever is moved: the tables say the same.
+    """
     keep(lab, "a", STORY)
     write_json_atomic(lab.run_dir("a") / "run.json", RUN)
     pending = RUN | {"run_id": "b", "num_rounds": None, "scenario": None, "lineage": {}}
     write_json_atomic(lab.run_dir("b") / "run.json", pending)
+    append_audit(lab, "tag", run_ids=["a"], body={"tags": ["odd", ODD]})
+    if request.param != "journal":
+        assert compact(lab, ["a"], grace_s=0.0).num_sealed == 1
+        assert not lab.live_dir("a").exists()
+    if request.param == "reopened":
+        reopen(lab, "a")
     return lab
 
 
@@ -184,9 +199,14 @@ def test_runs_tell_where_each_run_stands(told: LabDir) -> None:
         "workers": 4,
         "created_at": at(-1),
         "started_at": at(0),
-        "ended_at": at(13),
+        "ended_at": at(14),
         "scenario": '{"name":"a \\"b\\"\\n\\u0000\'é😀"}',
         "scenario_fingerprint": "ff",
+        "experiment": "Größe",
+        "sweep": "grid",
+        "tags": sorted(["odd", ODD]),
+        "note": "",
+        "is_archived": False,
         "overrides": '{"lr":0.1}',
         "git_commit": "cc",
         "git_dirty": False,
@@ -309,7 +329,7 @@ def test_events_are_the_whole_stream(told: LabDir) -> None:
     query = """
         SELECT (body->>'value')::DOUBLE AS value, (body->>'node_id')::UBIGINT AS node_id,
             (body->'metrics'->>'train_loss')::DOUBLE AS loss, body->>'state' AS state
-        FROM events WHERE sequence IN (4, 7, 10, 13) ORDER BY sequence
+        FROM events WHERE sequence IN (4, 7, 10, 14) ORDER BY sequence
     """
     client, nan, infinite, state = sql(told, query, as_="rows")
     assert client["node_id"] == BIG
@@ -360,7 +380,11 @@ def test_an_empty_lab_has_empty_frames(lab: LabDir, name: str) -> None:
     frame = table(lab, name)
     assert frame.empty
     assert list(frame.columns) == [column.name for column in TABLES[name].columns]
-    kinds = {str(dtype) for column, dtype in frame.dtypes.items() if column != "metrics"}
+    kinds = {
+        str(dtype)
+        for column, dtype in frame.dtypes.items()
+        if column not in {"metrics", "tags"}
+    }
     assert "object" not in kinds
 
 
@@ -372,7 +396,7 @@ def test_frames_have_sensible_types(told: LabDir) -> None:
         for column, dtype in table(told, name).dtypes.items()
         if str(dtype) == "object"
     }
-    assert objects == {("clients", "metrics")}
+    assert objects == {("clients", "metrics"), ("runs", "tags")}
     clients = table(told, "clients")
     assert str(clients["time_at"].dtype) == "datetime64[us, UTC]"
     assert clients["node_id"].tolist() == [BIG, 7, BIG]
@@ -535,11 +559,12 @@ def test_some_runs_can_be_read_alone(told: LabDir) -> None:
     "content", [b"", b"{", b"[1]", b"null", b'{"run_id": "other"}', b"\xff\x00"]
 )
 def test_an_unreadable_run_does_not_hide_the_others(told: LabDir, content: bytes) -> None:
-    """A damaged ``run.json`` costs its own row only; its events stay."""
+    """A damaged ``run.json`` costs its own row only, until it is sealed; events stay."""
     (told.run_dir("a") / "run.json").write_bytes(content)
     told.run_dir("empty").mkdir()
     (told.runs / "stray.txt").write_text("x")
-    assert table(told, "runs")["run_id"].tolist() == ["b"]
+    is_sealed = "a" in read_manifest(told).closed_runs
+    assert table(told, "runs")["run_id"].tolist() == (["a", "b"] if is_sealed else ["b"])
     assert len(table(told, "events")) == len(STORY)
 
 
@@ -583,14 +608,14 @@ def test_a_run_that_vanishes_while_we_read_is_left_out(
 ) -> None:
     """Files that were listed and then removed do not fail the query."""
     asked: list[str] = []
-    real = tables.journals
+    real = snapshot.journals
 
     def vanishing(lab: LabDir, run_id: str) -> list[Path]:
         asked.append(run_id)
         gone = lab.live_dir(run_id) / "run-host-1-gone.jsonl"
         return [*real(lab, run_id), *([gone] if len(asked) <= 2 else [])]
 
-    monkeypatch.setattr(tables, "journals", vanishing)
+    monkeypatch.setattr(snapshot, "journals", vanishing)
     assert len(table(told, "events")) == len(STORY)
     assert len(asked) == 4
 
@@ -600,7 +625,7 @@ def test_journals_that_stay_unreadable_are_reported(
 ) -> None:
     """Trying again has an end, and the error names the lab."""
     missing = told.live / "missing.jsonl"
-    monkeypatch.setattr(tables, "journals", lambda *_: [missing])
+    monkeypatch.setattr(snapshot, "journals", lambda *_: [missing])
     with pytest.raises(StoreError, match=r"cannot be read.*Fix: Check"):
         table(told, "events")
 
@@ -627,6 +652,7 @@ def test_what_a_resumed_run_made_anew_counts_once(told: LabDir) -> None:
         )
         for sequence, (server_round, kind, body) in enumerate(again, first)
     ]
+    reopen(told, "a")
     with closing(JournalWriter(told, "a", role=RESUMER)) as writer:
         writer.append(events[:1])
     with closing(JournalWriter(told, "a")) as writer:
@@ -641,6 +667,9 @@ def test_what_a_resumed_run_made_anew_counts_once(told: LabDir) -> None:
     assert len(rows(told, "client_metrics")) == 2
     assert rows(told, "metrics") == rows(told, "artifacts") == []
     assert [row["sequence"] for row in rows(told, "events")] == [*range(first + 6)]
+    before = {name: rows(told, name) for name in TABLES}
+    assert compact(told, ["a"]).num_sealed == 1
+    assert {name: rows(told, name) for name in TABLES} == before
 
 
 def test_a_journal_from_before_there_were_digests_is_read(lab: LabDir) -> None:

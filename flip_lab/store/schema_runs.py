@@ -1,0 +1,147 @@
+"""The tables about runs as wholes: what was asked, where they stand, what they add up to."""
+
+from __future__ import annotations
+
+from flip_lab.store.schema_parts import (
+    PHASE,
+    RUN,
+    SCOPE,
+    Column,
+    Table,
+    count,
+    flag,
+    json,
+    moment,
+    real,
+    text,
+)
+
+LABELS = ("tags", "note", "is_archived")
+"""Columns of ``runs`` that change after the end; they are read from the lab's log."""
+
+RUNS = Table(
+    name="runs",
+    meaning="One run: what was asked, where it stands, what it is made of.",
+    order_by=("run_id",),
+    columns=(
+        RUN,
+        text("name", "The name it was launched under."),
+        text("kind", "What was launched: scenario, app or notebook."),
+        text("experiment", "What it belongs to; its own name unless the launch said."),
+        text("sweep", "The sweep that it was launched in.", nullable=True),
+        Column(name="tags", sql_type="VARCHAR[]", meaning="Its tags now, sorted."),
+        text("note", "What was noted about it last; empty when nothing was."),
+        flag("is_archived", "Whether it is put away; lab.runs() leaves it out."),
+        text(
+            "state",
+            "pending, starting, running, paused, completed, failed or stopped.",
+        ),
+        text("engine", "Where it ran: in_process, ray or deployment."),
+        text("federation", "The configured federation it ran on.", nullable=True),
+        count("seed", "Every random draw derives from it.", sql_type="BIGINT"),
+        count(
+            "num_rounds", "Rounds asked for; missing until an app has said.", nullable=True
+        ),
+        count("rounds_done", "The last round that ended; 0 when none did."),
+        count("num_nodes", "Nodes simulated, or waited for."),
+        count("workers", "Processes that trained side by side."),
+        moment("created_at", "When it was launched."),
+        moment("started_at", "When its process began.", nullable=True),
+        moment("ended_at", "When it completed, failed or was stopped.", nullable=True),
+        json("scenario", "The scenario, whole; missing for apps.", nullable=True),
+        text(
+            "scenario_fingerprint", "Hash of the scenario: equal when it is.", nullable=True
+        ),
+        json("overrides", "What the launch changed in the run configuration."),
+        text("git_commit", "Commit that was checked out at launch.", nullable=True),
+        flag("git_dirty", "Whether files differed from that commit.", nullable=True),
+        text("data_sha256", "Hash of the data.", nullable=True),
+        text("partition_sha256", "Hash of who holds which examples.", nullable=True),
+        text("app_sha256", "Hash of the Flower App's files.", nullable=True),
+        text("parent_run_id", "The run that it was forked from.", nullable=True),
+        count("forked_at_round", "The parent's round it goes on from.", nullable=True),
+        text("model_sha256", "Hash of the final model's file.", nullable=True),
+        text("error_code", "Code of the error that ended a failed run.", nullable=True),
+        text("error", "What went wrong in a failed run.", nullable=True),
+    ),
+)
+
+PARAMETERS = Table(
+    name="parameters",
+    meaning="One setting of a run, whoever chose it.",
+    order_by=("run_id", "name"),
+    columns=(
+        RUN,
+        text("name", "Its name, with dots: strategy.name, train.learning_rate, seed."),
+        text("value", "Its value as text; lists are JSON.", nullable=True),
+        real("number", "Its value where that is a number or true or false.", nullable=True),
+    ),
+)
+
+RUN_METRICS = Table(
+    name="run_metrics",
+    meaning="What one metric of one run adds up to.",
+    order_by=("run_id", "phase", "scope", "name"),
+    columns=(
+        RUN,
+        PHASE,
+        SCOPE,
+        text("name", "The metric."),
+        count("num_points", "Values recorded.", sql_type="BIGINT"),
+        real("first", "The first value."),
+        real("last", "The last value."),
+        real("min", "The smallest value that is a number.", nullable=True),
+        real("max", "The largest value that is a number.", nullable=True),
+        count("first_round", "Round of the first value."),
+        count("last_round", "Round of the last value."),
+        count("min_round", "Round of the smallest value.", nullable=True),
+        count("max_round", "Round of the largest value.", nullable=True),
+    ),
+)
+
+EXPERIMENTS = Table(
+    name="experiments",
+    meaning="Runs that belong together.",
+    order_by=("experiment",),
+    columns=(
+        text("experiment", "Its name."),
+        count("num_runs", "Runs in it.", sql_type="BIGINT"),
+        count("num_completed", "Those that completed.", sql_type="BIGINT"),
+        count("num_sweeps", "Sweeps in it.", sql_type="BIGINT"),
+        moment("first_at", "When its first run was launched."),
+        moment("last_at", "When its last run was launched."),
+    ),
+)
+
+SWEEPS = Table(
+    name="sweeps",
+    meaning="Runs that were launched to be compared.",
+    order_by=("sweep",),
+    columns=(
+        text("sweep", "Its name."),
+        text("experiment", "What it belongs to."),
+        count("num_runs", "Runs in it.", sql_type="BIGINT"),
+        count("num_completed", "Those that completed.", sql_type="BIGINT"),
+        count("num_seeds", "Different seeds among them.", sql_type="BIGINT"),
+        moment("first_at", "When its first run was launched."),
+        moment("last_at", "When its last run was launched."),
+    ),
+)
+
+AUDIT = Table(
+    name="audit",
+    meaning="One thing that somebody did in the lab.",
+    order_by=("sequence",),
+    columns=(
+        count("sequence", "Its position, from 0.", sql_type="BIGINT"),
+        moment("time_at", "When, on the clock of whoever did it."),
+        text("author", "Who did it."),
+        text(
+            "action",
+            "What was done: launch, stop, tag, archive, delete, import and others.",
+        ),
+        text("run_id", "The run that it was done to.", nullable=True),
+        json("body", "Particulars; their keys depend on the action."),
+        text("chain", "Hash of this line and all before it."),
+    ),
+)

@@ -1,0 +1,252 @@
+"""Turn journals into segments: Parquet files, sorted, that never change.
+
+The order of steps is what makes a kill harmless: write under another name, rename, publish
+the manifest, and only then remove what was sealed. Before the manifest is published the
+journals count, after it the segment; what a kill leaves behind is never read, and the next
+who seals removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import duckdb
+import xxhash
+
+from flip_lab.core.errors import CorruptArtifactError, StoreError
+from flip_lab.core.events import superseded_spans
+from flip_lab.store.database import open_database
+from flip_lab.store.frames import is_sound, parse
+from flip_lab.store.journal import resumer_events
+from flip_lab.store.layout import LabDir, explained, sync_directory
+from flip_lab.store.manifest import SealedFile, Segment
+from flip_lab.store.rows import SEALED, make_rows, quoted, sealed_rows
+from flip_lab.store.schema import TABLES
+from flip_lab.store.selects import KEPT, MOMENT, SELECTS
+from flip_lab.store.snapshot import Snapshot
+from flip_lab.store.tables import make_facts
+
+_PARTS = tuple(name for name in SEALED if name not in KEPT)
+_SUM_BYTES = 2**22
+
+
+def seal_runs(snapshot: Snapshot) -> Segment:
+    """Write a segment of runs that have ended; nothing counts differently yet.
+
+    Args:
+        snapshot: The runs to seal; nobody writes them any more.
+
+    Raises:
+        CorruptArtifactError: If a journal is damaged; it stays as it is.
+        StoreNotWritableError: If the segment cannot be written.
+    """
+    for run_id, paths in snapshot.journals.items():
+        first = max((part.last for part in snapshot.manifest.parts(run_id)), default=-1) + 1
+        _check(run_id, paths, first=first)
+    with _database(snapshot.lab) as connection:
+        make_facts(connection, snapshot)
+        make_rows(connection, snapshot, _PARTS)
+        selects = {part: f"FROM inside.open_{part}" for part in _PARTS}
+        selects |= {name: SELECTS[name] for name in KEPT}
+        name, files = _write(connection, snapshot.lab, selects)
+    return Segment(name=name, run_ids=tuple(sorted(snapshot.journals)), files=files)
+
+
+def seal_part(snapshot: Snapshot, run_id: str, paths: Sequence[Path]) -> Segment:
+    """Write a segment of journal files that are full, of a run that goes on.
+
+    Args:
+        snapshot: The run.
+        run_id: Its id.
+        paths: Files that are written no more.
+
+    Raises:
+        CorruptArtifactError: If one is damaged; it stays as it is.
+        StoreNotWritableError: If the segment cannot be written.
+    """
+    last = max(_check(run_id, [path]) for path in paths)
+    part = snapshot.only({run_id: list(paths)})
+    with _database(snapshot.lab) as connection:
+        make_rows(connection, part, _PARTS)
+        selects = {name: f"FROM inside.open_{name}" for name in _PARTS}
+        name, files = _write(connection, snapshot.lab, selects)
+    return Segment(
+        name=name,
+        run_ids=(run_id,),
+        is_open=True,
+        sources=tuple(path.name for path in paths),
+        spans=tuple(superseded_spans(resumer_events(paths))),
+        last=last,
+        files=files,
+    )
+
+
+def merge(
+    snapshot: Snapshot, segments: Sequence[Segment], run_ids: Iterable[str]
+) -> Segment:
+    """Write one segment with what counts in several; nothing counts differently yet.
+
+    Args:
+        snapshot: Which runs count.
+        segments: Segments of ended runs.
+        run_ids: The runs to take over.
+
+    Raises:
+        StoreNotWritableError: If the segment cannot be written.
+        StoreError: If one cannot be read.
+    """
+    with _database(snapshot.lab) as connection:
+        selects = {name: sealed_rows(snapshot, name, segments) for name in SEALED}
+        name, files = _write(connection, snapshot.lab, selects)
+    level = max(each.level for each in segments) + 1
+    return Segment(name=name, level=level, run_ids=tuple(sorted(run_ids)), files=files)
+
+
+def take_out(snapshot: Snapshot, home: Segment, run_id: str) -> Segment:
+    """Write the facts of an ended run as the first part of one that goes on.
+
+    Args:
+        snapshot: That run, and no other.
+        home: The segment that holds it.
+        run_id: Its id.
+
+    Raises:
+        StoreNotWritableError: If the segment cannot be written.
+        StoreError: If it cannot be read.
+    """
+    with _database(snapshot.lab) as connection:
+        selects = {part: sealed_rows(snapshot, part, [home]) for part in _PARTS}
+        name, files = _write(connection, snapshot.lab, selects)
+        rows = sealed_rows(snapshot, "event", [home])
+        told = connection.execute(
+            "SELECT (body->>'resumed_after')::BIGINT, sequence "  # noqa: S608  # our own names
+            f"FROM ({rows}) WHERE kind = 'state' AND body->>'resumed_after' IS NOT NULL"
+        ).fetchall()
+        [last] = connection.execute(_last_of(snapshot, home)).fetchone() or (None,)
+    return Segment(
+        name=name,
+        run_ids=(run_id,),
+        is_open=True,
+        spans=tuple((int(after), int(until)) for after, until in told),
+        last=-1 if last is None else int(last),
+        files=files,
+    )
+
+
+def _last_of(snapshot: Snapshot, home: Segment) -> str:
+    rows = " UNION ALL ".join(
+        f"SELECT max(sequence) AS last FROM ({sealed_rows(snapshot, part, [home])})"  # noqa: S608  # our own names only
+        for part in _PARTS
+    )
+    return f"SELECT max(last) FROM ({rows})"  # noqa: S608  # as above
+
+
+def _check(run_id: str, paths: Iterable[Path], *, first: int | None = None) -> int:
+    """Find what decayed on the disk before it is sealed for good; give the last sequence.
+
+    Raises:
+        CorruptArtifactError: If a line differs from its hash, or events are missing.
+    """
+    spans: list[tuple[int, int]] = []
+    for path in paths:
+        for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+            frame = parse(line)
+            if frame is None:  # cut short by a kill or a full disk: never acknowledged
+                continue
+            if not is_sound(line):
+                raise _damaged(run_id, f"Line {number} of {path.name} has changed")
+            spans.append((frame.first, frame.last))
+    spans.sort()
+    expected = first if first is not None else (spans[0][0] if spans else 0)
+    for start, last in spans:
+        if start != expected:
+            raise _damaged(run_id, f"Events {expected} to {start - 1} are missing")
+        expected = last + 1
+    return expected - 1
+
+
+def _damaged(run_id: str, what: str) -> CorruptArtifactError:
+    return CorruptArtifactError(
+        f"{what} in the journal of run {run_id}.",
+        fix="Restore it from a backup; or flip-lab doctor --repair, which keeps the rest.",
+    )
+
+
+@contextmanager
+def _database(lab: LabDir) -> Generator[duckdb.DuckDBPyConnection]:
+    """Give a database that may use a part of the disk for sorting.
+
+    Raises:
+        StoreError: If DuckDB cannot read or write what it was asked to.
+    """
+    try:
+        with closing(open_database(spill=lab.segments / ".spill")) as connection:
+            connection.execute("CREATE SCHEMA inside")
+            connection.execute(f"CREATE MACRO inside.moment(seconds) AS {MOMENT}")
+            yield connection
+    except duckdb.Error as error:
+        raise StoreError(
+            f"The facts of {lab.root} cannot be sealed: {error}",
+            fix="Free some space; flip-lab doctor says whether a file is damaged.",
+        ) from error
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, lab: LabDir, selects: Mapping[str, str]
+) -> tuple[str, dict[str, SealedFile]]:
+    """Write a segment's files under another name, then let them appear at once.
+
+    Raises:
+        StoreNotWritableError: If they cannot be written; nothing is left behind.
+    """
+    name = secrets.token_hex(6)
+    draft = lab.segments / f".{name}"
+    with explained(draft):
+        draft.mkdir(parents=True)
+        try:
+            files = {
+                each: _copy(connection, draft, each, selects[each]) for each in selects
+            }
+            sync_directory(draft)
+            draft.rename(lab.segments / name)
+            sync_directory(lab.segments)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+    return name, files
+
+
+def _copy(
+    connection: duckdb.DuckDBPyConnection, folder: Path, name: str, select: str
+) -> SealedFile:
+    path = folder / f"{name}.parquet"
+    columns = ", ".join(f"CAST({c.name} AS {c.sql_type}) AS {c.name}" for c in SEALED[name])
+    order = TABLES[name].order_by if name in KEPT else ("run_id", "sequence")
+    [rows] = connection.execute(
+        f"COPY (SELECT {columns} FROM ({select}) ORDER BY {', '.join(order)}) "  # noqa: S608  # our own names
+        f"TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
+    ).fetchone() or (0,)
+    return SealedFile(size_bytes=path.stat().st_size, digest=digest_of(path), num_rows=rows)
+
+
+def digest_of(path: Path) -> str:
+    """Hash a file, and bring it to the disk.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its xxh3 hash of 128 bits, 32 hexadecimal digits.
+    """
+    hashed = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while part := file.read(_SUM_BYTES):
+            hashed.update(part)
+        with suppress(OSError):  # a disk that is only read has nothing to bring
+            os.fsync(file.fileno())
+    return hashed.hexdigest()
