@@ -3,8 +3,8 @@
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 """RO-Crate: runs described for people and machines that know nothing of FLIP Lab.
 
-The crate follows RO-Crate 1.2, the Process Run Crate 0.5 and the draft Federated Learning
-profile 0.1: each run is a ``CreateAction`` whose instrument is Flower, whose objects are
+The crate follows RO-Crate 1.1, the Process Run Crate 0.5, which stands on that, and the
+draft Federated Learning profile 0.1, whose own example does the same: each run is a ``CreateAction`` whose instrument is Flower, whose objects are
 the data and the configuration, whose results are the model and its metrics. The files are
 those of the Parquet export, so a crate can be imported again.
 
@@ -14,7 +14,6 @@ https://esciencelab.org.uk/federated-learning-ro-crate-profile/
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from flip_lab.exchange.records import RunRecord, Series
 
 MADE_AS = "ro-crate"
 
-_VERSION = "1.2"
+_VERSION = "1.1"
 _PROCESS = "https://w3id.org/ro/wfrun/process/0.5"
 _FEDERATED = (
     "https://esciencelab.org.uk/federated-learning-ro-crate-profile/"
@@ -80,11 +79,14 @@ class _Crate:
             "client did, the metrics by round, and the models."
         )
         crate.license = self._context(
-            "#licence",
+            "http://rightsstatements.org/vocab/UND/1.0/",
             "CreativeWork",
-            name="No licence chosen yet",
-            description="Whoever exported the runs named no licence: ask before reuse.",
+            name="Copyright Undetermined",
+            description="Whoever exported the runs chose no licence: ask before reuse.",
         )
+        authors = sorted({record.author for record in records} - {""})
+        if authors:
+            root["author"] = [self._author(name) for name in authors]
         self._tables()
         actions = [self._action(record) for record in records]
         root["mentions"] = actions
@@ -111,10 +113,12 @@ class _Crate:
             "@type": "CreateAction",
             "name": f"Run {run_id} of {record.name}",
             "description": _description(record),
-            "startTime": at_utc(record.started_s or record.created_s).isoformat(),
-            "endTime": at_utc(record.ended_s).isoformat(),
-            "actionStatus": {"@id": _ENDS[record.state]},
+            "startTime": _moment(record.started_s or record.created_s),
+            "endTime": _moment(record.ended_s),
+            "actionStatus": _ENDS[record.state],
         }
+        if record.author:
+            properties["agent"] = self._author(record.author)
         if record.error:
             properties["error"] = f"{record.error.get('code')}: {record.error.get('what')}"
         return self._crate.add_action(
@@ -137,25 +141,20 @@ class _Crate:
         )
 
     def _data(self, record: RunRecord) -> Generator[Any]:
-        from rocrate.model import ContextEntity
-
         digest = str(record.lineage.get("data_sha256") or "")
         if not digest:
             return
-        # RFC 6920: a name that is a hash, for data that stay where they are
-        code = urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip("=")
         name = record.parameters.get("data.dataset", "data")
-        yield self._crate.add(
-            ContextEntity(
-                self._crate,
-                f"ni:///sha-256;{code}",
-                properties={
-                    "@type": "Dataset",
-                    "name": f"Training data {name}",
-                    "description": f"Known by its hash; held by the clients. {digest}",
-                },
-            )
+        entity = self._context(
+            f"#data-{digest}/",
+            "Dataset",
+            name=f"Training data {name}",
+            description="Held by the clients, who each have a part; known here by the "
+            f"SHA-256 {digest}.",
+            identifier=f"sha256:{digest}",
         )
+        self._crate.root_dataset.append_to("hasPart", entity)
+        yield entity
 
     def _parameters(self, record: RunRecord) -> Generator[Any]:
         for name, text in sorted(record.parameters.items()):
@@ -191,15 +190,14 @@ class _Crate:
             place,
             properties={
                 "name": name,
+                "description": f"{name}, as kept by FLIP Lab.",
                 "encodingFormat": kind,
                 "contentSize": str(path.stat().st_size),
-                "sha256": sealed.sha256_of(path),
             },
         )
 
     def _profile(self, uri: str, name: str, version: str) -> Any:  # noqa: ANN401  # entity
-        kinds = ["CreativeWork", "Profile"]
-        return self._context(uri, kinds, name=name, version=version)
+        return self._context(uri, "CreativeWork", name=name, version=version)
 
     def _context(self, identity: str, kind: str | list[str], **properties: str) -> Any:  # noqa: ANN401  # an entity
         from rocrate.model import ContextEntity
@@ -208,6 +206,10 @@ class _Crate:
             self._crate, identity, properties={"@type": kind, **properties}
         )
         return self._crate.add(entity)
+
+
+def _moment(time_s: float) -> str:
+    return at_utc(time_s).isoformat(timespec="seconds")
 
 
 def _model(record: RunRecord) -> bool:

@@ -234,7 +234,7 @@ def _run(root: Path, home: Path, files: Iterable[Path]) -> RunRecord:
         "parameters": found.parameters,
         "note": found.note,
     }
-    return RunRecord(**(told | found.aside.run), series=tuple(found.series.values()))
+    return RunRecord(**{**told, **found.aside.run}, series=tuple(found.series.values()))
 
 
 def _unframed(path: Path) -> Generator[bytes]:

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from flip_lab.core.errors import (
@@ -104,7 +104,7 @@ def _record(run: _Told) -> RunRecord:
         "error": _FAILED if state == "failed" else {},
     }
     return RunRecord(
-        **(told | aside.run),
+        **{**told, **aside.run},
         series=tuple(series.values()),
         files=aside.files(home) if home else (),
     )
@@ -269,4 +269,4 @@ def _meta(path: Path) -> Mapping[str, Any]:
         raise DamagedSourceError(
             f"{path} cannot be read ({error}).", fix="Copy the store again."
         ) from error
-    return found if isinstance(found, dict) else {}
+    return cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}

@@ -98,6 +98,7 @@ class RunRecord:
         lineage: Hashes of the data and of who holds which of them, as recorded.
         tags: Its tags.
         note: What somebody noted about it.
+        author: Who launched it; empty when nobody knows.
         error: ``code``, ``what``, ``fix`` and ``detail`` of a failed run's error.
         rounds: Its rounds; empty when the other tool knows none.
         series: Its metrics.
@@ -120,6 +121,7 @@ class RunRecord:
     lineage: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tags: tuple[str, ...] = ()
     note: str = ""
+    author: str = ""
     error: Mapping[str, str] = field(default_factory=dict[str, str])
     rounds: tuple[RoundSpan, ...] = ()
     series: tuple[Series, ...] = ()

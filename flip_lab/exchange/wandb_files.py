@@ -245,7 +245,7 @@ def _record(path: Path) -> RunRecord:
         "error": _FAILED if state == "failed" else {},
     }
     return RunRecord(
-        **(told | found.aside.run),
+        **{**told, **found.aside.run},
         series=tuple(found.series.values()),
         files=found.aside.files(folder),
     )

@@ -12,7 +12,7 @@ from flip_lab.exchange.parcels import Parcel
 from flip_lab.exchange.records import KeptFile, RoundSpan, RunRecord, Series
 from flip_lab.runs.run import Run
 from flip_lab.store import query
-from flip_lab.store.audit import labels, read_audit
+from flip_lab.store.audit import BIRTHS, labels, read_audit
 from flip_lab.store.blobs import Blobs
 from flip_lab.store.layout import LabDir
 
@@ -72,6 +72,7 @@ def record_of(lab: LabDir, run: Run) -> RunRecord:
     states = [event for event in facts if event.kind is EventKind.STATE]
     began = [e.time_s for e in states if e.body["state"] in {"starting", "running"}]
     end = states[-1]
+    lineage = [event.body for event in facts if event.kind is EventKind.LINEAGE]
     tags, note = _labels(lab, run)
     is_failed = end.body["state"] == "failed"
     return RunRecord(
@@ -87,15 +88,25 @@ def record_of(lab: LabDir, run: Run) -> RunRecord:
         parent_run_id=spec.parent_run_id,
         forked_at_round=spec.forked_at_round,
         parameters=_parameters(lab, run.run_id),
-        lineage=next((e.body for e in facts if e.kind is EventKind.LINEAGE), {}),
+        lineage=lineage[-1] if lineage else dict[str, Any](),
         tags=tags,
         note=note,
+        author=_author(lab, run.run_id),
         error={name: str(end.body.get(name, "")) for name in _ERROR} if is_failed else {},
         rounds=_rounds(facts),
         series=_series(facts),
         files=_files(lab, facts),
         spec=spec.to_json(),
     )
+
+
+def _author(lab: LabDir, run_id: str) -> str:
+    births = (
+        record.author
+        for record in read_audit(lab)
+        if record.action in BIRTHS and run_id in record.run_ids
+    )
+    return next(births, "")
 
 
 def _parameters(lab: LabDir, run_id: str) -> dict[str, str]:
