@@ -32,6 +32,7 @@ from flip_lab.runs.durations import keep_durations, load_durations
 from flip_lab.runs.hooks import RunHooks
 from flip_lab.runs.leftovers import Home
 from flip_lab.runs.recorder import Recorder
+from flip_lab.runs.resources import ResourceSampler
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.stage import Stage
 
@@ -111,6 +112,9 @@ def _perform(stage: Stage) -> RunState:
             lambda: keep_durations(stage.run_dir, spec, grid.training_durations_s)
         )
         stage.recorder.enter(RunState.RUNNING)
+        sampler = ResourceSampler(stage.recorder, stage.run_dir)
+        stack.callback(sampler.close)
+        sampler.start()
         gc.freeze()  # what is imported stays: looking it through takes a tenth of a second
         server_app(grid=grid, context=_server_context(grid, spec))
         if hooks.stopped:

@@ -64,7 +64,12 @@ def forget_end(run_dir: Path) -> None:
 
 def needs_a_look(run_dir: Path) -> bool:
     """Say whether a run may be dead without its end having been written."""
-    return not (run_dir / _ENDED).exists() and not is_alive(run_dir)
+    return not is_marked_ended(run_dir) and not is_alive(run_dir)
+
+
+def is_marked_ended(run_dir: Path) -> bool:
+    """Say whether somebody noted that the run has ended."""
+    return (run_dir / _ENDED).exists()
 
 
 def is_alive(run_dir: Path) -> bool:

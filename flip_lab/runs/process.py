@@ -18,6 +18,7 @@ from flip_lab.engines import nursery
 from flip_lab.runs import life_sign
 from flip_lab.runs.control import FileControl
 from flip_lab.runs.recorder import Recorder
+from flip_lab.runs.sealing import FullJournals, seal_ended
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.stage import Stage
 from flip_lab.store.blobs import Blobs
@@ -59,7 +60,8 @@ def conduct_run(run_dir: Path) -> int:
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stdout)
     lab = open_lab(run_dir.parent.parent, create=False)
     spec = RunSpec.load(run_dir)
-    writer = JournalWriter(lab, spec.run_id)
+    full = FullJournals(lab, spec.run_id)
+    writer = JournalWriter(lab, spec.run_id, rolled=full)
     # A resumed run goes on where its journal stands.
     recorder = Recorder(spec.run_id, writer, first=writer.next_sequence)
     try:
@@ -81,6 +83,8 @@ def conduct_run(run_dir: Path) -> int:
         )
     finally:
         recorder.close()
+        full.close()
+    seal_ended(lab)
     return int(final is RunState.FAILED)
 
 

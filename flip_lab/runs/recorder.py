@@ -39,6 +39,7 @@ class Recorder:
         self._next = first
         self._life = life or RunLife()
         self._waiting: list[RunEvent] = []
+        self._server_round = 0
         self._lock = Lock()
         self._closed = Event()
         self._thread = Thread(target=self._flush_often, name="flip-recorder", daemon=True)
@@ -53,6 +54,11 @@ class Recorder:
         """Sequence of the newest fact, kept or still waiting; -1 before the first."""
         with self._lock:
             return self._next - 1
+
+    @property
+    def server_round(self) -> int:
+        """The newest round that began; 0 before the first."""
+        return self._server_round
 
     @property
     def life(self) -> RunLife:
@@ -73,6 +79,8 @@ class Recorder:
                 )
             )
             self._next += 1
+            if kind is EventKind.ROUND_STARTED:
+                self._server_round = server_round
             if self._thread.ident is None:
                 self._thread.start()
         if kind in _AT_ONCE:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
-from flip_lab.core.errors import StoreBusyError, StoreError
+from flip_lab.core.errors import FlipLabError, StoreError
+from flip_lab.runs import life_sign
+from flip_lab.runs.run import Run
 from flip_lab.store.layout import LabDir
+from flip_lab.store.manifest import read_manifest
+from flip_lab.store.sealing_due import is_due
 
 _log = logging.getLogger("flip_lab.run")
-_IDLE_S = 5.0
 
 
 class FullJournals:
@@ -55,18 +58,38 @@ class FullJournals:
                 _log.info("A full journal is left unsealed: %s", error)
 
 
-def seal_ended(lab: LabDir, ended: Iterable[str]) -> None:
-    """Seal the runs of a lab that have ended, once there are enough of them.
-
-    Never fails: it is done after the run, by whoever ends one.
+def ended_runs(lab: LabDir) -> list[str]:
+    """Give the runs that have ended and are not sealed; writes the end of dead ones.
 
     Args:
         lab: The lab.
-        ended: The runs that have ended; sealed ones are passed over.
     """
-    from flip_lab.store.compaction import try_compact  # loads DuckDB
+    closed = read_manifest(lab).closed_runs
+    names = (file.parent.name for file in lab.runs.glob("[!.]*/run.json"))
+    return [run_id for run_id in names if run_id not in closed and _has_ended(lab, run_id)]
 
+
+def _has_ended(lab: LabDir, run_id: str) -> bool:
+    run_dir = lab.run_dir(run_id)
+    if life_sign.needs_a_look(run_dir):
+        with suppress(FlipLabError):  # a damaged run must not keep others from being sealed
+            _ = Run(lab, run_id).state
+    return life_sign.is_marked_ended(run_dir) and not life_sign.is_alive(run_dir)
+
+
+def seal_ended(lab: LabDir) -> None:
+    """Seal the runs of a lab that have ended, once there are enough of them.
+
+    Never fails: it is done after a run, by the process of that run.
+
+    Args:
+        lab: The lab.
+    """
     try:
-        try_compact(lab, [*ended])
+        ended = ended_runs(lab)
+        if is_due(lab, ended):
+            from flip_lab.store.compaction import try_compact  # loads DuckDB
+
+            try_compact(lab, ended)
     except StoreError as error:
         _log.info("The lab is left as it is: %s", error)

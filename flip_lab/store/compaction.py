@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import CorruptArtifactError, StoreBusyError
-from flip_lab.store.journal import journals
 from flip_lab.store.layout import LabDir
 from flip_lab.store.manifest import (
     Manifest,
@@ -27,8 +25,6 @@ from flip_lab.store.snapshot import Snapshot
 GRACE_S = 600.0
 """How long a replaced segment stays for readers that still look into it."""
 
-_DUE_RUNS = 16
-_DUE_BYTES = 8 * 2**20
 _FAN = 8  # segments of one level that become one of the next
 _MOST_ROWS = 20_000_000  # a segment as large as that is merged no more
 
@@ -48,19 +44,6 @@ class Compacted:
     num_merged: int = 0
     num_removed: int = 0
     damaged: dict[str, str] = field(default_factory=dict[str, str])
-
-
-def is_due(lab: LabDir, ended: Collection[str]) -> bool:
-    """Say whether so many runs have ended that sealing them pays.
-
-    Args:
-        lab: The lab.
-        ended: The runs that have ended and are not sealed.
-    """
-    if len(ended) >= _DUE_RUNS:
-        return True
-    sizes = (path.stat().st_size for run_id in ended for path in journals(lab, run_id))
-    return sum(sizes) >= _DUE_BYTES
 
 
 def compact(
@@ -132,11 +115,12 @@ def _merge_levels(lab: LabDir) -> int:
 
 
 def _mergeable(manifest: Manifest) -> list[Segment]:
-    levels: defaultdict[int, list[Segment]] = defaultdict(list)
-    for each in manifest.closed:
-        if each.num_rows < _MOST_ROWS:
-            levels[each.level].append(each)
-    return next((some[:_FAN] for some in levels.values() if len(some) >= _FAN), [])
+    small = [each for each in manifest.closed if each.num_rows < _MOST_ROWS]
+    for level in sorted({each.level for each in small}):
+        some = [each for each in small if each.level == level]
+        if len(some) >= _FAN:
+            return some[:_FAN]
+    return []
 
 
 def _replace(
@@ -263,8 +247,15 @@ def _remove(path: Path) -> int:
     return 1
 
 
-def try_compact(lab: LabDir, ended: Collection[str]) -> None:
-    """Compact if that is due and nobody else is at it; never fails for a busy lab."""
-    if is_due(lab, ended):
-        with suppress(StoreBusyError):
-            compact(lab, ended, patience_s=0.0)
+def try_compact(lab: LabDir, ended: Iterable[str]) -> None:
+    """Compact a lab unless another process is at it.
+
+    Args:
+        lab: The lab.
+        ended: The runs to seal, see ``compact``.
+
+    Raises:
+        StoreNotWritableError: If the disk is full or may not be written.
+    """
+    with suppress(StoreBusyError):
+        compact(lab, ended, patience_s=0.0)

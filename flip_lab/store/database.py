@@ -17,7 +17,10 @@ def open_database(*, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
     """
     # A simulation may run beside us.
     threads = max(1, min(4, (os.cpu_count() or 1) // 2))
-    config = {"threads": threads, "temp_directory": str(spill or "")}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "threads": threads,
+        "temp_directory": str(spill or ""),
+    }
     connection = duckdb.connect(config=config)
     connection.execute("SET enable_progress_bar = false")  # it prints to stdout
     connection.execute("SET TimeZone = 'UTC'")

@@ -27,7 +27,7 @@ def read_events(lab: LabDir, run_id: str, *, after: int = -1) -> list[RunEvent]:
 
 
 class EventTail:
-    """Follows a run while it is written, and after it was sealed: each event once, in order.
+    """Follows a run while it is written, and once it is sealed: each event once, in order.
 
     Args:
         lab: The lab that keeps the run.

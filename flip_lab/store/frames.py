@@ -4,9 +4,10 @@ A line is whole as soon as its JSON is: the newline only keeps lines apart. No p
 prefix of a JSON object is JSON, so a line that was cut short is always recognised.
 JSON has no word for NaN and the infinities, yet diverged runs are normal: in a typed
 column they are the strings ``"nan"``, ``"inf"`` and ``"-inf"``, which Python's ``float``
-and DuckDB's DOUBLE both read. A line ends with a hash of itself, so that a byte that
-decayed on a disk does not pass for a number. Bodies of other events are kept as Python writes JSON,
+and DuckDB's DOUBLE both read. Bodies of other events are kept as Python writes JSON,
 where they are the bare words ``NaN`` and ``Infinity``, which DuckDB reads too.
+
+A line ends with a hash of itself, so that a byte that decayed does not pass for a number.
 """
 
 from __future__ import annotations

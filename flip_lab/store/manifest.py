@@ -123,7 +123,7 @@ class Manifest:
     @property
     def closed_runs(self) -> frozenset[str]:
         """The runs whose facts are all sealed."""
-        return frozenset().union(*(each.counting for each in self.closed))
+        return frozenset(run_id for each in self.closed for run_id in each.counting)
 
     def parts(self, run_id: str) -> tuple[Segment, ...]:
         """Give the sealed parts of a run that goes on."""
@@ -193,11 +193,12 @@ def segment_from(found: Mapping[str, Any]) -> Segment:
         KeyError: If a part is missing.
         TypeError: If a part is of another kind.
     """
-    names = ("run_ids", "without", "sources")
-    lists: dict[str, Any] = {name: tuple(found[name]) for name in names}
-    files = {table: SealedFile(**file) for table, file in found["files"].items()}
-    spans = tuple((after, until) for after, until in found["spans"])
-    return Segment(**{**found, **lists, "files": files, "spans": spans})
+    values: dict[str, Any] = dict(found)
+    for name in ("run_ids", "without", "sources"):
+        values[name] = tuple(found[name])
+    values["spans"] = tuple((after, until) for after, until in found["spans"])
+    values["files"] = {name: SealedFile(**file) for name, file in found["files"].items()}
+    return Segment(**values)
 
 
 def publish(lab: LabDir, manifest: Manifest) -> None:
@@ -225,25 +226,24 @@ def compacting(lab: LabDir, *, patience_s: float = 30.0) -> Generator[None]:
     with explained(path):
         lock = FileIO(path, "a+")
     end_s = tick_s() + patience_s
-    try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if tick_s() >= end_s:
-                    raise StoreBusyError(
-                        f"Another process rearranges {lab.root} ({_holder(lock)}).",
-                        fix="Wait until it is done, then try again.",
-                    ) from None
-                time.sleep(_LOOK_EVERY_S)
+    with lock:
+        while not _taken(lock):
+            if tick_s() >= end_s:
+                lock.seek(0)
+                holder = lock.readall().decode(errors="replace") or "just now"
+                raise StoreBusyError(
+                    f"Another process rearranges {lab.root} ({holder}).",
+                    fix="Wait until it is done, then try again.",
+                )
+            time.sleep(_LOOK_EVERY_S)
         lock.truncate(0)
         lock.write(f"process {os.getpid()}".encode())
         yield
-    finally:
-        lock.close()
 
 
-def _holder(lock: FileIO) -> str:
-    lock.seek(0)
-    return lock.readall().decode(errors="replace") or "just now"
+def _taken(lock: FileIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -180,7 +180,7 @@ def _asked(
                     fix="Check that you may read them; flip-lab doctor looks for damage.",
                     detail=str(error),
                 ) from error
-    raise AssertionError  # the loop returns or raises
+    return None  # never reached: the loop returns or raises
 
 
 def _answer(
@@ -220,6 +220,7 @@ def _explained(query: str) -> Generator[None]:
 
     Raises:
         QueryError: With the place in the query and a fix.
+        Error: As it was, if a file of the lab is the cause.
     """
     try:
         yield

@@ -83,8 +83,9 @@ def make_rows(
             rows.append(
                 f"SELECT {names} FROM ({sealed_rows(snapshot, part, snapshot.parts)})"  # noqa: S608  # as above
             )
+        test = _superseded(told)
         connection.execute(
-            f"CREATE VIEW inside.open_{part} AS SELECT *, {_superseded(told)} AS superseded "  # noqa: S608  # as above
+            f"CREATE VIEW inside.open_{part} AS SELECT *, {test} AS superseded "  # noqa: S608  # as above
             f"FROM ({' UNION ALL '.join(rows)})"
         )
         everything = [f"FROM inside.open_{part}"]

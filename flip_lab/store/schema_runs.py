@@ -1,4 +1,4 @@
-"""The tables about runs as wholes: what was asked, where they stand, what they add up to."""
+"""The tables about whole runs: what was asked, where they stand, what they add up to."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def _check(run_id: str, paths: Iterable[Path], *, first: int | None = None) -> i
     """Find what decayed on the disk before it is sealed for good; give the last sequence.
 
     Raises:
-        CorruptArtifactError: If a line differs from its hash, or events are missing.
+        _damaged: If a line differs from its hash, or events are missing.
     """
     spans: list[tuple[int, int]] = []
     for path in paths:

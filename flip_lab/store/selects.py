@@ -293,7 +293,7 @@ SELECTS: Mapping[str, str] = MappingProxyType(
         "audit": _AUDIT,
     }
 )
-"""A SELECT for each table, with its columns by name, in an order in which it can be made."""
+"""A SELECT for each table, with its columns by name; what others need comes first."""
 
 NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"spans": ("runs", "rounds"), "experiments": ("runs",), "sweeps": ("runs",)}

@@ -17,8 +17,8 @@ import pytest
 
 from flip_lab.core.errors import SecondWriterError, StoreError, StoreNotWritableError
 from flip_lab.core.events import RunEvent
-from flip_lab.store.frames import encode
 from flip_lab.store.events import read_events
+from flip_lab.store.frames import encode
 from flip_lab.store.journal import (
     JournalTail,
     JournalWriter,

@@ -20,10 +20,10 @@ import pytest
 from flip_lab.core.errors import QueryError, StoreError
 from flip_lab.core.events import ClientFact, EventKind, RunEvent
 from flip_lab.store import snapshot
-from flip_lab.store.frames import encode
 from flip_lab.store.audit_writer import append_audit
 from flip_lab.store.compaction import compact, reopen
 from flip_lab.store.events import read_events
+from flip_lab.store.frames import encode
 from flip_lab.store.journal import RESUMER, JournalWriter, journals
 from flip_lab.store.layout import LabDir, open_lab, write_json_atomic
 from flip_lab.store.manifest import read_manifest
