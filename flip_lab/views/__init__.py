@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from flip_lab.views.clients import client_distribution as client_distribution
     from flip_lab.views.configurations import configuration_table as configuration_table
     from flip_lab.views.curves import training_curves as training_curves
+    from flip_lab.views.forest import effect_forest as effect_forest
     from flip_lab.views.heatmap import client_heatmap as client_heatmap
     from flip_lab.views.panels import small_multiples as small_multiples
     from flip_lab.views.partitions import partition_map as partition_map
-    from flip_lab.views.ranking import effect_forest as effect_forest
     from flip_lab.views.ranking import leaderboard_figure as leaderboard_figure
     from flip_lab.views.results import results_table as results_table
     from flip_lab.views.spans import span_timeline as span_timeline
@@ -33,7 +33,7 @@ _HOME = {
     "cohort_timeline": "flip_lab.views.timeline",
     "confidence_bands": "flip_lab.views.bands",
     "configuration_table": "flip_lab.views.configurations",
-    "effect_forest": "flip_lab.views.ranking",
+    "effect_forest": "flip_lab.views.forest",
     "fairness_figure": "flip_lab.views.spread",
     "leaderboard_figure": "flip_lab.views.ranking",
     "partition_map": "flip_lab.views.partitions",

@@ -109,10 +109,14 @@ def confidence_bands(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
-    """One group's rows in order of rounds; what a log axis cannot show is NaN."""
+    """One group's rows in order of rounds.
+
+    ``told`` is the centre as given; in ``centre``, what cannot be drawn is NaN.
+    """
 
     name: str
     rounds: _Floats
+    told: _Floats
     centre: _Floats
     low: _Floats
     high: _Floats
@@ -152,6 +156,7 @@ def _group(name: str, rows: pd.DataFrame, floor: float) -> _Group:
     return _Group(
         name=name,
         rounds=columns["server_round"],
+        told=centre,
         centre=np.where(shown, centre, np.nan),
         low=np.where(has_ends, np.maximum(columns["low"], floor), np.nan),
         high=np.where(has_ends, np.maximum(columns["high"], floor), np.nan),
@@ -268,7 +273,7 @@ def _crosses_explained(palette: Palette) -> Trace:
 def _told(group: _Group) -> list[str]:
     rows = zip(
         group.rounds,
-        group.centre,
+        group.told,
         group.low,
         group.high,
         group.num_seeds,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from flip_lab.views.theme import Palette, Trace
 
@@ -85,3 +86,44 @@ def intervals(
         for at, (left, right, colour) in enumerate(zip(low, high, colours, strict=True))
         if np.isfinite(left) and np.isfinite(right)
     ]
+
+
+def points(values: pd.Series[float], told: pd.Series[str]) -> Trace:
+    """Give one point a lane, without its looks.
+
+    Args:
+        values: Where each lies; the index is the number of its lane.
+        told: Hover texts, in the same order.
+    """
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": values.to_numpy(),
+        "y": values.index.to_numpy(),
+        "text": list(told),
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def lost_lanes(
+    centres: pd.Series[float], told: pd.Series[str], palette: Palette
+) -> list[Trace]:
+    """Mark lanes without a finite value, at the left end of what is drawn."""
+    lost = centres[~np.isfinite(centres)]
+    if lost.empty:
+        return []
+    known = centres[np.isfinite(centres)]
+    at = pd.Series(float(known.min()) if len(known) else 0.0, index=lost.index)
+    line = {"color": palette.failed, "width": 2}
+    return [
+        {
+            **points(at, told[lost.index]),
+            "marker": {"symbol": "x-thin", "size": 10, "line": line},
+            "name": "no finite value",
+        }
+    ]
+
+
+def p_words(value: float) -> str:
+    """Give a p value as papers do."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"  # noqa: PLR2004  # the custom

@@ -99,7 +99,7 @@ def _bars(spans: pd.DataFrame) -> pd.DataFrame:
             "start_s": (began - began.min()).dt.total_seconds().to_numpy(),
             "duration_s": np.nan_to_num(numbers(spans, "duration_s", view="span_timeline")),
             "failed": [str(status).lower() not in _GOOD for status in spans["status"]],
-            "is_root": spans["parent_span_id"].isna().to_numpy(),
+            "depth": _depths(spans),
         }
     )
     names = [plain(name) for name in spans["name"]]
@@ -110,7 +110,19 @@ def _bars(spans: pd.DataFrame) -> pd.DataFrame:
         lane: at for at, lane in enumerate(sorted(set(bars["lane"]), key=_natural_lane))
     }
     bars["place"] = bars["lane"].map(places)
-    return bars.sort_values(["is_root", "place"], ascending=[False, True], kind="stable")
+    return bars.sort_values(["depth", "place"], kind="stable")
+
+
+def _depths(spans: pd.DataFrame) -> list[int]:
+    """Say how far below the root each span is; of a lost parent nothing is known."""
+    parents = dict(zip(spans["span_id"], spans["parent_span_id"], strict=True))
+    depths: list[int] = []
+    for span in spans["span_id"]:
+        above: list[object] = [span]
+        while (parent := parents.get(above[-1])) in parents and parent not in above:
+            above.append(parent)
+        depths.append(len(above) - 1)
+    return depths
 
 
 def _natural_lane(lane: object) -> list[tuple[bool, float, str]]:
