@@ -126,7 +126,7 @@ def five_seeds(lab: Frames) -> Frames:
     return lab
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scores() -> Scores:
     """Make a frame of scores from values by group; keys or positions are the seeds."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flip_lab.analysis import Comparison, compare
@@ -230,6 +230,7 @@ VALUES = st.floats(allow_nan=True, allow_infinity=True)
 CURVES = st.dictionaries(st.integers(0, 6), VALUES, max_size=5)
 
 
+@settings(max_examples=30)
 @given(curves=st.lists(CURVES, min_size=1, max_size=6), random=st.randoms())
 def test_the_order_of_rows_does_not_matter_and_no_value_raises(
     new_lab: Callable[[], Frames],

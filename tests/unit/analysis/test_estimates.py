@@ -80,7 +80,7 @@ def test_seeds_that_agree_have_an_interval_of_no_width() -> None:
 @pytest.mark.parametrize("confidence", [0.0, 1.0, -0.1, 95.0, float("nan")])
 def test_a_confidence_outside_its_range_is_refused(confidence: float) -> None:
     """95 is meant as 0.95; we do not guess."""
-    with pytest.raises(AnalysisError, match="FLIP-420.*confidence = "):
+    with pytest.raises(AnalysisError, match=r"FLIP-420.*confidence = "):
         estimate(FIVE, confidence=confidence)
 
 
