@@ -260,6 +260,24 @@ class NothingToUndoError(StoreError):
     code = "FLIP-430"
 
 
+class BackupError(StoreError):
+    """A backup cannot be taken, found or restored."""
+
+    code = "FLIP-440"
+
+
+class DamagedBackupError(BackupError):
+    """A file of a backup is gone, or no longer matches its hash."""
+
+    code = "FLIP-441"
+
+
+class RestoreTargetError(BackupError):
+    """A lab can only be restored to where nothing is yet."""
+
+    code = "FLIP-442"
+
+
 class EngineError(FlipLabError):
     """An engine or a federation cannot do its work."""
 
