@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flip_lab.core.errors import IllegalTransitionError, RunNotFoundError, nearest
-from flip_lab.runs import life_sign
+from flip_lab.core.errors import IllegalTransitionError, RunNotFoundError
 from flip_lab.runs.checkpoints import Checkpoints
+from flip_lab.runs.curator import LabCurator
+from flip_lab.runs.finding import visible_run_ids
 from flip_lab.runs.forks import repeat_run, same_place
 from flip_lab.runs.groups import group_of
 from flip_lab.runs.inputs import Changes, Launchable
 from flip_lab.runs.launch import launch_run, place_of
 from flip_lab.runs.rerun import Rerun, Told, compare
-from flip_lab.runs.run import Frame, Run
+from flip_lab.runs.run import Run
 from flip_lab.store import query
 from flip_lab.store.layout import open_lab
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flip_lab.fl.expectations import Verdict
 
 
-class Lab:
+class Lab(LabCurator):
     """Launches runs and finds them again; any number of kernels may share one.
 
     Args:
@@ -39,12 +39,7 @@ class Lab:
     def __init__(self, path: str | Path | None = None) -> None:
         """Open the lab, or make it."""
         home = path or os.environ.get("FLIP_LAB_HOME") or ".flip-lab"
-        self._dir = open_lab(home)
-
-    @property
-    def path(self) -> Path:
-        """The lab's directory."""
-        return self._dir.root
+        super().__init__(open_lab(home))
 
     def launch(  # noqa: PLR0913  # one parameter for each thing a launch can settle
         self,
@@ -107,76 +102,6 @@ class Lab:
             group=group_of(experiment, sweep, tags, note),
         )
         return Run(self._dir, run_id)
-
-    def run(self, run_id: str) -> Run:
-        """Find a run again.
-
-        Args:
-            run_id: Its id, or the beginning or end of it if only one run has that.
-
-        Raises:
-            RunNotFoundError: If there is none, or more than one.
-        """
-        known = self._run_ids()
-        found = [name for name in known if name.startswith(run_id) or name.endswith(run_id)]
-        if run_id in known:
-            return Run(self._dir, run_id)
-        if len(found) == 1 and run_id:
-            return Run(self._dir, found[0])
-        if found and run_id:
-            raise RunNotFoundError(
-                f"{len(found)} runs are called like {run_id!r}.",
-                fix=f"Say which: {', '.join(found)}.",
-            )
-        raise RunNotFoundError(
-            f"{self.path} keeps no run {run_id!r}.",
-            fix=nearest(run_id, known[-20:]) + " lab.runs() lists all.",
-        )
-
-    def _run_ids(self) -> list[str]:
-        folders = self._dir.runs.glob("[!.]*/run.json")
-        return sorted(file.parent.name for file in folders)
-
-    def runs(self) -> Any:  # noqa: ANN401  # a pandas frame
-        """List all runs, newest first: the table ``runs``."""
-        frame = self.table("runs")
-        return frame.sort_values("created_at", ascending=False, ignore_index=True)
-
-    def sql(
-        self,
-        statement: str,
-        parameters: Sequence[Any] | None = None,
-        *,
-        as_: Frame = "pandas",
-    ) -> Any:  # noqa: ANN401  # pandas or Arrow
-        """Ask the store in SQL; only reading is possible.
-
-        Args:
-            statement: One DuckDB query over the tables of ``docs/reference/tables.md``.
-            parameters: Values for its ``?`` marks.
-            as_: ``"pandas"`` or ``"arrow"``.
-
-        Raises:
-            QueryError: If the query is wrong or wants more than to read the store.
-        """
-        self._bury_the_dead()
-        return query.sql(self._dir, statement, parameters, as_=as_)
-
-    def table(self, name: str, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
-        """Give one whole table of the store.
-
-        Raises:
-            QueryError: If there is no such table; the message names the nearest.
-        """
-        self._bury_the_dead()
-        return query.table(self._dir, name, as_=as_)
-
-    def _bury_the_dead(self) -> None:
-        """Let no run whose process died look alive in a table."""
-        for run_id in self._run_ids():
-            if life_sign.needs_a_look(self._dir.run_dir(run_id)):
-                with suppress(RunNotFoundError):  # a damaged one must not hide the others
-                    _ = Run(self._dir, run_id).state  # looking at it writes its end
 
     def rerun(
         self,
@@ -253,4 +178,4 @@ class Lab:
         return self.run(rows[0]["run_id"]).result().metrics
 
     def __repr__(self) -> str:
-        return f"<Lab {self.path}: {len(self._run_ids())} runs>"
+        return f"<Lab {self.path}: {len(visible_run_ids(self._dir))} runs>"

@@ -1,0 +1,98 @@
+"""A lab with runs that have ended, made without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flip_lab.core.events import ClientFact, EventKind
+from flip_lab.core.state import RunState
+from flip_lab.fl.scenarios import load_scenario, scenario_to_dict
+from flip_lab.runs.recorder import Recorder
+from flip_lab.runs.run import Run
+from flip_lab.runs.spec import RunSpec
+from flip_lab.store.journal import JournalWriter
+from flip_lab.store.layout import LabDir, open_lab, write_json_atomic
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def lab_dir(lab_path: Path) -> LabDir:
+    """Give a new lab's directory."""
+    return open_lab(lab_path)
+
+
+@pytest.fixture
+def make_run(lab_dir: LabDir) -> MakeRun:
+    """Give a maker of runs: two rounds, three clients, and a spec with these changes."""
+    plain = RunSpec(
+        run_id="",
+        name="hospitals",
+        kind="scenario",
+        created_s=0.0,
+        seed=0,
+        num_rounds=2,
+        num_nodes=3,
+        engine="in_process",
+        federation=None,
+        workers=1,
+        run_config={},
+        overrides={},
+    )
+    scenario = load_scenario("hospitals")
+    made = 0
+
+    def make(
+        run_id: str,
+        *,
+        state: RunState = RunState.COMPLETED,
+        changes: dict[str, Any] | None = None,
+        rounds: int = 2,
+        **spec: Any,  # noqa: ANN401  # any field of a spec
+    ) -> Run:
+        nonlocal made
+        made += 1
+        final = scenario.override(changes or {})
+        asked = replace(
+            plain,
+            run_id=run_id,
+            created_s=1_700_000_000.0 + made,
+            **{"scenario": scenario_to_dict(final), **spec},
+        )
+        write_json_atomic(lab_dir.run_dir(run_id) / "run.json", asked.to_json())
+        recorder = Recorder(run_id, JournalWriter(lab_dir, run_id))
+        recorder.enter(RunState.STARTING)
+        recorder.enter(RunState.RUNNING)
+        for server_round in range(1, rounds + 1):
+            _one_round(recorder, server_round)
+        recorder.enter(state)
+        recorder.close()
+        return Run(lab_dir, run_id)
+
+    return make
+
+
+def _one_round(recorder: Recorder, server_round: int) -> None:
+    recorder.emit(EventKind.ROUND_STARTED, {"num_rounds": 2}, server_round=server_round)
+    for partition_id in range(3):
+        fact = ClientFact(
+            phase="train",
+            node_id=partition_id + 100,
+            partition_id=partition_id,
+            num_examples=8,
+            started_s=1.0,
+            duration_s=0.5,
+            bytes_down=10,
+            bytes_up=20,
+            metrics={"train_loss": server_round + partition_id / 10},
+        )
+        recorder.emit(EventKind.CLIENT, fact.body(), server_round=server_round)
+    for phase, name in (("train", "train_loss"), ("evaluate", "eval_accuracy")):
+        body = {"phase": phase, "scope": "federated", "name": name, "value": 0.5}
+        recorder.emit(EventKind.METRIC, body, server_round=server_round)
+    recorder.emit(EventKind.ROUND_ENDED, {"duration_s": 1.0}, server_round=server_round)
