@@ -24,7 +24,11 @@ from flip_lab.core.errors import CorruptArtifactError, StoreBusyError, StoreForm
 from flip_lab.store.layout import LabDir, explained, write_json_atomic
 from flip_lab.store.schema_parts import SCHEMA
 
+SELF = "segment.json"
+"""The file in a segment's directory that says what it is, as the manifest would."""
+
 _LOOK_EVERY_S = 0.02
+_LOST = "flip-lab doctor --repair makes it anew from the segments."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +160,7 @@ def read_manifest(lab: LabDir) -> Manifest:
 
     Raises:
         StoreFormatError: If a newer version of FLIP Lab wrote it.
-        CorruptArtifactError: If it cannot be read.
+        CorruptArtifactError: If it cannot be read, or is gone though there are segments.
     """
     path = manifest_path(lab)
     try:
@@ -169,12 +173,23 @@ def read_manifest(lab: LabDir) -> Manifest:
             )
         return _manifest(found)
     except FileNotFoundError:
-        return Manifest()
+        if not _has_segments(lab):
+            return Manifest()
+        if path.exists():  # the first one, made just now
+            return read_manifest(lab)
+        what = f"{path} is gone, though there are sealed facts."
+        raise CorruptArtifactError(what, fix=_LOST) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptArtifactError(
-            f"{path} cannot be read ({error}).",
-            fix="flip-lab doctor --repair makes it anew from the segments.",
+            f"{path} cannot be read ({error}).", fix=_LOST
         ) from error
+
+
+def _has_segments(lab: LabDir) -> bool:
+    try:
+        return any(not path.name.startswith(".") for path in lab.segments.iterdir())
+    except OSError:
+        return False
 
 
 def _manifest(found: Mapping[str, Any]) -> Manifest:

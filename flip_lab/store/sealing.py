@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import duckdb
@@ -23,10 +24,18 @@ from flip_lab.core.events import superseded_spans
 from flip_lab.store.database import open_database
 from flip_lab.store.frames import is_sound, parse
 from flip_lab.store.journal import resumer_events
-from flip_lab.store.layout import LabDir, explained, sync_directory
-from flip_lab.store.manifest import SealedFile, Segment
+from flip_lab.store.layout import LabDir, explained, sync_directory, write_json_atomic
+from flip_lab.store.manifest import (
+    SELF,
+    Manifest,
+    SealedFile,
+    Segment,
+    manifest_path,
+    publish,
+)
 from flip_lab.store.rows import SEALED, make_rows, quoted, sealed_rows
 from flip_lab.store.schema import TABLES
+from flip_lab.store.schema_parts import SCHEMA
 from flip_lab.store.selects import KEPT, MOMENT, SELECTS
 from flip_lab.store.snapshot import Snapshot
 from flip_lab.store.tables import make_facts
@@ -53,8 +62,8 @@ def seal_runs(snapshot: Snapshot) -> Segment:
         make_rows(connection, snapshot, _PARTS)
         selects = {part: f"FROM inside.open_{part}" for part in _PARTS}
         selects |= {name: SELECTS[name] for name in KEPT}
-        name, files = _write(connection, snapshot.lab, selects)
-    return Segment(name=name, run_ids=tuple(sorted(snapshot.journals)), files=files)
+        blank = Segment(name="", run_ids=tuple(sorted(snapshot.journals)), files={})
+        return _write(connection, snapshot.lab, selects, blank)
 
 
 def seal_part(snapshot: Snapshot, run_id: str, paths: Sequence[Path]) -> Segment:
@@ -74,16 +83,16 @@ def seal_part(snapshot: Snapshot, run_id: str, paths: Sequence[Path]) -> Segment
     with _database(snapshot.lab) as connection:
         make_rows(connection, part, _PARTS)
         selects = {name: f"FROM inside.open_{name}" for name in _PARTS}
-        name, files = _write(connection, snapshot.lab, selects)
-    return Segment(
-        name=name,
-        run_ids=(run_id,),
-        is_open=True,
-        sources=tuple(path.name for path in paths),
-        spans=tuple(superseded_spans(resumer_events(paths))),
-        last=last,
-        files=files,
-    )
+        blank = Segment(
+            name="",
+            run_ids=(run_id,),
+            is_open=True,
+            sources=tuple(path.name for path in paths),
+            spans=tuple(superseded_spans(resumer_events(paths))),
+            last=last,
+            files={},
+        )
+        return _write(connection, snapshot.lab, selects, blank)
 
 
 def merge(
@@ -102,9 +111,32 @@ def merge(
     """
     with _database(snapshot.lab) as connection:
         selects = {name: sealed_rows(snapshot, name, segments) for name in SEALED}
-        name, files = _write(connection, snapshot.lab, selects)
-    level = max(each.level for each in segments) + 1
-    return Segment(name=name, level=level, run_ids=tuple(sorted(run_ids)), files=files)
+        level = max(each.level for each in segments) + 1
+        blank = Segment(name="", level=level, run_ids=tuple(sorted(run_ids)), files={})
+        return _write(connection, snapshot.lab, selects, blank)
+
+
+def rewrite(snapshot: Snapshot, segment: Segment, selects: Mapping[str, str]) -> Segment:
+    """Write a segment anew with other rows; nothing counts differently yet.
+
+    Args:
+        snapshot: Which runs count.
+        segment: The segment.
+        selects: What some of its files hold from now on, as SQL; the others stay.
+
+    Raises:
+        StoreNotWritableError: If it cannot be written.
+        StoreError: If the old one cannot be read.
+    """
+    with _database(snapshot.lab) as connection:
+        kept = {
+            name: sealed_rows(snapshot, name, [segment])
+            for name in segment.files
+            if name not in selects
+        }
+        runs = tuple(sorted(snapshot.counting(segment)))
+        blank = replace(segment, run_ids=runs, without=(), schema=SCHEMA)
+        return _write(connection, snapshot.lab, {**kept, **selects}, blank)
 
 
 def take_out(snapshot: Snapshot, home: Segment, run_id: str) -> Segment:
@@ -121,21 +153,21 @@ def take_out(snapshot: Snapshot, home: Segment, run_id: str) -> Segment:
     """
     with _database(snapshot.lab) as connection:
         selects = {part: sealed_rows(snapshot, part, [home]) for part in _PARTS}
-        name, files = _write(connection, snapshot.lab, selects)
         rows = sealed_rows(snapshot, "event", [home])
         told = connection.execute(
             "SELECT (body->>'resumed_after')::BIGINT, sequence "  # noqa: S608  # our own names
             f"FROM ({rows}) WHERE kind = 'state' AND body->>'resumed_after' IS NOT NULL"
         ).fetchall()
         [last] = connection.execute(_last_of(snapshot, home)).fetchone() or (None,)
-    return Segment(
-        name=name,
-        run_ids=(run_id,),
-        is_open=True,
-        spans=tuple((int(after), int(until)) for after, until in told),
-        last=-1 if last is None else int(last),
-        files=files,
-    )
+        blank = Segment(
+            name="",
+            run_ids=(run_id,),
+            is_open=True,
+            spans=tuple((int(after), int(until)) for after, until in told),
+            last=-1 if last is None else int(last),
+            files={},
+        )
+        return _write(connection, snapshot.lab, selects, blank)
 
 
 def _last_of(snapshot: Snapshot, home: Segment) -> str:
@@ -197,13 +229,22 @@ def _database(lab: LabDir) -> Generator[duckdb.DuckDBPyConnection]:
 
 
 def _write(
-    connection: duckdb.DuckDBPyConnection, lab: LabDir, selects: Mapping[str, str]
-) -> tuple[str, dict[str, SealedFile]]:
+    connection: duckdb.DuckDBPyConnection,
+    lab: LabDir,
+    selects: Mapping[str, str],
+    blank: Segment,
+) -> Segment:
     """Write a segment's files under another name, then let them appear at once.
+
+    Beside them lies what the segment says of itself, so that a lost manifest can be made
+    anew. A lab's first manifest is there before its first segment: no manifest beside
+    segments then means that it was lost.
 
     Raises:
         StoreNotWritableError: If they cannot be written; nothing is left behind.
     """
+    if not manifest_path(lab).exists():
+        publish(lab, Manifest())
     name = secrets.token_hex(6)
     draft = lab.segments / f".{name}"
     with explained(draft):
@@ -212,13 +253,14 @@ def _write(
             files = {
                 each: _copy(connection, draft, each, selects[each]) for each in selects
             }
-            sync_directory(draft)
+            segment = replace(blank, name=name, files=files)
+            write_json_atomic(draft / SELF, asdict(segment))
             draft.rename(lab.segments / name)
             sync_directory(lab.segments)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
-    return name, files
+    return segment
 
 
 def _copy(
