@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 from typing import Any
 
 from flip_lab.core.clock import now_s, tick_s
@@ -95,7 +95,9 @@ class Disk:
     ) -> None:
         self._folder = folder
         self._trouble = trouble
-        self._news = Condition()
+        self._lock = Lock()
+        self._news = Condition(self._lock)
+        self._haste = Condition(self._lock)  # apart: nobody is woken to rest on
         self._waiting: Manifest | None = None
         self._gone: list[Path] = []
         self._is_closed = False
@@ -109,24 +111,33 @@ class Disk:
         One that still waits gives way to the newer one. A slow disk does not let old ones
         pile up: then they are removed here and now.
         """
-        with self._news:
+        with self._lock:
             self._waiting = manifest
             self._gone += gone
             if len(self._gone) > _MOST_GONE:
                 gone, self._gone = self._gone, []
             else:
                 gone = []
-            self._news.notify_all()
+            self._tell()
         self._folder.remove(*gone)
         if self._thread is None:
             self._thread = Thread(target=self._work, name="flip-checkpoints", daemon=True)
             self._thread.start()
 
+    def _tell(self) -> None:
+        self._news.notify()
+        if self._is_urgent():
+            self._haste.notify()
+
+    def _is_urgent(self) -> bool:
+        """Whether there is something to do before the disk is asked again."""
+        return self._is_closed or len(self._gone) >= _MANY_GONE
+
     def _work(self) -> None:
         due_s = 0.0
         while True:
-            with self._news:
-                self._news.wait_for(self._is_wanted, max(0.0, due_s - tick_s()))
+            with self._lock:
+                self._haste.wait_for(self._is_urgent, max(0.0, due_s - tick_s()))
                 self._news.wait_for(lambda: self._waiting or self._is_closed)
                 gone, self._gone = self._gone, []
                 manifest = None
@@ -140,10 +151,6 @@ class Disk:
             elif is_due:  # closed, and nothing waits
                 return
 
-    def _is_wanted(self) -> bool:
-        """Whether there is something to do before the disk is asked again."""
-        return self._is_closed or len(self._gone) >= _MANY_GONE
-
     def _sync(self, manifest: Manifest) -> None:
         try:
             self._folder.sync(manifest, self._on_disk)
@@ -156,8 +163,8 @@ class Disk:
 
     def close(self) -> None:
         """Bring what waits to the disk and end the thread."""
-        with self._news:
+        with self._lock:
             self._is_closed = True
-            self._news.notify_all()
+            self._tell()
         if self._thread is not None:
             self._thread.join()

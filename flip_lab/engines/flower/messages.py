@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +12,7 @@ from flwr.app import (
     ConfigRecord,
     Error,
     Message,
+    Metadata,
     MetricRecord,
     RecordDict,
 )
@@ -89,7 +89,9 @@ def for_client(message: Message, content: RecordDict) -> Message:
 def snapshot(message: Message, content: RecordDict) -> Message:
     """Give the message as it is now: its sender may use the object for the next one."""
     twin = for_client(message, content)
-    vars(twin)["_metadata"] = copy(message.metadata)
+    metadata = Metadata.__new__(Metadata)  # copy.copy takes a dozen times as long
+    vars(metadata).update(vars(message.metadata))
+    vars(twin)["_metadata"] = metadata
     return twin
 
 
