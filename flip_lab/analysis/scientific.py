@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
@@ -47,6 +48,7 @@ def _bounds(low: object, high: object) -> Bounds | None:
     return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
 
 
+@lru_cache(maxsize=256)
 def student_quantile(confidence: float, degrees: float) -> float:
     """Give t such that a Student variable lies within ±t with this probability.
 

@@ -245,10 +245,12 @@ def test_the_order_of_rows_does_not_matter_and_no_value_raises(
     if metrics.empty:
         return
     found = compare(runs, metrics, parameters, by="group", metric="eval_accuracy")
-    shuffled = [
-        frame.sample(frac=1, random_state=random.randrange(99)) for frame in (runs, metrics)
-    ]
-    again = compare(*shuffled, parameters, by="group", metric="eval_accuracy")
+    seed = random.randrange(99)
+    mixed = (
+        runs.sample(frac=1, random_state=seed),
+        metrics.sample(frac=1, random_state=seed),
+    )
+    again = compare(mixed[0], mixed[1], parameters, by="group", metric="eval_accuracy")
     for place in ("final", "best", 3):
         pd.testing.assert_frame_equal(found.scores(place), again.scores(place))
     pd.testing.assert_frame_equal(found.bands(), again.bands())

@@ -36,9 +36,9 @@ def test_only_keys_that_differ_are_shown_and_what_is_missing_is_none() -> None:
     found = configuration_diff(parameters(RUNS), ["two", "one"])
     assert list(found.columns) == ["two", "one"]
     assert found.index.tolist() == ["mu", "rate", "seed"]
-    assert found.loc["mu"].tolist() == ["0.01", None]
-    assert found.loc["rate"].tolist() == [None, "0.1"]
-    assert found.loc["seed"].tolist() == ["1", "0"]
+    assert found.T["mu"].tolist() == ["0.01", None]
+    assert found.T["rate"].tolist() == [None, "0.1"]
+    assert found.T["seed"].tolist() == ["1", "0"]
 
 
 def test_runs_that_agree_differ_in_nothing() -> None:

@@ -40,11 +40,8 @@ def test_ties_share_the_leaders_rank_and_the_others_keep_their_place(
     assert found["best_value"].tolist() == [0.86, 0.86, 0.83, 0.53]
     assert found["best_run_id"].tolist() == ["better-4", "near-2", "five-4", "far-3"]
     own = estimate(BETTER)
-    assert found.loc[0, ["low", "centre", "high"]].tolist() == [
-        own.low,
-        own.centre,
-        own.high,
-    ]
+    first = found.to_dict("records")[0]
+    assert (first["low"], first["centre"], first["high"]) == (own.low, own.centre, own.high)
 
 
 def test_of_a_loss_the_least_leads(scores: Scores) -> None:
