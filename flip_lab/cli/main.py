@@ -4,12 +4,12 @@
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from flip_lab import __version__
-from flip_lab.cli import again
+from flip_lab.cli import again, exchange, labels, listing
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import (
     DetachOption,
@@ -117,44 +117,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
     watch(here, launched, detach=detach, as_json=as_json)
 
 
-@app.command()
-@guarded
-def runs(lab: LabOption = None, as_json: JsonOption = False) -> None:
-    """List the lab's runs, newest first."""
-    from flip_lab.runs.lab import Lab
-
-    frame = Lab(lab).runs()
-    columns = [
-        "run_id",
-        "name",
-        "state",
-        "engine",
-        "rounds_done",
-        "num_rounds",
-        "num_nodes",
-    ]
-    rows = frame[[*columns, "created_at"]].astype(object).where(frame.notna(), None)
-    records: list[dict[str, Any]] = rows.to_dict("records")
-    if as_json:
-        print_json({"runs": records})
-    elif not records:
-        page.print("No runs yet. Try: flip-lab run hospitals")
-    else:
-        print_table(
-            ["run", "name", "state", "engine", "round", "nodes", "launched (UTC)"],
-            [
-                (
-                    row["run_id"],
-                    row["name"],
-                    row["state"],
-                    row["engine"],
-                    f"{row['rounds_done']}/{row['num_rounds'] or '?'}",
-                    row["num_nodes"],
-                    f"{row['created_at']:%Y-%m-%d %H:%M:%S}",
-                )
-                for row in records
-            ],
-        )
+app.command()(listing.runs)
 
 
 @app.command()
@@ -211,6 +174,16 @@ def stop(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False
 app.command()(again.resume)
 app.command()(again.fork)
 app.command()(again.rerun)
+app.command()(listing.sql)
+app.command()(listing.compare)
+app.command()(labels.tag)
+app.command()(labels.note)
+app.command()(labels.archive)
+app.command()(labels.delete)
+app.command()(labels.undo)
+app.command()(labels.trash)
+app.command()(exchange.export)
+app.command("import")(exchange.import_)
 
 
 @app.command()

@@ -18,6 +18,13 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print, last, one JSON object on one line.")
 ]
 RunArgument = Annotated[str, typer.Argument(help="A run's id, or its beginning or end.")]
+RunsArgument = Annotated[
+    list[str], typer.Argument(help="Ids of runs, or their beginnings or ends.")
+]
+WhereOption = Annotated[
+    str | None,
+    typer.Option(help='Only runs that meet this SQL condition: "seed < 3".'),
+]
 DetachOption = Annotated[
     bool, typer.Option("--detach", help="Return at once; the run goes on.")
 ]

@@ -74,5 +74,7 @@ def error_body(error: FlipLabError) -> dict[str, str]:
 
 
 def short(number: object) -> str:
-    """Write a number so that it can be read in a table."""
+    """Write a value so that it can be read in a table; nothing where there is none."""
+    if number is None:
+        return ""
     return f"{number:.4g}" if isinstance(number, float) else str(number)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flip_lab.core.errors import IllegalTransitionError, RunNotFoundError
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.curator import LabCurator
-from flip_lab.runs.finding import visible_run_ids
+from flip_lab.runs.finding import Selection, visible_run_ids
 from flip_lab.runs.forks import repeat_run, same_place
 from flip_lab.runs.groups import group_of
 from flip_lab.runs.inputs import Changes, Launchable
 from flip_lab.runs.launch import launch_run, place_of
 from flip_lab.runs.rerun import Rerun, Told, compare
 from flip_lab.runs.run import Run
+from flip_lab.runs.search import Where
 from flip_lab.store import query
 from flip_lab.store.layout import open_lab
 
@@ -143,6 +144,67 @@ class Lab(LabCurator):
             Told(spec=original.spec, events=original.events()),
             Told(spec=again.spec, events=again.events()),
         )
+
+    def export(
+        self,
+        path: str | Path,
+        runs: Selection | None = None,
+        *,
+        where: Where = None,
+        parameters: Sequence[object] = (),
+        format: str = "parquet",  # noqa: A002  # the word that users look for
+    ) -> Path:
+        """Write ended runs in a format that others read.
+
+        Args:
+            path: Where the export goes; it appears there whole or not at all.
+            runs: Only these runs, archived or not; default: all but archived ones.
+            where: Only such runs, see ``runs``.
+            parameters: Values for its ``?`` marks.
+            format: ``"parquet"``, ``"ro-crate"``, ``"mlflow"``, ``"tensorboard"``,
+                ``"wandb"``, or ``"flip"`` (another lab, which may be there already).
+
+        Returns:
+            The absolute path.
+
+        Raises:
+            ForeignFormatError: If there is no such format.
+            IllegalTransitionError: If one of the runs is still under way.
+            ExportExistsError: If there is something at the path already.
+            MissingExtraError: If the format needs a package that is not installed.
+            StoreNotWritableError: If the path cannot be written.
+        """
+        from flip_lab.runs.exports import export_runs
+
+        run_ids = self._chosen(runs, where, parameters)
+        return export_runs(self._dir, run_ids, path, format=format)
+
+    def import_(
+        self,
+        path: str | Path,
+        *,
+        format: str | None = None,  # noqa: A002  # the word that users look for
+    ) -> list[Run]:
+        """Bring runs into this lab: all of them, or none when one will not do.
+
+        Args:
+            path: What ``export`` or another tool wrote, or another lab.
+            format: As for ``export``; ``None`` looks what it is.
+
+        Returns:
+            The runs, those that were here already included.
+
+        Raises:
+            ForeignFormatError: If the path holds nothing that can be imported.
+            DamagedSourceError: If it is damaged or cut short.
+            RunExistsError: If this lab keeps another run of one of the ids.
+            MissingExtraError: If the format needs a package that is not installed.
+            StoreNotWritableError: If this lab cannot be written.
+        """
+        from flip_lab.runs.imports import import_runs
+
+        found = import_runs(self._dir, path, format=format)
+        return [Run(self._dir, run_id) for run_id in found]
 
     def check(self, run: Run) -> list[Verdict]:
         """Check what the run's scenario must show.

@@ -298,6 +298,14 @@ class LabReader:
             rounds=self._facts("rounds", these, FactFilter(), (), "pandas"),
         )
 
+    def _chosen(
+        self, runs: Selection | None, where: Where, parameters: Sequence[object]
+    ) -> list[str]:
+        """Give the ids of the runs that are asked for, newest first."""
+        self._bury_the_dead()
+        question = runs_question(self._filter(runs, where, parameters), self._ask)
+        return [row["run_id"] for row in self._ask(question.text, question.values)]
+
     def _filter(
         self, runs: Selection | None, where: Where, parameters: Sequence[object]
     ) -> RunFilter:

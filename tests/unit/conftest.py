@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from flip_lab.core.events import ClientFact, EventKind
 from flip_lab.core.state import RunState
-from flip_lab.fl.scenarios import load_scenario, scenario_to_dict
-from flip_lab.runs.recorder import Recorder
-from flip_lab.runs.run import Run
-from flip_lab.runs.spec import RunSpec
-from flip_lab.store.journal import JournalWriter
 from flip_lab.store.layout import LabDir, open_lab, write_json_atomic
 
-MakeRun = Callable[..., Run]
+if TYPE_CHECKING:  # takes long to import, and most tests need none of it
+    from flip_lab.runs.recorder import Recorder
+    from flip_lab.runs.run import Run
 
 
 @pytest.fixture
@@ -28,8 +25,14 @@ def lab_dir(lab_path: Path) -> LabDir:
 
 
 @pytest.fixture
-def make_run(lab_dir: LabDir) -> MakeRun:
+def make_run(lab_dir: LabDir) -> Callable[..., Run]:
     """Give a maker of runs: two rounds, three clients, and a spec with these changes."""
+    from flip_lab.fl.scenarios import load_scenario, scenario_to_dict
+    from flip_lab.runs.recorder import Recorder
+    from flip_lab.runs.run import Run
+    from flip_lab.runs.spec import RunSpec
+    from flip_lab.store.journal import JournalWriter
+
     plain = RunSpec(
         run_id="",
         name="hospitals",
