@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from flip_lab.core.events import EventKind, Json, RunEvent
+from flip_lab.core.events import EventKind, Json, MetricSeries, RunEvent
 
 
 class Emit(Protocol):
@@ -30,6 +30,14 @@ class EventSink(Protocol):
 
     def append(self, events: Iterable[RunEvent]) -> None:
         """Keep the events, all or none, in order.
+
+        Raises:
+            StoreError: If they cannot be kept; they may be appended again.
+        """
+        ...
+
+    def append_metrics(self, series: MetricSeries, *, time_s: float) -> None:
+        """Keep many metrics of one moment, all or none.
 
         Raises:
             StoreError: If they cannot be kept; they may be appended again.

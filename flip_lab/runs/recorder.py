@@ -12,7 +12,7 @@ from threading import Event, Lock, Thread
 
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import FlipLabError, StoreError
-from flip_lab.core.events import EventKind, Json, RunEvent
+from flip_lab.core.events import EventKind, Json, MetricSeries, RunEvent
 from flip_lab.core.ports import EventSink
 from flip_lab.core.state import RunLife, RunState
 
@@ -86,6 +86,17 @@ class Recorder:
         if kind in _AT_ONCE:
             self.flush()
 
+    def log(self, series: MetricSeries) -> None:
+        """Record many metrics of this moment at once; they are kept when this returns.
+
+        Raises:
+            StoreError: If they cannot be kept, or the columns differ in length.
+        """
+        with self._lock:
+            self._hand_over()
+            self._sink.append_metrics(series, time_s=now_s())
+            self._next += len(series.values)
+
     def enter(
         self,
         state: RunState,
@@ -121,9 +132,12 @@ class Recorder:
             StoreError: If the sink cannot keep them; they go on waiting.
         """
         with self._lock:
-            if self._waiting:
-                self._sink.append(self._waiting)
-                self._waiting = []
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._waiting:
+            self._sink.append(self._waiting)
+            self._waiting = []
 
     def _flush_often(self) -> None:
         while not self._closed.wait(_FLUSH_EVERY_S):

@@ -21,8 +21,8 @@ from weakref import WeakSet
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import SecondWriterError, StoreError
-from flip_lab.core.events import RunEvent
-from flip_lab.store.frames import LIMIT_BYTES, Frame, encode, parse
+from flip_lab.core.events import MetricSeries, RunEvent
+from flip_lab.store.frames import LIMIT_BYTES, Frame, encode, encode_metrics, parse
 from flip_lab.store.layout import LabDir, explained
 from flip_lab.store.manifest import read_manifest
 
@@ -107,12 +107,34 @@ class JournalWriter:
             return
         with self._guard:
             self._check(batch)
-            self._write(encode(batch))
-            self._next += len(batch)
-            if tick_s() - self._synced_s >= _SYNC_EVERY_S:
-                self._sync()
-            if self._rolled is not None and self._file.tell() >= _ROLL_BYTES:
-                self._roll(self._rolled)
+            self._keep(encode(batch), len(batch))
+
+    def append_metrics(self, series: MetricSeries, *, time_s: float) -> None:
+        """Keep many metrics of one moment, all or none; one write.
+
+        Args:
+            series: The values; without any nothing happens.
+            time_s: When they happened, seconds since the Unix epoch.
+
+        Raises:
+            StoreError: As ``append``; or if the columns differ in length.
+        """
+        if not series.values:
+            return
+        with self._guard:
+            self._check([])
+            line = encode_metrics(
+                series, run_id=self._run_id, first=self._next, time_s=time_s
+            )
+            self._keep(line, len(series.values))
+
+    def _keep(self, line: bytes, count: int) -> None:
+        self._write(line)
+        self._next += count
+        if tick_s() - self._synced_s >= _SYNC_EVERY_S:
+            self._sync()
+        if self._rolled is not None and self._file.tell() >= _ROLL_BYTES:
+            self._roll(self._rolled)
 
     def _roll(self, rolled: Callable[[Path], None]) -> None:
         """Go on in a new file; where there can be none, in the old one."""

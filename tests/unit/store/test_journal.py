@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -11,12 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flip_lab.core.errors import SecondWriterError, StoreError, StoreNotWritableError
-from flip_lab.core.events import RunEvent
+from flip_lab.core.events import MetricSeries, RunEvent
 from flip_lab.store.events import read_events
 from flip_lab.store.frames import encode
 from flip_lab.store.journal import (
@@ -415,3 +417,29 @@ def test_the_write_path_is_light() -> None:
         env={**os.environ, "PYTHONPATH": path},
     )
     assert done.stdout == b"set()\n"
+
+
+def test_a_series_is_as_many_events(lab: LabDir) -> None:
+    """Columns give the same facts as events would, and nothing of a bad one is kept."""
+    series = MetricSeries(
+        phase="train",
+        scope="central",
+        server_rounds=[1, 1, 2],
+        names=["loss", "é", "loss"],
+        values=[0.5, math.nan, -math.inf],
+    )
+    with closing(JournalWriter(lab, "run")) as writer:
+        writer.append_metrics(series, time_s=5.0)
+        with pytest.raises(StoreError, match="2 names and 3 values"):
+            writer.append_metrics(replace(series, names=["a", "b"]), time_s=6.0)
+        writer.append_metrics(
+            replace(series, server_rounds=[], names=[], values=[]), time_s=7
+        )
+        assert writer.next_sequence == 3
+    found = read_events(lab, "run")
+    assert [event.sequence for event in found] == [0, 1, 2]
+    assert [event.server_round for event in found] == [1, 1, 2]
+    assert [event.body["name"] for event in found] == ["loss", "é", "loss"]
+    assert [str(event.body["value"]) for event in found] == ["0.5", "nan", "-inf"]
+    assert {event.body["scope"] for event in found} == {"central"}
+    assert {event.time_s for event in found} == {5.0}
