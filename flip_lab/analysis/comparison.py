@@ -12,12 +12,19 @@ import pandas as pd
 from flip_lab.analysis.columns import reals
 from flip_lab.analysis.confidence import BandKind, bands
 from flip_lab.analysis.costs import cumulative_costs
-from flip_lab.analysis.grouping import Grouping, Value, group_runs, values_under
+from flip_lab.analysis.grouping import Grouping, group_runs
 from flip_lab.analysis.inputs import Goal, goal_of, require_choice, require_columns
-from flip_lab.analysis.pairs import Correction, Pairwise, TestKind, pairwise
+from flip_lab.analysis.pair_test import TestKind
+from flip_lab.analysis.pairs import Correction, Pairwise, pairwise
 from flip_lab.analysis.ranking import leaderboard
 from flip_lab.analysis.scores import At, score_runs
-from flip_lab.analysis.selection import Candidate, Recorded, leave_out, recorded
+from flip_lab.analysis.selection import (
+    Candidate,
+    Recorded,
+    candidates_of,
+    leave_out,
+    recorded,
+)
 from flip_lab.analysis.smoothing import Smoothing
 from flip_lab.analysis.targets import TimeToTarget, rounds_to_target
 from flip_lab.core.errors import AnalysisError
@@ -206,7 +213,7 @@ def compare(  # noqa: PLR0913  # what to compare, and four choices with a defaul
     keys = (by,) if isinstance(by, str) else tuple(by)
     grouping = group_runs(chosen, parameters, by=keys)
     found = recorded(metrics, metric, run_ids=[*grouping.of_run], phase=phase, scope=scope)
-    candidates = _candidates(chosen, parameters, grouping, found.points, seed=seed)
+    candidates = candidates_of(chosen, parameters, grouping, found.points, seed=seed)
     reasons = leave_out(candidates, states=states)
     kept = [run for run in candidates if run.run_id not in reasons]
     if not kept:
@@ -231,57 +238,6 @@ def compare(  # noqa: PLR0913  # what to compare, and four choices with a defaul
         left_out=_left_out(candidates, reasons),
         notes=_notes(found, curves, kept, reasons),
     )
-
-
-def _candidates(
-    runs: pd.DataFrame,
-    parameters: pd.DataFrame | None,
-    grouping: Grouping,
-    points: pd.DataFrame,
-    *,
-    seed: str,
-) -> list[Candidate]:
-    """Gather what decides about a run, whatever columns the frame has."""
-    nothing: dict[str, Value] = dict.fromkeys(grouping.of_run)
-    seeds = (
-        nothing
-        if seed == "seed" and seed not in runs.columns and parameters is None
-        else values_under(seed, runs, parameters)
-    )
-    states, created = (
-        values_under(key, runs, None) if key in runs.columns else nothing
-        for key in ("state", "created_at")
-    )
-    counts = Counter(map(str, points["run_id"]))
-    settings = _settings(parameters, seed=seed)
-    return [
-        Candidate(
-            run_id=run_id,
-            state=str(states[run_id] or ""),
-            seed=seeds[run_id],
-            group=group,
-            created=str(created[run_id] or ""),
-            num_points=counts[run_id],
-            settings=settings.get(run_id, {}),
-        )
-        for run_id, group in grouping.of_run.items()
-    ]
-
-
-def _settings(
-    parameters: pd.DataFrame | None, *, seed: str
-) -> Mapping[str, Mapping[str, str]]:
-    settings: dict[str, dict[str, str]] = {}
-    if parameters is not None:
-        for run_id, name, value in zip(
-            parameters["run_id"].tolist(),
-            parameters["name"].tolist(),
-            parameters["value"].tolist(),
-            strict=True,
-        ):
-            if name != seed:
-                settings.setdefault(str(run_id), {})[str(name)] = str(value)
-    return settings
 
 
 def _runs(kept: Sequence[Candidate], grouping: Grouping) -> pd.DataFrame:

@@ -15,7 +15,8 @@ from flip_lab.analysis.inputs import (
     require_columns,
     require_share,
 )
-from flip_lab.analysis.pairs import Correction, PairTest, TestKind, pairwise
+from flip_lab.analysis.pair_test import PairTest, TestKind
+from flip_lab.analysis.pairs import Correction, pairwise
 
 BOARD_COLUMNS = (
     "rank",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from flip_lab.analysis.grouping import Value
+from flip_lab.analysis.grouping import Grouping, Value, values_under
 from flip_lab.analysis.inputs import require_columns, require_metric
 from flip_lab.core.errors import AnalysisError, nearest
 
@@ -143,6 +144,71 @@ class Candidate:
     created: str
     num_points: int
     settings: Mapping[str, str]
+
+
+def candidates_of(
+    runs: pd.DataFrame,
+    parameters: pd.DataFrame | None,
+    grouping: Grouping,
+    points: pd.DataFrame,
+    *,
+    seed: str,
+) -> list[Candidate]:
+    """Gather what decides about each run, whatever columns the frame has.
+
+    Args:
+        runs: Rows of the table ``runs``; needs ``run_id``.
+        parameters: Rows of the table ``parameters``, or None.
+        grouping: Their groups.
+        points: ``run_id`` of each recorded point of the metric.
+        seed: Key of the replicate.
+
+    Returns:
+        One for each run.
+
+    Raises:
+        AnalysisError: If no run has the key ``seed``, unless it is the default one.
+    """
+    nothing: dict[str, Value] = dict.fromkeys(grouping.of_run)
+    seeds = (
+        nothing
+        if seed == "seed" and seed not in runs.columns and parameters is None
+        else values_under(seed, runs, parameters)
+    )
+    states, created = (
+        values_under(key, runs, None) if key in runs.columns else nothing
+        for key in ("state", "created_at")
+    )
+    counts = Counter(map(str, points["run_id"]))
+    settings = _settings(parameters, seed=seed)
+    return [
+        Candidate(
+            run_id=run_id,
+            state=str(states[run_id] or ""),
+            seed=seeds[run_id],
+            group=group,
+            created=str(created[run_id] or ""),
+            num_points=counts[run_id],
+            settings=settings.get(run_id, {}),
+        )
+        for run_id, group in grouping.of_run.items()
+    ]
+
+
+def _settings(
+    parameters: pd.DataFrame | None, *, seed: str
+) -> Mapping[str, Mapping[str, str]]:
+    settings: dict[str, dict[str, str]] = {}
+    if parameters is not None:
+        for run_id, name, value in zip(
+            parameters["run_id"].tolist(),
+            parameters["name"].tolist(),
+            parameters["value"].tolist(),
+            strict=True,
+        ):
+            if name != seed:
+                settings.setdefault(str(run_id), {})[str(name)] = str(value)
+    return settings
 
 
 def leave_out(

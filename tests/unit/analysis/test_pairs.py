@@ -14,7 +14,8 @@ from statsmodels.stats.multitest import multipletests
 
 from flip_lab.analysis import pairwise
 from flip_lab.analysis.effects import cliffs_delta, cohen_d_z, hedges_g
-from flip_lab.analysis.pairs import Correction, TestKind
+from flip_lab.analysis.pair_test import TestKind
+from flip_lab.analysis.pairs import Correction
 from flip_lab.core.errors import AnalysisError
 
 if TYPE_CHECKING:
