@@ -4,9 +4,10 @@
 """RO-Crate: runs described for people and machines that know nothing of FLIP Lab.
 
 The crate follows RO-Crate 1.1, the Process Run Crate 0.5, which stands on that, and the
-draft Federated Learning profile 0.1, whose own example does the same: each run is a ``CreateAction`` whose instrument is Flower, whose objects are
-the data and the configuration, whose results are the model and its metrics. The files are
-those of the Parquet export, so a crate can be imported again.
+draft Federated Learning profile 0.1, whose own example does the same: each run is a
+``CreateAction`` whose instrument is Flower, whose objects are the data and the
+configuration, whose results are the model and its metrics. The files are those of the
+Parquet export, so a crate can be imported again.
 
 Sources: https://www.researchobject.org/workflow-run-crate/profiles/process_run_crate/,
 https://esciencelab.org.uk/federated-learning-ro-crate-profile/
@@ -199,7 +200,10 @@ class _Crate:
     def _profile(self, uri: str, name: str, version: str) -> Any:  # noqa: ANN401  # entity
         return self._context(uri, "CreativeWork", name=name, version=version)
 
-    def _context(self, identity: str, kind: str | list[str], **properties: str) -> Any:  # noqa: ANN401  # an entity
+    def _author(self, name: str) -> Any:  # noqa: ANN401  # an entity
+        return self._context(f"#person-{quote(name, safe='')}", "Person", name=name)
+
+    def _context(self, identity: str, kind: str, **properties: str) -> Any:  # noqa: ANN401  # an entity
         from rocrate.model import ContextEntity
 
         entity = ContextEntity(

@@ -94,7 +94,7 @@ def record_of(lab: LabDir, run: Run) -> RunRecord:
         author=_author(lab, run.run_id),
         error={name: str(end.body.get(name, "")) for name in _ERROR} if is_failed else {},
         rounds=_rounds(facts),
-        series=_series(facts),
+        series=series_of(facts),
         files=_files(lab, facts),
         spec=spec.to_json(),
     )
@@ -132,7 +132,8 @@ def _rounds(facts: Iterable[RunEvent]) -> tuple[RoundSpan, ...]:
     return tuple(spans)
 
 
-def _series(facts: Iterable[RunEvent]) -> tuple[Series, ...]:
+def series_of(facts: Iterable[RunEvent]) -> tuple[Series, ...]:
+    """Give the curves that are in these facts, each in recorded order."""
     found: dict[tuple[str, str, str], Series] = {}
     for event in facts:
         if event.kind is EventKind.METRIC:

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from flip_lab.core.errors import DamagedSourceError, RunExistsError
-from flip_lab.core.events import EventKind, RunEvent
+from flip_lab.core.events import EventKind, RunEvent, in_force
 from flip_lab.exchange.parcels import Parcel
-from flip_lab.exchange.records import RunRecord
+from flip_lab.exchange.records import RunRecord, Series
 from flip_lab.exchange.sealed import sha256_of
 from flip_lab.runs import life_sign
 from flip_lab.runs.foreign import foreign_id, parcel_from
-from flip_lab.runs.packing import record_of
+from flip_lab.runs.packing import series_of
 from flip_lab.runs.run import Run
 from flip_lab.store.audit_writer import append_audit
 from flip_lab.store.journal import RESUMER, JournalWriter
@@ -57,7 +57,9 @@ def adopt(
     for run_id, record in zip(ids, records, strict=True):
         if not _keeps(lab, run_id):
             new.append(parcel_from(record, run_id, kind))
-        elif _curves(record_of(lab, Run(lab, run_id))) != _curves(record):
+        elif _curves(series_of(in_force(Run(lab, run_id).events()))) != _curves(
+            record.series
+        ):
             raise RunExistsError(_EXISTS.format(run_id, source), fix=_APART)
     keep(lab, new, source=source, kind=kind)
     return ids
@@ -107,14 +109,14 @@ def _keeps(lab: LabDir, run_id: str) -> bool:
     return (lab.run_dir(run_id) / "run.json").exists()
 
 
-def _curves(record: RunRecord) -> dict[tuple[str, str, str], list[tuple[int, str]]]:
+def _curves(several: Iterable[Series]) -> dict[tuple[str, str, str], list[tuple[int, str]]]:
     """Give what every tracker keeps of a run; as text, where NaN equals NaN."""
     return {
         series.identity: sorted(
             (server_round, repr(value))
             for server_round, value in zip(series.rounds, series.values, strict=True)
         )
-        for series in record.series
+        for series in several
     }
 
 
