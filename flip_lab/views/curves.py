@@ -42,6 +42,7 @@ def training_curves(
     *,
     names: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
+    title: str = "Training curves",
     theme: Theme = "light",
 ) -> Figure:
     """Draw one small panel per metric, with one line per run and scope.
@@ -54,6 +55,7 @@ def training_curves(
             ``scope``, ``name``, ``value``.
         names: Metrics to show, in order; by default all, losses first.
         labels: What to call each run in the legend; by default its id.
+        title: What stands above all panels.
         theme: ``"light"`` or ``"dark"``.
 
     Returns:
@@ -65,7 +67,7 @@ def training_curves(
     require_columns(metrics, _COLUMNS, view="training_curves")
     kept = metrics if names is None else metrics[metrics["name"].isin(list(names))]
     if kept.empty:
-        return nothing_yet("Training curves", _nothing(names), theme=theme)
+        return nothing_yet(plain(title), _nothing(names), theme=theme)
     panels = _order(kept["name"]) if names is None else list(dict.fromkeys(names))
     run_ids = [str(run_id) for run_id in kept["run_id"].unique()]
     called = {run_id: plain((labels or {}).get(run_id, run_id)) for run_id in run_ids}
@@ -88,7 +90,9 @@ def training_curves(
             about = f"{called[str(run_id)]}<br>{plain(name)} · {phase}, {scope}"
             look = _scoped(looks[str(run_id)], str(scope))
             traces += _line(group, about, look=look, panel=panel)
-    return draw(traces, _layout(panels, kept, legend_beside=len(run_ids) > 1), theme=theme)
+    layout = _layout(panels, kept, legend_beside=len(run_ids) > 1)
+    layout["title"] = {"text": plain(title)}
+    return draw(traces, layout, theme=theme)
 
 
 def _nothing(names: Sequence[str] | None) -> str:
@@ -192,7 +196,6 @@ def _layout(panels: Sequence[str], kept: pd.DataFrame, *, legend_beside: bool) -
     num_columns = min(len(panels), 2 if len(panels) in {2, 4} else 3)
     num_lines = -(-len(panels) // num_columns)
     layout: _Layout = {
-        "title": {"text": "Training curves"},
         "height": 132 + _drawing_px(num_lines),
         "hovermode": "closest",
         "legend": {} if legend_beside else LEGEND_ABOVE,

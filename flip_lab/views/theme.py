@@ -128,6 +128,28 @@ def draw(traces: Sequence[Trace], layout: Mapping[str, Any], *, theme: Theme) ->
     return apply_theme(figure, dark=theme == "dark")
 
 
+def figure_json(figure: Figure) -> str:
+    """Give a figure as JSON that may stand inside an HTML page.
+
+    Args:
+        figure: Any figure; its template goes with it.
+
+    Returns:
+        JSON without ``<``, ``>`` or ``&``, so that no text in it can end its element.
+    """
+    text = str(figure.to_json())
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def plotly_javascript() -> str:
+    """Give plotly's own script, some megabytes, for pages that need no network."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
 LEGEND_ABOVE = {
     "orientation": "h",
     "x": 1,

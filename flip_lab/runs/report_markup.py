@@ -1,0 +1,164 @@
+"""Markup that cannot be broken by what it shows: text is escaped unless made here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from typing import Any, TypeAlias
+
+_VOID = frozenset({"br", "hr", "meta"})
+_STEP = 1024.0
+_MINUTE_S, _HOUR_S = 60.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Html:
+    """Markup that may be written as it is.
+
+    Attributes:
+        text: The markup.
+    """
+
+    text: str
+
+
+Node: TypeAlias = Html | str
+"""Markup, or text that will be escaped."""
+
+
+def element(tag: str, /, *children: Node, **attributes: str) -> Html:
+    """Make an element.
+
+    Args:
+        tag: Its name.
+        children: What is in it; text is escaped.
+        attributes: Its attributes; a trailing underscore is dropped (``class_``), others
+            become hyphens (``data_theme``).
+
+    Returns:
+        The element.
+    """
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
+        for key, value in attributes.items()
+    )
+    if tag in _VOID:
+        return Html(f"<{tag}{written}>")
+    inside = joined(children).text
+    return Html(f"<{tag}{written}>{inside}</{tag}>")
+
+
+def joined(nodes: Iterable[Node]) -> Html:
+    """Write nodes one after the other."""
+    return Html(
+        "".join(node.text if isinstance(node, Html) else escape(node) for node in nodes)
+    )
+
+
+def section(title: str, *children: Node, note: str = "") -> Html:
+    """Make a section with a heading, and a sentence below it if there is one to say."""
+    said = [element("p", note, class_="note")] if note else []
+    return element("section", element("h2", title), *said, *children)
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> Html:
+    """Make a list of names and values; values that are missing are left out."""
+    rows = [
+        joined([element("dt", name), element("dd", cell(value))])
+        for name, value in pairs
+        if not is_missing(value) and value != ""
+    ]
+    return element("dl", *rows, class_="facts")
+
+
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[object]], *, most: int = 500
+) -> Html:
+    """Make a table; columns of numbers stand to the right.
+
+    Args:
+        head: Names of the columns.
+        rows: Cells of any kind; see ``cell``.
+        most: Rows to write; a last line counts those left out.
+
+    Returns:
+        The table, in a box that can be scrolled sideways.
+    """
+    kept = [tuple(row) for row in rows]
+    numeric = [
+        any(_is_number(row[at]) for row in kept)
+        and all(_is_number(row[at]) or is_missing(row[at]) for row in kept)
+        for at in range(len(head))
+    ]
+    classes = ["number" if flag else "" for flag in numeric]
+    shown = [_line("td", row, classes) for row in kept[:most]]
+    if len(kept) > most:
+        words = f"{len(kept) - most:,} more rows are not shown."
+        last = element("td", words, colspan=str(len(head)), class_="note")
+        shown.append(element("tr", last))
+    top = element("thead", _line("th", head, classes))
+    return element("div", element("table", top, element("tbody", *shown)), class_="table")
+
+
+def _line(kind: str, cells: Sequence[object], classes: Sequence[str]) -> Html:
+    return element(
+        "tr",
+        *(
+            element(kind, cell(each), **({"class_": name} if name else {}))
+            for each, name in zip(cells, classes, strict=True)
+        ),
+    )
+
+
+def cell(value: object) -> Node:
+    """Give any value as a cell shows it: numbers briefly, a missing one as a dash."""
+    if isinstance(value, Html):
+        return value
+    if isinstance(value, float) and not is_missing(value) and math.isinf(value):
+        return "∞" if value > 0 else "-∞"  # before is_missing: NaN alone is missing
+    if is_missing(value):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if _is_number(value):
+        number = float(str(value))
+        return f"{number:,.0f}" if number.is_integer() else f"{number:.5g}"
+    return str(value)
+
+
+def is_missing(value: Any) -> bool:  # noqa: ANN401  # a cell of any frame
+    """Whether a cell holds nothing: ``None``, NaN, ``NA`` or ``NaT``."""
+    return value is None or type(value).__name__ in {"NAType", "NaTType"} or value != value  # noqa: PLR0124  # NaN
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or type(value).__name__ in {"bool_", "bool"}:
+        return False
+    return isinstance(value, int | float) or hasattr(value, "__float__")
+
+
+def size(num_bytes: float) -> str:
+    """Give a number of bytes as people read it, such as ``1.4 MiB``."""
+    value, units = float(num_bytes), ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while value >= _STEP and len(units) > 1:
+        value, units = value / _STEP, units[1:]
+    return f"{value:,.0f} {units[0]}" if units[0] == "bytes" else f"{value:.3g} {units[0]}"
+
+
+def duration(seconds: float) -> str:
+    """Give seconds as people read them, such as ``1 min 12 s``."""
+    if seconds < _MINUTE_S:
+        return f"{seconds:.3g} s"
+    if seconds < _HOUR_S:
+        return f"{seconds // _MINUTE_S:.0f} min {seconds % _MINUTE_S:.0f} s"
+    return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // _MINUTE_S:.0f} min"
+
+
+def code(text: object) -> Node:
+    """Give a hash, an id or a setting in a font of equal widths; nothing for a missing one."""
+    return "–" if is_missing(text) else element("code", str(text))

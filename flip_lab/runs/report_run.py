@@ -1,0 +1,336 @@
+"""The report of one run, section by section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from flip_lab.analysis import fairness, odd_clients
+from flip_lab.analysis.client_fairness import INDICES
+from flip_lab.core.errors import AnalysisError
+from flip_lab.runs.report_facts import Facts, leading_metric
+from flip_lab.runs.report_markup import (
+    Html,
+    Node,
+    code,
+    duration,
+    element,
+    facts,
+    is_missing,
+    joined,
+    section,
+    size,
+    table,
+)
+from flip_lab.runs.report_page import plot
+from flip_lab.runs.run import Run
+from flip_lab.views import (
+    client_distribution,
+    client_heatmap,
+    cohort_timeline,
+    fairness_figure,
+    results_table,
+    training_curves,
+)
+from flip_lab.views.theme import Theme
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_IN_DISTRIBUTION = 200  # clients; of more the heat map and the spread say enough
+_MOST_IN_TIMELINE = 40
+_MOST_TURNS = 2000  # pieces of work that a timeline still shows
+_ODD = 10
+_COSTS = ("duration_s", "bytes_down", "bytes_up")
+
+
+def run_sections(run: Run, known: Facts, themes: tuple[Theme, ...]) -> list[Html]:
+    """Give all that a report says of one run.
+
+    Args:
+        run: The run, ended or not.
+        known: Its tables.
+        themes: Looks that each figure needs.
+    """
+    row: dict[str, Any] = known.table("runs").iloc[0].to_dict()
+    metrics, rounds = known.table("metrics"), known.table("rounds")
+    return [
+        _header(run, row, metrics, rounds),
+        _results(metrics, themes),
+        *_clients(known, themes),
+        *_fairness(known, themes),
+        _time(known, row, rounds, themes),
+        _asked(known, row),
+        _lineage(run, row),
+        *_kept(run, known),
+    ]
+
+
+def tile(value: str, words: str) -> Html:
+    """Give one number of the report's head."""
+    return element("div", element("b", value), element("span", words))
+
+
+def state_badge(state: str) -> Html:
+    """Give a run's state in its colour."""
+    return element("span", state, class_=f"state {state}")
+
+
+def _header(
+    run: Run, row: Mapping[str, Any], metrics: pd.DataFrame, rounds: pd.DataFrame
+) -> Html:
+    where = row["federation"] if not is_missing(row["federation"]) else row["engine"]
+    moved = float(rounds["bytes_down"].sum() + rounds["bytes_up"].sum())
+    asked = "?" if is_missing(row["num_rounds"]) else f"{row['num_rounds']:,}"
+    tiles = [
+        tile(f"{row['rounds_done']:,} of {asked}", "rounds"),
+        tile(f"{row['num_nodes']:,}", f"nodes on {where}"),
+        tile(str(row["seed"]), "seed"),
+        tile(_took(row), "from start to end"),
+        tile(size(moved), "sent and received"),
+    ]
+    best = results_table(metrics)
+    lead = leading_metric(sorted(set(best["name"]))) if len(best) else None
+    if lead is not None:
+        value = best.loc[best["name"] == lead, "best"].iloc[0]
+        tiles.insert(0, tile("–" if is_missing(value) else f"{value:.4g}", f"best {lead}"))
+    title = element("h1", run.name)
+    line = element("p", state_badge(str(row["state"])), "  ", code(run.run_id))
+    labels = _labels(row)
+    return element(
+        "header", title, line, *labels, *_error(run), element("div", *tiles, class_="tiles")
+    )
+
+
+def _labels(row: Mapping[str, Any]) -> list[Html]:
+    """Give the experiment, the tags and the note, as far as there are any."""
+    tags = row.get("tags")
+    words = [
+        ("Experiment", row.get("experiment")),
+        ("Sweep", row.get("sweep")),
+        ("Tags", ", ".join(map(str, tags)) if tags is not None and len(tags) else None),
+        ("Note", row.get("note")),
+    ]
+    return [facts(words)] if any(not is_missing(w) and w for _, w in words) else []
+
+
+def _took(row: Mapping[str, Any]) -> str:
+    began, ended = row["started_at"], row["ended_at"]
+    if is_missing(began) or is_missing(ended):
+        return "–"
+    return duration((ended - began).total_seconds())
+
+
+def _error(run: Run) -> list[Html]:
+    error = run.error
+    if error is None:
+        return []
+    parts: list[Node] = [
+        element("p", element("b", f"[{error.code}] {error.what}")),
+        element("p", f"What to do: {error.fix}"),
+    ]
+    if error.detail:
+        parts.append(element("pre", error.detail))
+    return [element("div", *parts, class_="error")]
+
+
+def _results(metrics: pd.DataFrame, themes: tuple[Theme, ...]) -> Html:
+    best = results_table(metrics)
+    head = ("metric", "scope", "best", "at round", "last", "at round")
+    columns = ["name", "scope", "best", "best_round", "last", "last_round"]
+    rows = best[columns].itertuples(index=False) if len(best) else []
+    return section(
+        "Results",
+        plot(lambda theme: training_curves(metrics, theme=theme), themes),
+        *([table(head, rows)] if len(best) else []),
+    )
+
+
+def _clients(known: Facts, themes: tuple[Theme, ...]) -> list[Html]:
+    name = leading_metric(known.client_metric_names())
+    parts: list[Html] = []
+    if name is not None:
+        reports = known.client_metric(name)
+        parts.append(plot(lambda theme: client_heatmap(reports, name, theme=theme), themes))
+        if reports["partition_id"].nunique() <= _MOST_IN_DISTRIBUTION:
+            parts.append(
+                plot(lambda theme: client_distribution(reports, name, theme=theme), themes)
+            )
+        parts += _odd_ones(reports, name)
+    parts += _failures(known)
+    return [section("Clients", *parts)] if parts else []
+
+
+def _odd_ones(reports: pd.DataFrame, name: str) -> list[Html]:
+    try:
+        found = odd_clients(reports, name)
+    except AnalysisError:
+        return []
+    odd = found[found["num_odd"] > 0].head(_ODD)
+    if odd.empty:
+        return []
+    head = ("client", "rounds", "odd in", "diverged in", "largest z", "in round")
+    columns = ["client", "num_rounds", "num_odd", "num_diverged", "worst_z", "worst_round"]
+    words = f"Clients unlike the others of their round in {name} (robust |z| above 3.5)."
+    return [
+        element("h3", "Odd clients"),
+        element("p", words, class_="note"),
+        table(head, odd[columns].itertuples(index=False)),
+    ]
+
+
+def _failures(known: Facts) -> list[Html]:
+    failed = known.failures()
+    if not failed:
+        return []
+    total = failed[0]["total"]
+    title = f"Failures: {total:,}" + (
+        f", the first {len(failed)}" if total > len(failed) else ""
+    )
+    columns = ("server_round", "phase", "partition_id", "error_code", "error")
+    head = ("round", "phase", "partition", "code", "error")
+    return [
+        element("h3", title),
+        table(head, [[row[key] for key in columns] for row in failed]),
+    ]
+
+
+def _fairness(known: Facts, themes: tuple[Theme, ...]) -> list[Html]:
+    name = leading_metric(known.client_metric_names())
+    if name is None:
+        return []
+    reports = known.last_reports(name)
+    try:
+        indices = fairness(reports, name).iloc[-1]
+    except AnalysisError:
+        return []
+    rows = [(key.replace("_", " "), indices[key], words) for key, words in INDICES.items()]
+    note = f"Over {indices['num_clients']:,.0f} clients in round "
+    note += (
+        f"{indices['server_round']:,.0f}; {indices['num_diverged']:,.0f} of them diverged."
+    )
+    return [
+        section(
+            "Fairness",
+            plot(lambda theme: fairness_figure(reports, name, theme=theme), themes),
+            table(("index", "value", "meaning"), rows),
+            note=note,
+        )
+    ]
+
+
+def _time(
+    known: Facts,
+    row: Mapping[str, Any],
+    rounds: pd.DataFrame,
+    themes: tuple[Theme, ...],
+) -> Html:
+    costs = _costs(rounds)
+    parts = [
+        plot(
+            lambda theme: training_curves(costs, title="What rounds took", theme=theme),
+            themes,
+        )
+    ]
+    head = ("phase", "replies", "clients", "median", "95 % within", "slowest")
+    head = (*head, "its partition", "sent", "received")
+    lines = [
+        (
+            each["phase"],
+            each["replies"],
+            each["clients"],
+            *(duration(each[key]) for key in ("median_s", "p95_s", "slowest_s")),
+            each["slowest"],
+            size(each["down"]),
+            size(each["up"]),
+        )
+        for each in known.phases()
+    ]
+    if lines:
+        parts += [element("h3", "Clients’ work"), table(head, lines)]
+    used = known.resources()
+    if used:
+        names = ("name", "lowest", "mean", "highest", "samples")
+        cells = [[each[key] for key in names] for each in used]
+        parts += [element("h3", "What the run’s processes used"), table(names, cells)]
+    if row["num_nodes"] <= _MOST_IN_TIMELINE:
+        clients = known.table("clients")
+        if len(clients) <= _MOST_TURNS:
+            parts.append(plot(lambda theme: cohort_timeline(clients, theme=theme), themes))
+    return section("Time and bytes", *parts)
+
+
+def _costs(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Give what rounds cost in the columns of the table ``metrics``."""
+    long = rounds.melt(["run_id", "server_round"], list(_COSTS), "name", "value")
+    long = long[long["value"].notna()]
+    return long.assign(phase="round", scope="federated", value=long["value"].astype(float))
+
+
+def _asked(known: Facts, row: Mapping[str, Any]) -> Html:
+    changed = row.get("overrides")
+    parameters = known.table("parameters")
+    rows = [
+        (code(name), code(value))
+        for name, value in zip(parameters["name"], parameters["value"], strict=True)
+    ]
+    note = "Everything that was configured."
+    if not is_missing(changed) and changed not in {"{}", ""}:
+        note += f" The launch changed: {changed}"
+    return section("What was run", table(("setting", "value"), rows), note=note)
+
+
+def _lineage(run: Run, row: Mapping[str, Any]) -> Html:
+    lineage = run.spec.lineage
+    dirty = " with uncommitted changes" if lineage.get("git_dirty") else ""
+    commit = lineage.get("git_commit")
+    return section(
+        "Where it came from",
+        facts(
+            [
+                ("Launched", row["created_at"]),
+                ("Started", row["started_at"]),
+                ("Ended", row["ended_at"]),
+                ("Kind", row["kind"]),
+                ("Engine", f"{row['engine']}, {row['workers']} side by side"),
+                ("Code", joined([code(commit), dirty]) if commit else "no git repository"),
+                ("Uncommitted changes", _hash(lineage.get("git_patch_sha256"))),
+                ("Installed packages", _hash(lineage.get("env_sha256"))),
+                ("Data", _hash(row["data_sha256"])),
+                ("Partition", _hash(row["partition_sha256"])),
+                ("App", _hash(row["app_sha256"])),
+                ("Scenario", _hash(row["scenario_fingerprint"])),
+                ("Forked from", row["parent_run_id"]),
+                ("At round", row["forked_at_round"]),
+                ("Python", lineage.get("python")),
+                ("Flower", lineage.get("flwr")),
+                ("FLIP Lab", lineage.get("flip_lab")),
+            ]
+        ),
+    )
+
+
+def _hash(value: object) -> Node | None:
+    return None if is_missing(value) else code(value)
+
+
+def _kept(run: Run, known: Facts) -> list[Html]:
+    parts: list[Html] = []
+    checkpoints = run.checkpoints
+    if checkpoints:
+        head = ("after round", "written", "size", "model")
+        rows = [
+            (each.server_round, each.time, size(each.size_bytes), code(each.model_digest))
+            for each in checkpoints
+        ]
+        parts.append(section("Checkpoints", table(head, rows)))
+    artifacts = known.table("artifacts")
+    if len(artifacts):
+        columns = ["name", "server_round", "size_bytes", "sha256", "media_type"]
+        rows = [
+            (name, at, size(number), code(sha256), kind)
+            for name, at, number, sha256, kind in artifacts[columns].itertuples(index=False)
+        ]
+        head = ("artifact", "round", "size", "SHA-256", "kind")
+        parts.append(section("Artifacts", table(head, rows)))
+    return parts
