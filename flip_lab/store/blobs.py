@@ -1,23 +1,47 @@
-"""Files kept by their content: models, patches, notebooks. The same bytes once."""
+"""Files kept by their content: models, patches, notebooks. The same bytes once.
+
+What is put again is touched, under a lock that whoever collects unused files takes alone
+(``flip_lab.store.collecting``): so a file that was put a moment ago, and that no run speaks
+of yet, is never collected.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import secrets
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from hashlib import sha256 as hash_of
+from io import FileIO
 from pathlib import Path
+from typing import Protocol
 
 from flip_lab.core.errors import CorruptArtifactError, StoreError
 from flip_lab.core.ports import Artifact
-from flip_lab.store.layout import LabDir, write_atomic
+from flip_lab.store.layout import LabDir, explained, sync_directory, write_atomic
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+"""What a hash looks like, and a kept file is called."""
+
+_PART_BYTES = 2**20
+_FIX = "Restore the file from a copy of the lab, or run the run again."
+
+
+class Readable(Protocol):
+    """An open file."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give at most so many bytes; none at the end."""
+        ...
 
 
 class Blobs:
     """The lab's kept files; implements ``ArtifactStore``.
 
-    Any number of processes may put and get at once, without a lock: a name says its
-    content, so two writers of one name write the same.
+    Any number of processes may put and get at once: a name says its content, so two
+    writers of one name write the same.
 
     Args:
         lab: The lab that keeps them.
@@ -25,6 +49,7 @@ class Blobs:
 
     def __init__(self, lab: LabDir) -> None:
         """Open nothing yet."""
+        self._lab = lab
         self._root = lab.blobs
 
     def put(self, content: bytes) -> Artifact:
@@ -40,11 +65,45 @@ class Blobs:
             StoreNotWritableError: If they cannot be written.
         """
         artifact = Artifact(sha256=hash_of(content).hexdigest(), size_bytes=len(content))
-        path = self._path(artifact.sha256)
-        # A file of another length was cut short on the disk: write it anew.
-        if not path.is_file() or path.stat().st_size != artifact.size_bytes:
-            write_atomic(path, content)
+        self._keep(artifact, lambda path: write_atomic(path, content))
         return artifact
+
+    def put_file(self, source: Path) -> Artifact:
+        """Keep a copy of a file of any size, without reading it into memory.
+
+        Args:
+            source: The file; what it holds while it is read is what is kept.
+
+        Returns:
+            The copy's hash and length.
+
+        Raises:
+            StoreError: If the file cannot be read.
+            StoreNotWritableError: If the copy cannot be written; nothing is left behind.
+        """
+        draft = self._root / f".{os.getpid()}-{secrets.token_hex(6)}.tmp"
+        with explained(self._root):
+            self._root.mkdir(parents=True, exist_ok=True)
+        with _opened(source) as file:
+            try:
+                with explained(draft):
+                    artifact = copied(file, draft)
+                self._keep(artifact, lambda path: _moved(draft, path))
+            finally:
+                draft.unlink(missing_ok=True)
+        return artifact
+
+    def _keep(self, artifact: Artifact, write: Callable[[Path], None]) -> None:
+        path = self.place(artifact.sha256)
+        with collecting(self._lab, alone=False):
+            try:
+                # A file of another length was cut short on the disk: write it anew.
+                if path.stat().st_size == artifact.size_bytes:
+                    os.utime(path)  # who collects spares what is young
+                    return
+            except OSError:
+                pass  # not there yet, or not ours to touch
+            write(path)
 
     def get(self, sha256: str) -> bytes:
         """Give the bytes back, checked against their hash.
@@ -56,22 +115,141 @@ class Blobs:
             CorruptArtifactError: If the file is gone, or no longer matches its hash.
             StoreError: If ``sha256`` is not a hash.
         """
-        if not _SHA256.fullmatch(sha256):
+        path = self.place(sha256)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if hash_of(content).hexdigest() != sha256:
+            raise _changed(path)
+        return content
+
+    def check(self, sha256: str) -> Path:
+        """Compare a file with its hash, without reading it into memory.
+
+        Args:
+            sha256: The hash.
+
+        Returns:
+            Where the file lies; nobody may write to it.
+
+        Raises:
+            CorruptArtifactError: If the file is gone, or no longer matches its hash.
+            StoreError: If ``sha256`` is not a hash.
+        """
+        path = self.place(sha256)
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if found != sha256:
+            raise _changed(path)
+        return path
+
+    def place(self, sha256: str) -> Path:
+        """Say where a file lies or would lie.
+
+        Raises:
+            StoreError: If ``sha256`` is not a hash.
+        """
+        if not SHA256.fullmatch(sha256):
             raise StoreError(
                 f"{sha256!r} is not a SHA-256 hash.",
                 fix="Take the hash from the sha256 column of the artifacts table.",
             )
-        path = self._path(sha256)
-        fix = "Restore the file from a copy of the lab, or run the run again."
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            what = f"The kept file {path} cannot be read ({error.strerror})."
-            raise CorruptArtifactError(what, fix=fix) from error
-        if hash_of(content).hexdigest() != sha256:
-            what = f"The kept file {path} no longer matches its hash."
-            raise CorruptArtifactError(what, fix=fix)
-        return content
-
-    def _path(self, sha256: str) -> Path:
         return self._root / sha256[:2] / sha256
+
+
+@contextmanager
+def collecting(lab: LabDir, *, alone: bool) -> Generator[None]:
+    """Keep files from being collected while one is put, or all from being put.
+
+    Args:
+        lab: The lab.
+        alone: Whether to be the one who collects; else one of many who put.
+
+    Raises:
+        StoreNotWritableError: If the lab cannot be written.
+    """
+    path = lab.root / "blobs.lock"
+    with explained(path):
+        lock = FileIO(path, "a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        except OSError:
+            lock.close()
+            raise
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def copied(source: Readable, target: Path, *, limit_bytes: int | None = None) -> Artifact:
+    """Copy an open file to a new one and hash it on the way; it is on the disk then.
+
+    Args:
+        source: The file, read from where it stands.
+        target: The new file.
+        limit_bytes: At most so many bytes; None copies to the end.
+
+    Returns:
+        Hash and length of the copy.
+
+    Raises:
+        OSError: If one cannot be read or written; a part of the copy may be left.
+    """
+    hashed, left = hash_of(), limit_bytes
+    with target.open("xb") as file:
+        while part := source.read(_PART_BYTES if left is None else min(left, _PART_BYTES)):
+            hashed.update(part)
+            file.write(part)
+            left = None if left is None else left - len(part)
+        file.flush()
+        os.fsync(file.fileno())
+        size_bytes = file.tell()
+    return Artifact(sha256=hashed.hexdigest(), size_bytes=size_bytes)
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file without reading it into memory.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    hashed = hash_of()
+    with path.open("rb") as file:
+        while part := file.read(_PART_BYTES):
+            hashed.update(part)
+    return hashed.hexdigest()
+
+
+@contextmanager
+def _opened(source: Path) -> Generator[Readable]:
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise StoreError(
+            f"{source} cannot be read ({error.strerror}).",
+            fix="Give a file that you may read.",
+        ) from error
+    with file:
+        yield file
+
+
+def _moved(draft: Path, path: Path) -> None:
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.replace(path)
+        sync_directory(path.parent)
+
+
+def _unreadable(path: Path, error: OSError) -> CorruptArtifactError:
+    what = f"The kept file {path} cannot be read ({error.strerror})."
+    return CorruptArtifactError(what, fix=_FIX)
+
+
+def _changed(path: Path) -> CorruptArtifactError:
+    return CorruptArtifactError(
+        f"The kept file {path} no longer matches its hash.", fix=_FIX
+    )
