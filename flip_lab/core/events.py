@@ -104,7 +104,7 @@ class ClientFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSeries:
-    """Many ``METRIC`` facts of one moment, as columns: a tenth of the work of as many events.
+    """Many ``METRIC`` facts of one moment, as columns: a tenth of the work of events.
 
     Attributes:
         phase: ``"train"``, ``"evaluate"`` or ``"query"``.
