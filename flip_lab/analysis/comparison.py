@@ -12,7 +12,7 @@ import pandas as pd
 from flip_lab.analysis.columns import reals
 from flip_lab.analysis.confidence import BandKind, bands
 from flip_lab.analysis.costs import cumulative_costs
-from flip_lab.analysis.grouping import Grouping, group_runs
+from flip_lab.analysis.grouping import Grouping, group_runs, order_of
 from flip_lab.analysis.inputs import Goal, goal_of, require_choice, require_columns
 from flip_lab.analysis.pair_test import TestKind
 from flip_lab.analysis.pairs import Correction, Pairwise, pairwise
@@ -30,6 +30,8 @@ from flip_lab.analysis.targets import TimeToTarget, rounds_to_target
 from flip_lab.core.errors import AnalysisError
 
 _WORDS = ("final", "best")
+_OWN = ("group", "num_runs")  # columns of ours that a parameter may be called like
+_KEY = " (key)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -161,10 +163,11 @@ class Comparison:
             frame: Anything with a column ``group``.
 
         Returns:
-            The frame with one more column for each key that it does not have, at its end.
+            The frame with one more column for each key at its end; one whose name the frame
+            has already is called ``NAME (key)``.
         """
-        new = [key for key in self.by if key not in frame.columns]
-        return frame.merge(self.groups[["group", *new]], on="group", how="left")
+        values = self.groups.drop(columns="num_runs")
+        return frame.merge(values, on="group", how="left", suffixes=("", _KEY))
 
 
 def compare(  # noqa: PLR0913  # what to compare, and four choices with a default
@@ -242,7 +245,9 @@ def compare(  # noqa: PLR0913  # what to compare, and four choices with a defaul
 
 def _runs(kept: Sequence[Candidate], grouping: Grouping) -> pd.DataFrame:
     place = {label: at for at, label in enumerate(grouping.groups)}
-    ordered = sorted(kept, key=lambda run: (place[run.group], str(run.seed), run.run_id))
+    ordered = sorted(
+        kept, key=lambda run: (place[run.group], order_of(run.seed), run.run_id)
+    )
     return pd.DataFrame(
         {
             "group": [run.group for run in ordered],
@@ -258,7 +263,7 @@ def _groups(kept: Sequence[Candidate], grouping: Grouping) -> pd.DataFrame:
     columns: dict[str, object] = {"group": labels}
     for at, key in enumerate(grouping.by):
         held = [grouping.groups[label][at] for label in labels]
-        columns[key] = pd.Series(held, dtype=object)
+        columns[f"{key}{_KEY}" if key in _OWN else key] = pd.Series(held, dtype=object)
     return pd.DataFrame({**columns, "num_runs": [sizes[label] for label in labels]})
 
 

@@ -51,13 +51,14 @@ def group_runs(
         AnalysisError: If no run has one of the keys.
     """
     run_ids = [str(run_id) for run_id in runs["run_id"]]
-    columns = [values_under(key, runs, parameters) for key in by]
+    keys = tuple(dict.fromkeys(by))
+    columns = [values_under(key, runs, parameters) for key in keys]
     of_run = {run_id: tuple(held[run_id] for held in columns) for run_id in run_ids}
-    ordered = sorted(set(of_run.values()), key=lambda values: [*map(_order, values)])
-    labels = _labels(tuple(by), ordered)
+    ordered = sorted(set(of_run.values()), key=lambda values: [*map(order_of, values)])
+    labels = _labels(keys, ordered)
     called = dict(zip(ordered, labels, strict=True))
     return Grouping(
-        by=tuple(by),
+        by=keys,
         groups=dict(zip(labels, ordered, strict=True)),
         of_run={run_id: called[values] for run_id, values in of_run.items()},
     )
@@ -145,7 +146,12 @@ def _plain(value: Any) -> Value:  # noqa: ANN401  # a cell of a frame is anythin
     return value if isinstance(value, float) else str(value)
 
 
-def _order(value: Value) -> tuple[int, float, str]:
+def order_of(value: Value) -> tuple[int, float, str]:
+    """Give a key that sorts values: numbers by size, then words, then None.
+
+    Args:
+        value: What a run has under a key.
+    """
     if value is None:
         return 2, 0.0, ""
     if isinstance(value, str):

@@ -87,7 +87,7 @@ class Sample:
     Attributes:
         label: The group.
         finite: Its finite values, in the order of seeds.
-        by_seed: Those of them that have a seed.
+        by_seed: Those of them that have a seed; the mean where one occurs more than once.
         num_lost: Values that are NaN or infinite.
         has_twins: Whether a seed occurs more than once.
     """
@@ -116,18 +116,33 @@ def samples(scores: pd.DataFrame) -> dict[str, Sample]:
         ]
         known = Counter(seed for seed in seeds if seed is not None)
         finite = sorted(
-            (str(seed), float(value), seed)
-            for seed, value in zip(seeds, values, strict=True)
-            if np.isfinite(value)
+            (
+                (seed, float(value))
+                for seed, value in zip(seeds, values, strict=True)
+                if np.isfinite(value)
+            ),
+            key=_by_seed_then_value,
         )
+        twins: dict[object, list[float]] = {}
+        for seed, value in finite:
+            twins.setdefault(seed, []).append(value)
         gathered[label] = Sample(
             label=label,
-            finite=np.array([value for _, value, _ in finite], dtype=np.float64),
-            by_seed={seed: value for _, value, seed in finite if seed is not None},
+            finite=np.array([value for _, value in finite], dtype=np.float64),
+            by_seed={seed: _mean(held) for seed, held in twins.items() if seed is not None},
             num_lost=len(values) - len(finite),
             has_twins=any(count > 1 for count in known.values()),
         )
     return gathered
+
+
+def _mean(values: list[float]) -> float:
+    with quiet():
+        return float(np.mean(values))
+
+
+def _by_seed_then_value(row: tuple[object, float]) -> tuple[str, float]:
+    return str(row[0]), row[1]
 
 
 def _pairing(

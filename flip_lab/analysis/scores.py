@@ -41,8 +41,9 @@ def score_runs(
         for run_id, group in curves.groupby("run_id", sort=False)
     }
     nothing = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64)
+    place: At = at if isinstance(at, str) else int(at)  # numpy integers are no int
     read = [
-        _read(*points.get(str(run_id), nothing), at=at, goal=goal)
+        _read(*points.get(str(run_id), nothing), at=place, goal=goal)
         for run_id in runs["run_id"]
     ]
     return runs[["group", "run_id", "seed"]].assign(

@@ -233,7 +233,7 @@ def leave_out(
         if run.state and run.state not in states:
             reasons[run.run_id] = run.state
         elif not run.num_points:
-            reasons[run.run_id] = "never recorded the metric"
+            reasons[run.run_id] = "no point of the metric in this phase and scope"
         elif run.seed is not None and (run.group, run.seed) in newest:
             kept = newest[run.group, run.seed]
             reasons[run.run_id] = _again(run, kept)

@@ -65,7 +65,8 @@ def test_a_run_is_read_at_a_round_at_its_end_and_at_its_best(lab: Frames) -> Non
     lab.add("long", [0.2, 0.9, 0.9, 0.4], seed=0, strategy__name="a")
     lab.add("short", {1: 0.3, 3: 0.6}, seed=1, strategy__name="a")
     found = by_strategy(lab)
-    final, best, second = found.final, found.best, found.at_round(2)
+    final, best = found.final, found.best
+    second = found.at_round(found.curves["server_round"].iloc[1])  # a numpy integer
     assert list(final["value"]) == [0.4, 0.6]
     assert list(final["server_round"]) == [4, 3]
     assert list(best["value"]) == [0.9, 0.6]
@@ -110,7 +111,7 @@ def test_who_is_left_out_is_said_with_the_reason(lab: Frames) -> None:
         "older": "seed 0 again, the newer fine counts",
         "failed": "failed",
         "going": "running",
-        "silent": "never recorded the metric",
+        "silent": "no point of the metric in this phase and scope",
     }
     assert "4 run(s) left out; see left_out." in found.notes
     assert "One seed only, so no interval: a." in found.notes
@@ -175,6 +176,17 @@ def test_keys_can_be_added_to_any_frame(five_seeds: Frames) -> None:
     banded = found.keyed(found.bands())
     assert list(banded["strategy.name"].unique()) == ["FedAvg", "FedProx", None]
     assert len(banded) == len(found.bands())
+
+
+def test_a_key_may_be_called_like_a_column_of_ours(lab: Frames) -> None:
+    """Neither hides the other, and a key given twice is one."""
+    lab.add("one", [0.5], seed=9, group="x", value=1)
+    lab.add("two", [0.5], seed=10, group="x", value=1)
+    found = by_strategy(lab, by=["group", "value", "value"])
+    assert list(found.groups.columns) == ["group", "group (key)", "value", "num_runs"]
+    assert found.groups["group (key)"].tolist() == ["x"]
+    assert found.keyed(found.final)["value (key)"].tolist() == [1, 1]
+    assert found.final["seed"].tolist() == [9, 10]  # as numbers, not as words
 
 
 def test_methods_are_the_functions_on_its_frames(five_seeds: Frames) -> None:

@@ -193,6 +193,8 @@ def test_seeds_that_repeat_are_not_paired(scores: Scores) -> None:
     frame = pd.concat([scores({"a": AVG, "b": PROX}), scores({"a": [0.5]})])
     (test,) = pairwise(frame).tests
     assert (test.is_paired, test.why) == (False, "a seed occurs twice in a group")
+    (forced,) = pairwise(frame, paired=True).tests  # seed 0 of a is then (0.8 + 0.5) / 2
+    assert forced.difference == pytest.approx(-0.028 - 0.15 / 5)
 
 
 def test_the_frame_has_a_row_a_test_and_numbers_where_there_are_some(
