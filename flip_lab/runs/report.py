@@ -11,8 +11,9 @@ from flip_lab.runs.report_facts import Facts
 from flip_lab.runs.report_page import ReportTheme, page, themes_of
 from flip_lab.runs.report_pdf import print_pdf
 from flip_lab.runs.report_run import run_sections
-from flip_lab.runs.run import Run
+from flip_lab.runs.spec import RunSpec
 from flip_lab.store.layout import LabDir, write_atomic
+from flip_lab.views.theme import Theme
 
 _SUFFIXES = (".html", ".htm", ".pdf")
 
@@ -30,7 +31,8 @@ def report_html(
     printed and raised is shown as text, whatever it holds.
 
     Args:
-        lab: The lab that keeps the runs.
+        lab: The lab that keeps the runs. Look at the states of runs that may have died
+            before, as ``Run.report`` does: that writes their end.
         run_ids: One run, or those to compare; full ids.
         question: What the comparison asks; by default it groups by every setting in which
             the runs differ, seed and place of work apart. Means nothing for one run.
@@ -54,7 +56,8 @@ def report_pdf(
     """Print the same report, light and on A4, by a Chrome or Chromium of this machine.
 
     Args:
-        lab: The lab that keeps the runs.
+        lab: The lab that keeps the runs. Look at the states of runs that may have died
+            before, as ``Run.report`` does: that writes their end.
         run_ids: One run, or those to compare; full ids.
         question: As for ``report_html``.
 
@@ -81,7 +84,8 @@ def write_report(
     """Write a report to a file; its name says which kind.
 
     Args:
-        lab: The lab that keeps the runs.
+        lab: The lab that keeps the runs. Look at the states of runs that may have died
+            before, as ``Run.report`` does: that writes their end.
         run_ids: One run, or those to compare; full ids.
         path: Ends in ``.html`` or ``.pdf``; ``~`` is understood, missing folders are made,
             an old file is replaced.
@@ -120,17 +124,14 @@ def _report(
     theme: ReportTheme,
     is_paper: bool,
 ) -> str:
-    themes = ("light",) if is_paper else themes_of(theme)
+    themes: tuple[Theme, ...] = ("light",) if is_paper else themes_of(theme)
     chosen = tuple(dict.fromkeys(run_ids))
     if not chosen:
         raise RunNotFoundError("No run to report on.", fix="Name at least one run.")
-    runs = [Run(lab, run_id) for run_id in chosen]
-    states = [run.state for run in runs]  # looking at a dead run writes its end
+    specs = [RunSpec.load(lab.run_dir(run_id)) for run_id in chosen]
     known = Facts(lab, chosen)
-    if len(states) == 1:
-        body = run_sections(runs[0], known, themes)
-        title = f"{runs[0].name} · {runs[0].run_id}"
-    else:
-        body = comparison_sections(known, question or Question(), themes)
-        title = title_of(known)
-    return page(title, *body, theme=theme, is_paper=is_paper)
+    if len(specs) == 1:
+        title = f"{specs[0].name} · {specs[0].run_id}"
+        return page(title, *run_sections(known, themes), theme=theme, is_paper=is_paper)
+    body = comparison_sections(known, question or Question(), themes)
+    return page(title_of(known), *body, theme=theme, is_paper=is_paper)

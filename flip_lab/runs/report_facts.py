@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flip_lab.core.errors import FlipLabError
+from flip_lab.core.state import RunState
+from flip_lab.runs.checkpoint_files import CheckpointFolder
+from flip_lab.runs.checkpoints import Checkpoint
+from flip_lab.runs.outcome import error_in
+from flip_lab.runs.spec import RunSpec
 from flip_lab.store import query
 from flip_lab.store.layout import LabDir
 
@@ -21,9 +28,14 @@ SELECT m.* FROM client_metrics m JOIN (
 WHERE m.name = $name
 """
 _FAILURES = """
-SELECT server_round, phase, partition_id, error_code, split_part(error, chr(10), 1) AS error,
+SELECT server_round, phase, partition_id, error_code,
+       split_part(error, chr(10), 1) AS error,
        count(*) OVER () AS total
 FROM clients WHERE run_id = $run_id AND error_code <> 0 ORDER BY sequence LIMIT 20
+"""
+_LAST_STATE = """
+SELECT body FROM events WHERE run_id = $run_id AND kind = 'state'
+ORDER BY sequence DESC LIMIT 1
 """
 _PHASES = """
 SELECT phase, count(*) AS replies, count(DISTINCT partition_id) AS clients,
@@ -85,6 +97,26 @@ class Facts:
         parameters = {"r": list(self.run_ids)}
         rows = query.sql(self.lab, statement, parameters, as_="rows")
         return sorted((str(row["name"]) for row in rows), key=metric_rank)
+
+    @property
+    def spec(self) -> RunSpec:
+        """The one run as it was asked for.
+
+        Raises:
+            RunNotFoundError: If the lab keeps no such run.
+        """
+        return RunSpec.load(self.lab.run_dir(self.run_ids[0]))
+
+    def error(self) -> FlipLabError | None:
+        """Give why the one run failed; ``None`` unless it did."""
+        rows = self._rows(_LAST_STATE)
+        body: dict[str, Any] = json.loads(rows[0]["body"]) if rows else {}
+        return error_in(body) if body.get("state") == RunState.FAILED else None
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Give the rounds that the one run can be taken up from, oldest first."""
+        folder = CheckpointFolder(self.lab.run_dir(self.run_ids[0]))
+        return [manifest.checkpoint() for manifest in folder.manifests()]
 
     def _rows(self, statement: str) -> list[dict[str, Any]]:
         parameters = {"run_id": self.run_ids[0]}

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 _VOID = frozenset({"br", "hr", "meta"})
 _STEP = 1024.0
-_MINUTE_S, _HOUR_S = 60.0, 3600.0
+_SECOND_S, _MINUTE_S, _HOUR_S = 1.0, 60.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,48 +117,74 @@ def cell(value: object) -> Node:
     """Give any value as a cell shows it: numbers briefly, a missing one as a dash."""
     if isinstance(value, Html):
         return value
-    if isinstance(value, float) and not is_missing(value) and math.isinf(value):
-        return "∞" if value > 0 else "-∞"  # before is_missing: NaN alone is missing
     if is_missing(value):
         return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    if _is_number(value):
-        number = float(str(value))
-        return f"{number:,.0f}" if number.is_integer() else f"{number:.5g}"
-    return str(value)
+    if _is_bool(value):
+        return "yes" if value else "no"
+    return _number(float(str(value))) if _is_number(value) else str(value)
+
+
+def _number(value: float) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:,.0f}" if value.is_integer() else f"{value:.5g}"
 
 
 def is_missing(value: Any) -> bool:  # noqa: ANN401  # a cell of any frame
     """Whether a cell holds nothing: ``None``, NaN, ``NA`` or ``NaT``."""
-    return value is None or type(value).__name__ in {"NAType", "NaTType"} or value != value  # noqa: PLR0124  # NaN
+    if type(value).__name__ in {"NoneType", "NAType", "NaTType"}:
+        return True
+    return isinstance(value, float) and math.isnan(value)  # NumPy's float64 is a float
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool) or type(value).__name__ == "bool"  # NumPy's too
 
 
 def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or type(value).__name__ in {"bool_", "bool"}:
-        return False
-    return isinstance(value, int | float) or hasattr(value, "__float__")
+    if isinstance(value, Amount):
+        return True
+    is_text = isinstance(value, str | Html)
+    return not is_text and not _is_bool(value) and hasattr(value, "__float__")
 
 
-def size(num_bytes: float) -> str:
+class Amount(Html):
+    """A number with its unit: stands to the right in a table, like other numbers."""
+
+
+def amount(text: str) -> Amount:
+    """Give a number that was written elsewhere, such as ``3 to 4``."""
+    return Amount(escape(text))
+
+
+def size(num_bytes: float) -> Amount:
     """Give a number of bytes as people read it, such as ``1.4 MiB``."""
     value, units = float(num_bytes), ["bytes", "KiB", "MiB", "GiB", "TiB"]
     while value >= _STEP and len(units) > 1:
         value, units = value / _STEP, units[1:]
-    return f"{value:,.0f} {units[0]}" if units[0] == "bytes" else f"{value:.3g} {units[0]}"
+    whole = units[0] == "bytes"
+    return amount(f"{value:,.0f} {units[0]}" if whole else f"{value:.3g} {units[0]}")
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float) -> Amount:
     """Give seconds as people read them, such as ``1 min 12 s``."""
+    if seconds < _SECOND_S:
+        return amount(f"{seconds * 1000:.3g} ms")
     if seconds < _MINUTE_S:
-        return f"{seconds:.3g} s"
+        return amount(f"{seconds:.3g} s")
     if seconds < _HOUR_S:
-        return f"{seconds // _MINUTE_S:.0f} min {seconds % _MINUTE_S:.0f} s"
-    return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // _MINUTE_S:.0f} min"
+        return amount(f"{seconds // _MINUTE_S:.0f} min {seconds % _MINUTE_S:.0f} s")
+    hours, rest = divmod(seconds, _HOUR_S)
+    return amount(f"{hours:.0f} h {rest // _MINUTE_S:.0f} min")
 
 
 def code(text: object) -> Node:
-    """Give a hash, an id or a setting in a font of equal widths; nothing for a missing one."""
+    """Give a hash, an id or a setting in letters of one width, a missing one as a dash."""
     return "–" if is_missing(text) else element("code", str(text))
+
+
+def tile(value: Node, words: str) -> Html:
+    """Give one number of a report's head."""
+    return element("div", element("b", value), element("span", words))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from flip_lab.analysis import fairness, odd_clients
 from flip_lab.analysis.client_fairness import INDICES
 from flip_lab.core.errors import AnalysisError
-from flip_lab.runs.report_facts import Facts, leading_metric
+from flip_lab.runs.report_facts import Facts, leading_metric, metric_rank
 from flip_lab.runs.report_markup import (
     Html,
     Node,
+    amount,
     code,
     duration,
     element,
@@ -21,9 +22,9 @@ from flip_lab.runs.report_markup import (
     section,
     size,
     table,
+    tile,
 )
 from flip_lab.runs.report_page import plot
-from flip_lab.runs.run import Run
 from flip_lab.views import (
     client_distribution,
     client_heatmap,
@@ -32,7 +33,7 @@ from flip_lab.views import (
     results_table,
     training_curves,
 )
-from flip_lab.views.theme import Theme
+from flip_lab.views.theme import Figure, Theme
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,43 +42,43 @@ _MOST_IN_DISTRIBUTION = 200  # clients; of more the heat map and the spread say 
 _MOST_IN_TIMELINE = 40
 _MOST_TURNS = 2000  # pieces of work that a timeline still shows
 _ODD = 10
-_COSTS = ("duration_s", "bytes_down", "bytes_up")
+_A_PAGE = 6  # panels of curves, so that a figure fits on paper
+_COSTS = {
+    "duration_s": "duration_s",
+    "bytes_down": "sent_bytes",
+    "bytes_up": "received_bytes",
+}
 
 
-def run_sections(run: Run, known: Facts, themes: tuple[Theme, ...]) -> list[Html]:
+def run_sections(known: Facts, themes: tuple[Theme, ...]) -> list[Html]:
     """Give all that a report says of one run.
 
     Args:
-        run: The run, ended or not.
-        known: Its tables.
+        known: The tables of the run, ended or not.
         themes: Looks that each figure needs.
     """
-    row: dict[str, Any] = known.table("runs").iloc[0].to_dict()
+    row = {str(key): value for key, value in known.table("runs").iloc[0].items()}
     metrics, rounds = known.table("metrics"), known.table("rounds")
+    reported = leading_metric(known.client_metric_names())
     return [
-        _header(run, row, metrics, rounds),
+        _header(known, row, metrics, rounds),
         _results(metrics, themes),
-        *_clients(known, themes),
-        *_fairness(known, themes),
+        *_clients(known, reported, themes),
+        *_fairness(known, reported, themes),
         _time(known, row, rounds, themes),
         _asked(known, row),
-        _lineage(run, row),
-        *_kept(run, known),
+        _lineage(known, row),
+        *_kept(known),
     ]
 
 
-def tile(value: str, words: str) -> Html:
-    """Give one number of the report's head."""
-    return element("div", element("b", value), element("span", words))
-
-
-def state_badge(state: str) -> Html:
-    """Give a run's state in its colour."""
+def _state(state: str) -> Html:
+    """Give a run’s state in its colour."""
     return element("span", state, class_=f"state {state}")
 
 
 def _header(
-    run: Run, row: Mapping[str, Any], metrics: pd.DataFrame, rounds: pd.DataFrame
+    known: Facts, row: Mapping[str, Any], metrics: pd.DataFrame, rounds: pd.DataFrame
 ) -> Html:
     where = row["federation"] if not is_missing(row["federation"]) else row["engine"]
     moved = float(rounds["bytes_down"].sum() + rounds["bytes_up"].sum())
@@ -94,11 +95,15 @@ def _header(
     if lead is not None:
         value = best.loc[best["name"] == lead, "best"].iloc[0]
         tiles.insert(0, tile("–" if is_missing(value) else f"{value:.4g}", f"best {lead}"))
-    title = element("h1", run.name)
-    line = element("p", state_badge(str(row["state"])), "  ", code(run.run_id))
-    labels = _labels(row)
+    about = (known.spec.scenario or {}).get("title")
     return element(
-        "header", title, line, *labels, *_error(run), element("div", *tiles, class_="tiles")
+        "header",
+        element("h1", known.spec.name),
+        *([element("p", str(about))] if about else []),
+        element("p", _state(str(row["state"])), "  ", code(known.run_ids[0])),
+        *_labels(row),
+        *_error(known),
+        element("div", *tiles, class_="tiles"),
     )
 
 
@@ -114,15 +119,15 @@ def _labels(row: Mapping[str, Any]) -> list[Html]:
     return [facts(words)] if any(not is_missing(w) and w for _, w in words) else []
 
 
-def _took(row: Mapping[str, Any]) -> str:
+def _took(row: Mapping[str, Any]) -> Node:
     began, ended = row["started_at"], row["ended_at"]
     if is_missing(began) or is_missing(ended):
         return "–"
     return duration((ended - began).total_seconds())
 
 
-def _error(run: Run) -> list[Html]:
-    error = run.error
+def _error(known: Facts) -> list[Html]:
+    error = known.error()
     if error is None:
         return []
     parts: list[Node] = [
@@ -137,17 +142,35 @@ def _error(run: Run) -> list[Html]:
 def _results(metrics: pd.DataFrame, themes: tuple[Theme, ...]) -> Html:
     best = results_table(metrics)
     head = ("metric", "scope", "best", "at round", "last", "at round")
-    columns = ["name", "scope", "best", "best_round", "last", "last_round"]
-    rows = best[columns].itertuples(index=False) if len(best) else []
+    rows = [
+        (
+            row["name"],
+            row["scope"],
+            row["best"],
+            row["best_round"],
+            amount("NaN") if is_missing(row["last"]) else row["last"],
+            row["last_round"],
+        )
+        for row in best.to_dict("records")
+    ]
+    names = sorted(dict.fromkeys(str(name) for name in metrics["name"]), key=metric_rank)
+    pages = [names[at : at + _A_PAGE] for at in range(0, len(names), _A_PAGE)]
     return section(
         "Results",
-        plot(lambda theme: training_curves(metrics, theme=theme), themes),
-        *([table(head, rows)] if len(best) else []),
+        *(
+            plot(
+                lambda theme, shown=shown: training_curves(
+                    metrics, names=shown, theme=theme
+                ),
+                themes,
+            )
+            for shown in pages or [None]
+        ),
+        *([table(head, rows)] if rows else []),
     )
 
 
-def _clients(known: Facts, themes: tuple[Theme, ...]) -> list[Html]:
-    name = leading_metric(known.client_metric_names())
+def _clients(known: Facts, name: str | None, themes: tuple[Theme, ...]) -> list[Html]:
     parts: list[Html] = []
     if name is not None:
         reports = known.client_metric(name)
@@ -195,8 +218,7 @@ def _failures(known: Facts) -> list[Html]:
     ]
 
 
-def _fairness(known: Facts, themes: tuple[Theme, ...]) -> list[Html]:
-    name = leading_metric(known.client_metric_names())
+def _fairness(known: Facts, name: str | None, themes: tuple[Theme, ...]) -> list[Html]:
     if name is None:
         return []
     reports = known.last_reports(name)
@@ -204,15 +226,18 @@ def _fairness(known: Facts, themes: tuple[Theme, ...]) -> list[Html]:
         indices = fairness(reports, name).iloc[-1]
     except AnalysisError:
         return []
+    runs = reports[["run_id"]].drop_duplicates().assign(group=known.spec.name)
     rows = [(key.replace("_", " "), indices[key], words) for key, words in INDICES.items()]
-    note = f"Over {indices['num_clients']:,.0f} clients in round "
-    note += (
+    note = (
+        f"Over {indices['num_clients']:,.0f} clients in round "
         f"{indices['server_round']:,.0f}; {indices['num_diverged']:,.0f} of them diverged."
     )
     return [
         section(
             "Fairness",
-            plot(lambda theme: fairness_figure(reports, name, theme=theme), themes),
+            plot(
+                lambda theme: fairness_figure(reports, name, runs=runs, theme=theme), themes
+            ),
             table(("index", "value", "meaning"), rows),
             note=note,
         )
@@ -228,7 +253,7 @@ def _time(
     costs = _costs(rounds)
     parts = [
         plot(
-            lambda theme: training_curves(costs, title="What rounds took", theme=theme),
+            lambda theme: _costs_drawn(costs, theme),
             themes,
         )
     ]
@@ -260,11 +285,18 @@ def _time(
     return section("Time and bytes", *parts)
 
 
+def _costs_drawn(costs: pd.DataFrame, theme: Theme) -> Figure:
+    return training_curves(costs, title="What rounds took", from_zero=True, theme=theme)
+
+
 def _costs(rounds: pd.DataFrame) -> pd.DataFrame:
     """Give what rounds cost in the columns of the table ``metrics``."""
-    long = rounds.melt(["run_id", "server_round"], list(_COSTS), "name", "value")
-    long = long[long["value"].notna()]
-    return long.assign(phase="round", scope="federated", value=long["value"].astype(float))
+    named = rounds.rename(columns=_COSTS)
+    long = named.melt(["run_id", "server_round"], list(_COSTS.values()), "name", "value")
+    known = long.dropna(subset="value")
+    return known.assign(
+        phase="round", scope="federated", value=known["value"].astype(float)
+    )
 
 
 def _asked(known: Facts, row: Mapping[str, Any]) -> Html:
@@ -274,14 +306,18 @@ def _asked(known: Facts, row: Mapping[str, Any]) -> Html:
         (code(name), code(value))
         for name, value in zip(parameters["name"], parameters["value"], strict=True)
     ]
-    note = "Everything that was configured."
-    if not is_missing(changed) and changed not in {"{}", ""}:
-        note += f" The launch changed: {changed}"
-    return section("What was run", table(("setting", "value"), rows), note=note)
+    has_changes = not is_missing(changed) and changed not in {"{}", ""}
+    said = [element("p", "The launch changed ", code(changed), ".")] if has_changes else []
+    return section(
+        "What was run",
+        *said,
+        table(("setting", "value"), rows),
+        note="Everything that was configured.",
+    )
 
 
-def _lineage(run: Run, row: Mapping[str, Any]) -> Html:
-    lineage = run.spec.lineage
+def _lineage(known: Facts, row: Mapping[str, Any]) -> Html:
+    lineage = known.spec.lineage
     dirty = " with uncommitted changes" if lineage.get("git_dirty") else ""
     commit = lineage.get("git_commit")
     return section(
@@ -298,7 +334,7 @@ def _lineage(run: Run, row: Mapping[str, Any]) -> Html:
                 ("Installed packages", _hash(lineage.get("env_sha256"))),
                 ("Data", _hash(row["data_sha256"])),
                 ("Partition", _hash(row["partition_sha256"])),
-                ("App", _hash(row["app_sha256"])),
+                ("App", None if row["kind"] == "scenario" else _hash(row["app_sha256"])),
                 ("Scenario", _hash(row["scenario_fingerprint"])),
                 ("Forked from", row["parent_run_id"]),
                 ("At round", row["forked_at_round"]),
@@ -314,9 +350,9 @@ def _hash(value: object) -> Node | None:
     return None if is_missing(value) else code(value)
 
 
-def _kept(run: Run, known: Facts) -> list[Html]:
+def _kept(known: Facts) -> list[Html]:
     parts: list[Html] = []
-    checkpoints = run.checkpoints
+    checkpoints = known.checkpoints()
     if checkpoints:
         head = ("after round", "written", "size", "model")
         rows = [

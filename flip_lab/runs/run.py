@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import torch
 
     from flip_lab.core.scenario import Scenario
+    from flip_lab.runs.report_page import ReportTheme
 
 Frame = Literal["pandas", "arrow"]
 _POLL_S = 0.1
@@ -365,6 +366,29 @@ class Run:  # noqa: PLR0904  # a handle answers every question about a run
         model = build_model(scenario, load_dataset(scenario.data.dataset))
         model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
         return model
+
+    def report(self, path: str | Path, *, theme: ReportTheme = "auto") -> Path:
+        """Write what is known of the run to a file to read, print and send.
+
+        Args:
+            path: Ends in ``.html`` (one file that needs no network) or ``.pdf`` (printed
+                by a Chrome or Chromium of this machine).
+            theme: ``"auto"`` (as the reader's device), ``"light"`` or ``"dark"``; paper is
+                always light.
+
+        Returns:
+            The file's absolute path.
+
+        Raises:
+            InvalidValueError: If the name ends otherwise, or there is no such theme.
+            MissingExtraError: If a PDF is asked for and no browser is found.
+            ViewError: If the browser fails.
+            StoreNotWritableError: If the file cannot be written.
+        """
+        from flip_lab.runs.report import write_report  # loads plotly
+
+        _ = self.state  # looking at it writes the end of a run that was killed
+        return write_report(self._lab, [self.run_id], path, theme=theme)
 
     def __repr__(self) -> str:
         return f"<Run {self.run_id} {self.name!r}: {self.state}>"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from flip_lab.analysis.targets import UNITS, TimeToTarget, Unit
-from flip_lab.views.canvas import group_names, nothing_yet, numbers, plain, where
+from flip_lab.views.canvas import group_names, nothing_yet, numbers, plain, where, wrapped
 from flip_lab.views.theme import Figure, Theme, Trace, draw, palette_of
 
 _AXES = {
@@ -83,7 +83,7 @@ def _steps(
         "x": at,
         "y": share,
         "line": {**look, "shape": "hv"},
-        "name": f"{group} ({int(reached.sum())} of {reached.size} runs)",
+        "name": wrapped(f"{group} ({int(reached.sum())} of {reached.size} runs)"),
         "legendgroup": group,
         "hovertemplate": f"<b>{group}</b><br>%{{y:.0%}} by %{{x:,.6g}}<extra></extra>",
     }

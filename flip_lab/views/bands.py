@@ -20,6 +20,7 @@ from flip_lab.views.canvas import (
     require_columns,
     round_step,
     where,
+    wrapped,
 )
 from flip_lab.views.theme import (
     Figure,
@@ -235,7 +236,7 @@ def _lines(group: _Group, look: dict[str, str]) -> list[Trace]:
         "connectgaps": False,
         "line": {"color": look["colour"], "width": 2.5, "dash": look["dash"]},
         "marker": {"symbol": look["symbol"], "size": 6},
-        "name": f"{group.name} ({_seeds(group)})",
+        "name": wrapped(f"{group.name} ({_seeds(group)})"),
         "text": texts,
         **hover,
     }

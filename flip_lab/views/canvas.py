@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Hashable, Iterable
+from hashlib import blake2b
 from html import escape
 from typing import Any
 
@@ -15,6 +17,7 @@ import pandas as pd
 from flip_lab.core.errors import ViewError
 from flip_lab.views.theme import Figure, Theme, draw, palette_of
 
+_LONGEST_NAME = 80
 _UNITS = {"_s": "s", "_ms": "ms", "_bytes": "bytes", "_mib": "MiB", "_percent": "%"}
 
 
@@ -199,17 +202,38 @@ def group_names(frame: pd.DataFrame, column: str) -> pd.Series[str]:
     Returns:
         Escaped names, one per row, under the frame's index.
     """
-    names = ["(none)" if _is_missing(value) else _named(value) for value in frame[column]]
+    names = ["(none)" if is_missing(value) else _named(value) for value in frame[column]]
     return pd.Series(names, index=frame.index, dtype=object)
 
 
-def _is_missing(value: object) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or value != value  # noqa: PLR0124  # NaN
+def is_missing(value: object) -> bool:
+    """Whether a cell holds nothing: ``None``, NaN, ``NA`` or ``NaT``."""
+    if isinstance(value, float | np.float32 | np.float16):
+        return math.isnan(value)
+    return value is None or value is pd.NA or value is pd.NaT
 
 
 def _named(value: object) -> str:
     is_whole = isinstance(value, float) and value.is_integer()
-    return plain(f"{value:.0f}" if is_whole else value, at_most=40)
+    name = f"{value:.0f}" if is_whole else str(value)
+    if len(name) <= _LONGEST_NAME:
+        return plain(name, at_most=_LONGEST_NAME)
+    # two long names that begin alike must stay two groups
+    mark = blake2b(name.encode(errors="replace"), digest_size=2).hexdigest()
+    return f"{plain(name, at_most=_LONGEST_NAME - 8)} ({mark})"
+
+
+def wrapped(name: str, *, width: int = 32) -> str:
+    """Break a name into lines at its blanks, so that it leaves room for the drawing.
+
+    Args:
+        name: Escaped.
+        width: Characters of a line, as far as there are blanks.
+
+    Returns:
+        Lines with plotly's line break between them.
+    """
+    return "<br>".join(textwrap.wrap(name, width, break_long_words=False))
 
 
 def where(frame: pd.DataFrame, column: str, value: object) -> pd.DataFrame:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from flip_lab.views.canvas import counted, nothing_yet, plain
+from flip_lab.views.canvas import counted, is_missing, nothing_yet, plain
 from flip_lab.views.theme import Figure, Palette, Theme, draw, palette_of, translucent
 
 _TITLE = "What differs"
@@ -48,7 +48,8 @@ def configuration_table(
     by_run = differing.rename(columns=called).T
     by_run.index.name = "run"
     odd = pd.DataFrame(
-        {at: _odd(by_run.iloc[:, at]) for at in range(by_run.shape[1])}, index=by_run.index
+        {at: odd_values(by_run.iloc[:, at]) for at in range(by_run.shape[1])},
+        index=by_run.index,
     )
     is_tall = by_run.shape[1] > by_run.shape[0]
     shown, marked = (by_run.T, odd.T) if is_tall else (by_run, odd)
@@ -68,11 +69,18 @@ def configuration_table(
 
 
 def _text(cell: object) -> str:
-    return _ABSENT if cell is None or cell != cell else plain(cell, at_most=48)  # noqa: PLR0124  # NaN
+    return _ABSENT if is_missing(cell) else plain(cell, at_most=48)
 
 
-def _odd(cells: pd.Series[Any]) -> list[bool]:
-    """Tell which cells differ from what at least half of them say, if these do."""
+def odd_values(cells: Iterable[object]) -> list[bool]:
+    """Tell which values differ from what at least half of them are, if these agree.
+
+    Args:
+        cells: The values of one setting, one for each run; ``None`` where it is not set.
+
+    Returns:
+        One flag a value; all false when no value has half of the cells.
+    """
     texts = [_text(cell) for cell in cells]
     usual, count = Counter(texts).most_common(1)[0]
     return [2 * count >= len(texts) and text != usual for text in texts]

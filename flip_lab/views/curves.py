@@ -43,6 +43,7 @@ def training_curves(
     names: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
     title: str = "Training curves",
+    from_zero: bool = False,
     theme: Theme = "light",
 ) -> Figure:
     """Draw one small panel per metric, with one line per run and scope.
@@ -56,6 +57,7 @@ def training_curves(
         names: Metrics to show, in order; by default all, losses first.
         labels: What to call each run in the legend; by default its id.
         title: What stands above all panels.
+        from_zero: Whether the vertical axes begin at 0, as those of costs should.
         theme: ``"light"`` or ``"dark"``.
 
     Returns:
@@ -92,6 +94,9 @@ def training_curves(
             traces += _line(group, about, look=look, panel=panel)
     layout = _layout(panels, kept, legend_beside=len(run_ids) > 1)
     layout["title"] = {"text": plain(title)}
+    if from_zero:
+        for panel in range(1, len(panels) + 1):
+            layout[f"yaxis{panel}"]["rangemode"] = "tozero"
     return draw(traces, layout, theme=theme)
 
 

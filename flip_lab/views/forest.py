@@ -20,7 +20,6 @@ from flip_lab.views.canvas import (
 )
 from flip_lab.views.lanes import intervals, lane_layout, lost_lanes, p_words, points
 from flip_lab.views.theme import (
-    LEGEND_ABOVE,
     Figure,
     Palette,
     Theme,
@@ -84,7 +83,6 @@ def effect_forest(pairs: pd.DataFrame, name: str, *, theme: Theme = "light") -> 
         said += f" · the {len(shown)} with the smallest p"
     layout |= {
         "title": {"text": title, "subtitle": {"text": said}},
-        "legend": LEGEND_ABOVE,
         "shapes": [_zero(palette)],
     }
     return draw(traces, layout, theme=theme)

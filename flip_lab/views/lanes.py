@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from flip_lab.views.theme import Palette, Trace
+from flip_lab.views.canvas import wrapped
+from flip_lab.views.theme import LEGEND_BELOW, Palette, Trace
 
 _LANE_PX = 34
 _CROWDED = 16  # lanes above which each gets less room
 _CROWDED_PX = 22
+_LINE_PX = 14
 _LETTER_PX = 6.2  # of the facts' font, on average
 
 
@@ -34,17 +36,21 @@ def lane_layout(
     """
     font = {"size": 11, "color": palette.muted}
     beside = {"xref": "paper", "x": 1, "xanchor": "left", "showarrow": False}
+    called = [wrapped(name) for name in names]
+    most_lines = 1 + max((name.count("<br>") for name in called), default=0)
     lane_px = _LANE_PX if len(names) <= _CROWDED else _CROWDED_PX
+    lane_px = max(lane_px, 8 + _LINE_PX * most_lines)
     longest = max((len(fact) for fact in facts), default=0)
     return {
-        "height": 170 + lane_px * max(len(names), 2),
+        "height": 190 + lane_px * max(len(names), 2),
         "hovermode": "closest",
-        "margin": {"r": 24 + int(_LETTER_PX * longest)},
+        "margin": {"r": 24 + int(_LETTER_PX * longest), "b": 76},
+        "legend": LEGEND_BELOW,
         "xaxis": {"title": {"text": label}},
         "yaxis": {
             "range": [len(names) - 0.5, -0.5],
             "tickvals": list(range(len(names))),
-            "ticktext": list(names),
+            "ticktext": called,
             "tickfont": {"size": 12, "color": palette.text},
             "ticks": "",
             "showline": False,

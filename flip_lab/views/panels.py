@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,11 +24,19 @@ from flip_lab.views.canvas import (
     where,
 )
 from flip_lab.views.results import lower_is_better
-from flip_lab.views.theme import Figure, Palette, Theme, Trace, draw, palette_of
+from flip_lab.views.theme import (
+    LEGEND_BELOW,
+    Figure,
+    Palette,
+    Theme,
+    Trace,
+    draw,
+    palette_of,
+)
 
 _MOST_PANELS = 64
 _MOST_COLUMNS = 8
-_LINES_SHOWN = 8  # in one panel, as many as there are colours; more have one colour
+_LINES_SHOWN = 8  # as many as there are colours
 _COMMON = "median of all panels"
 
 
@@ -76,10 +85,11 @@ def small_multiples(
     _require_single_values(tidy, lines)
     panels, note = _chosen(tidy, name)
     palette = palette_of(theme)
+    looks = _looks(tidy, panels, palette)
     common = tidy.groupby("server_round")["shown"].median()
     traces: list[Trace] = []
     for at, panel in enumerate(panels, 1):
-        traces += _panel(tidy[tidy["panel"] == panel], common, at, palette)
+        traces += _panel(where(tidy, "panel", panel), common, at, looks)
     layout = _layout(panels, tidy, name, palette)
     layout["title"] = {"text": title, "subtitle": {"text": note}}
     for at in range(1, len(panels) + 1):
@@ -138,28 +148,25 @@ def _chosen(tidy: pd.DataFrame, name: str) -> tuple[list[str], str]:
 
 
 def _panel(
-    rows: pd.DataFrame, common: pd.Series[float], at: int, palette: Palette
+    rows: pd.DataFrame, common: pd.Series[float], at: int, looks: Mapping[str, _Look]
 ) -> list[Trace]:
     axes = {"xaxis": f"x{at}", "yaxis": f"y{at}"}
-    grey = {"color": palette.muted, "width": 1, "dash": "dot"}
     traces: list[Trace] = [
         {
             "type": "scatter",
             "mode": "lines",
             "x": common.index.to_numpy(),
             "y": common.to_numpy(),
-            "line": grey,
+            "line": {"color": looks[_COMMON].colour, "width": 1, "dash": "dot"},
             "name": _COMMON,
-            "showlegend": at == 1,
+            "showlegend": looks[_COMMON].panel == at,
             "legendgroup": "common",
             "hoverinfo": "skip",
             **axes,
         }
     ]
-    names = sorted(dict.fromkeys(rows["line"]), key=natural)
-    for place, line in enumerate(names):
-        one = where(rows, "line", line)
-        colour = palette.series[place if len(names) <= _LINES_SHOWN else 0]
+    for line in sorted(dict.fromkeys(rows["line"]), key=natural):
+        one, look = where(rows, "line", line), looks[line]
         told = f"<b>{rows['panel'].iloc[0]}</b>" + (f"<br>{line}" if line else "")
         traces.append(
             {
@@ -168,17 +175,39 @@ def _panel(
                 "x": one["server_round"].to_numpy(),
                 "y": one["shown"].to_numpy(),
                 "connectgaps": False,
-                "line": {"color": colour, "width": 1.75},
-                "marker": {"color": colour, "size": 5},
-                "opacity": 1 if len(names) <= _LINES_SHOWN else 0.5,
+                "line": {"color": look.colour, "width": 1.75},
+                "marker": {"color": look.colour, "size": 5},
+                "opacity": look.opacity,
                 "name": line,
                 "legendgroup": line,
-                "showlegend": line != "" and at == 1 and len(names) <= _LINES_SHOWN,
+                "showlegend": look.panel == at,
                 "hovertemplate": f"{told}<br>round %{{x}}: %{{y:.5g}}<extra></extra>",
                 **axes,
             }
         )
     return traces
+
+
+class _Look(NamedTuple):
+    """How a line looks in every panel, and in which one the legend takes it from."""
+
+    colour: str
+    opacity: float
+    panel: int
+
+
+def _looks(tidy: pd.DataFrame, panels: list[str], palette: Palette) -> dict[str, _Look]:
+    """Give each line a colour; more lines than there are colours share one, unnamed."""
+    names = sorted(dict.fromkeys(tidy["line"]), key=natural)
+    is_named = names != [""] and len(names) <= _LINES_SHOWN
+    looks = {_COMMON: _Look(palette.muted, 1, 1)}
+    for at, name in enumerate(names):
+        held = set(where(tidy, "line", name)["panel"])
+        first = next((place for place, panel in enumerate(panels, 1) if panel in held), 0)
+        opacity = 1 if len(names) <= _LINES_SHOWN else 0.5
+        colour = palette.series[at if is_named else 0]
+        looks[name] = _Look(colour, opacity, first if is_named else 0)
+    return looks
 
 
 def _layout(
@@ -191,17 +220,11 @@ def _layout(
     drawing = num_lines * (high + heading)
     ticks = {"dtick": round_step(float(tidy["server_round"].max()) * (3 if dense else 2))}
     layout: dict[str, Any] = {
-        "height": 150 + drawing,
+        "height": 176 + drawing,
+        "margin": {"b": 80},
         "hovermode": "closest",
         "annotations": [],
-        "legend": {
-            "orientation": "h",
-            "x": 1,
-            "xanchor": "right",
-            "yref": "container",
-            "y": 0.99,
-            "yanchor": "top",
-        },
+        "legend": LEGEND_BELOW,
     }
     for at, panel in enumerate(panels, 1):
         line, column = divmod(at - 1, num_columns)

@@ -20,7 +20,6 @@ from flip_lab.views.canvas import (
 )
 from flip_lab.views.lanes import intervals, lane_layout, lost_lanes, p_words, points
 from flip_lab.views.theme import (
-    LEGEND_ABOVE,
     Figure,
     Palette,
     Theme,
@@ -78,7 +77,7 @@ def leaderboard_figure(board: pd.DataFrame, name: str, *, theme: Theme = "light"
     num_tied = int((rows["place"] == "1=").sum())
     said = f"{num_tied} share the lead" if num_tied else f"{counted(len(rows), 'group')}"
     subtitle = {"text": f"mean over seeds and its interval · {said}"}
-    layout |= {"title": {"text": title, "subtitle": subtitle}, "legend": LEGEND_ABOVE}
+    layout |= {"title": {"text": title, "subtitle": subtitle}}
     return draw(traces, layout, theme=theme)
 
 

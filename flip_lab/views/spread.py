@@ -23,7 +23,6 @@ from flip_lab.views.canvas import (
 )
 from flip_lab.views.lanes import lane_layout
 from flip_lab.views.theme import (
-    LEGEND_ABOVE,
     Figure,
     Palette,
     Theme,
@@ -77,7 +76,7 @@ def fairness_figure(
             theme.
     """
     require_columns(client_metrics, _COLUMNS, view="fairness_figure")
-    title = f"{plain(name)} over the clients, by group"
+    title = f"{plain(name)} over the clients"
     kept = client_metrics[client_metrics["name"] == name]
     chosen = phase or min((str(each) for each in kept["phase"].unique()), default="")
     kept = _grouped(kept[kept["phase"] == chosen], runs)
@@ -101,9 +100,11 @@ def fairness_figure(
         f"{chosen}, last round of each run · box: middle half, whiskers: 90 % of clients"
     )
     layout |= {
-        "title": {"text": title, "subtitle": {"text": words}},
-        "height": 170 + _LANE_PX * len(lanes),
-        "legend": LEGEND_ABOVE,
+        "title": {
+            "text": title if len(lanes) == 1 else f"{title}, by group",
+            "subtitle": {"text": words},
+        },
+        "height": 190 + _LANE_PX * len(lanes),
     }
     return draw(traces, layout, theme=theme)
 

@@ -161,6 +161,17 @@ LEGEND_ABOVE = {
 """A legend on the line of the title, for figures that need their whole width."""
 
 
+LEGEND_BELOW = {
+    "orientation": "h",
+    "x": 0,
+    "xanchor": "left",
+    "yref": "container",
+    "y": 0.0,
+    "yanchor": "bottom",
+}
+"""A legend under everything, for figures whose title and legend may both be long."""
+
+
 def translucent(colour: str, opacity: float) -> str:
     """Give a colour with an opacity.
 

@@ -167,3 +167,21 @@ def test_a_missing_column_is_named() -> None:
     ) as caught:
         training_curves(metrics({"eval_loss": [1.0]}).drop(columns="value"))
     assert caught.value.code == "FLIP-410"
+
+
+def test_costs_begin_at_zero_under_a_title_of_their_own() -> None:
+    """What a round took is read against nothing, and is no training curve."""
+    frame = pd.DataFrame(
+        {
+            "run_id": "a",
+            "server_round": [1, 2],
+            "phase": "round",
+            "scope": "federated",
+            "name": "duration_s",
+            "value": [5.0, 6.0],
+        }
+    )
+    figure = training_curves(frame, title="What <rounds> took", from_zero=True)
+    assert figure.layout.title.text == "What &lt;rounds&gt; took"
+    assert figure.layout.yaxis.rangemode == "tozero"
+    assert training_curves(frame).layout.yaxis.rangemode is None

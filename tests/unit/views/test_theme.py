@@ -9,13 +9,21 @@ import subprocess
 import sys
 from typing import cast
 
+import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
 
 from flip_lab import views
 from flip_lab.core.errors import ViewError
-from flip_lab.views.canvas import axis_label, nothing_yet, plain, round_step
+from flip_lab.views.canvas import (
+    axis_label,
+    group_names,
+    nothing_yet,
+    plain,
+    round_step,
+    wrapped,
+)
 from flip_lab.views.theme import PALETTES, Theme, translucent
 
 
@@ -113,3 +121,15 @@ def test_nothing_yet_says_so_in_words() -> None:
 def test_translucent_keeps_the_colour() -> None:
     """The three channels survive, the opacity is added."""
     assert translucent("#0072B2", 0.5) == "rgba(0,114,178,0.5)"
+
+
+def test_long_names_that_begin_alike_stay_two() -> None:
+    """A label of many settings is cut, and what was cut off still tells groups apart."""
+    frame = pd.DataFrame({"group": ["x" * 100 + "1", "x" * 100 + "2", "y", None, 2.0]})
+    names = list(group_names(frame, "group"))
+    assert len(set(names)) == 5
+    assert max(map(len, names)) <= 80
+    assert names[2:] == ["y", "(none)", "2"]
+    assert wrapped("strategy=FedAvg, learning_rate=0.1, momentum=0.9") == (
+        "strategy=FedAvg,<br>learning_rate=0.1, momentum=0.9"
+    )
