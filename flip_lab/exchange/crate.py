@@ -55,7 +55,7 @@ def write(records: Sequence[RunRecord], bundle: Bundle, folder: Path) -> None:
     sealed.seal(folder, {"made_as": MADE_AS, "runs": sorted(bundle.specs)})
 
 
-def read(path: Path) -> list[Parcel]:
+def read(path: Path) -> Generator[Parcel]:
     """Read the runs of a crate that FLIP Lab exported; errors as of ``parquet.read``."""
     return parquet.read(path, made_as=MADE_AS)
 

@@ -5,31 +5,25 @@
 """TensorBoard: a directory of event files for each run, scalars and hyper-parameters.
 
 Values are written as 64-bit tensors, which TensorBoard reads as well as its usual 32 bits.
-Format: TensorFlow's TFRecord (length, masked CRC-32C, bytes, masked CRC-32C) of ``Event``
-messages, https://www.tensorflow.org/tutorials/load_data/tfrecord.
+The records of a file are ``Event`` messages of TensorFlow’s; see ``tf_records``.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flip_lab.core.errors import DamagedSourceError, ForeignFormatError
+from flip_lab.core.errors import ForeignFormatError
 from flip_lab.exchange import sidecar
 from flip_lab.exchange.names import keys_of
 from flip_lab.exchange.records import RunRecord, Series
+from flip_lab.exchange.tf_records import framed, unframed
 
 _PATTERN = "*tfevents*"
 _NOTE = "note"
-_HEAD = struct.Struct("<QI")
-_CRC = struct.Struct("<I")
 _VERSION = "brain.Event:2"
-_CUT = "{} is cut short after record {}."
-_CHANGED = "{} does not match its checksum after record {}."
-_AGAIN = "Copy the file again from where it was written, when its run has ended."
 _KINDS = {bool: "bool_value", float: "number_value", str: "string_value"}
 _STATUS = {"completed": 1, "failed": 2, "stopped": 2}  # hparams' success and failure
 
@@ -47,7 +41,7 @@ def write(records: Sequence[RunRecord], folder: Path) -> None:
         sidecar.write(record, keys, home)
         name = f"events.out.tfevents.{int(record.created_s)}.flip-lab"
         with (home / name).open("xb") as file:
-            file.writelines(map(_framed, _messages(record, keys)))
+            file.writelines(map(framed, _messages(record, keys)))
 
 
 def _messages(record: RunRecord, keys: Mapping[str, Series]) -> Generator[bytes]:
@@ -127,17 +121,6 @@ def _typed(text: str) -> float | bool | str:
         return text
 
 
-def _framed(message: bytes) -> bytes:
-    length = struct.pack("<Q", len(message))
-    return b"".join((length, _CRC.pack(_crc(length)), message, _CRC.pack(_crc(message))))
-
-
-def _crc(data: bytes) -> int:
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-
-    return int(masked_crc32c(data))
-
-
 def read(path: Path) -> list[RunRecord]:
     """Read every run below a directory: each directory with event files is one.
 
@@ -182,7 +165,7 @@ class _Found:
             plugin = value.metadata.plugin_data.plugin_name
             if plugin == "hparams":
                 self._take_hparams(value.metadata.plugin_data.content)
-            elif plugin == "text" and value.tag == _NOTE:
+            elif plugin == "text" and value.tag == _NOTE and value.tensor.string_val:
                 self.note = value.tensor.string_val[0].decode()
             elif (number := self._number(value, plugin)) is not None:
                 if value.tag not in self.series:
@@ -207,7 +190,8 @@ class _Found:
         kind = data.WhichOneof("data")
         if kind == "session_start_info":
             for name, value in data.session_start_info.hparams.items():
-                self.parameters[name] = str(getattr(value, value.WhichOneof("kind")))
+                form = value.WhichOneof("kind")
+                self.parameters[name] = str(getattr(value, form)) if form else ""
         if kind == "session_end_info":
             self.is_failed = data.session_end_info.status == _STATUS["failed"]
 
@@ -217,7 +201,7 @@ def _run(root: Path, home: Path, files: Iterable[Path]) -> RunRecord:
 
     found = _Found(aside=sidecar.read(home / sidecar.FILE))
     for file in files:
-        for message in _unframed(file):
+        for message in unframed(file):
             found.take(Event.FromString(message))
     inside = home.relative_to(root).as_posix()
     name = home.absolute().name if inside == "." else inside
@@ -235,28 +219,3 @@ def _run(root: Path, home: Path, files: Iterable[Path]) -> RunRecord:
         "note": found.note,
     }
     return RunRecord(**{**told, **found.aside.run}, series=tuple(found.series.values()))
-
-
-def _unframed(path: Path) -> Generator[bytes]:
-    """Give the messages of an event file, each checked.
-
-    Raises:
-        DamagedSourceError: If the file is cut short or changed.
-    """
-    data = memoryview(path.read_bytes())
-    offset = number = 0
-    while offset < len(data):
-        begin = offset + _HEAD.size
-        if begin > len(data):
-            raise DamagedSourceError(_CUT.format(path, number), fix=_AGAIN)
-        length, crc = _HEAD.unpack_from(data, offset)
-        if _crc(bytes(data[offset : offset + 8])) != crc:
-            raise DamagedSourceError(_CHANGED.format(path, number), fix=_AGAIN)
-        end = begin + length
-        if end + _CRC.size > len(data):
-            raise DamagedSourceError(_CUT.format(path, number), fix=_AGAIN)
-        message = bytes(data[begin:end])
-        if _CRC.unpack_from(data, end) != (_crc(message),):
-            raise DamagedSourceError(_CHANGED.format(path, number), fix=_AGAIN)
-        yield message
-        offset, number = end + _CRC.size, number + 1

@@ -17,18 +17,23 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from flip_lab.core.errors import DamagedSourceError, NewerSourceError
 from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.exchange import sealed
-from flip_lab.exchange.parcels import Parcel
+from flip_lab.exchange.parcels import Parcel, checked_id
 
 MADE_AS = "parquet"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _README = """# Runs exported by FLIP Lab
 
@@ -94,15 +99,15 @@ def lay_out(bundle: Bundle, folder: Path, *, made_as: str) -> None:
     (folder / "README.md").write_text(readme, encoding="utf-8")
 
 
-def read(path: Path, *, made_as: str = MADE_AS) -> list[Parcel]:
-    """Read the runs of a sealed directory.
+def read(path: Path, *, made_as: str = MADE_AS) -> Generator[Parcel]:
+    """Read the runs of a sealed directory, one after another.
 
     Args:
         path: The directory.
         made_as: The format that it was exported as.
 
-    Returns:
-        The runs, by id.
+    Yields:
+        The runs, by id. All files were checked before the first.
 
     Raises:
         ForeignFormatError: If it is no such directory.
@@ -111,20 +116,25 @@ def read(path: Path, *, made_as: str = MADE_AS) -> list[Parcel]:
     """
     manifest = sealed.check(path, made_as=made_as)
     try:
-        events = _events(path)
         labels = {row["run_id"]: row for row in _rows(path / "runs.parquet")}
-        return [
-            Parcel(
+        groups = groupby(_events(path), key=attrgetter("run_id"))  # in order of the runs
+        group = next(groups, None)
+        for run_id in map(checked_id, manifest["runs"]):
+            events: tuple[RunEvent, ...] = ()
+            if group is not None and group[0] == run_id:
+                events = tuple(group[1])
+                group = next(groups, None)
+            spec = _spec(path, run_id)
+            log = path / "logs" / f"{run_id}.log"
+            yield Parcel(
                 run_id=run_id,
-                spec=_spec(path, run_id),
-                events=tuple(events.get(run_id, [])),
+                spec=spec,
+                events=events,
                 tags=tuple(labels[run_id].get("tags") or ()),
                 note=labels[run_id].get("note") or "",
-                log=log if (log := path / "logs" / f"{run_id}.log").is_file() else None,
-                files=_files(path, events.get(run_id, [])),
+                log=log if log.is_file() else None,
+                files=_files(path, events, spec),
             )
-            for run_id in manifest["runs"]
-        ]
     except (KeyError, TypeError, OSError, json.JSONDecodeError) as error:
         raise DamagedSourceError(
             f"{path} lacks a part of a run ({error!r}).",
@@ -133,13 +143,24 @@ def read(path: Path, *, made_as: str = MADE_AS) -> list[Parcel]:
 
 
 def _spec(path: Path, run_id: str) -> Mapping[str, Any]:
-    return json.loads((path / "specs" / f"{run_id}.json").read_text(encoding="utf-8"))
+    """Read what a run was asked to do.
+
+    Raises:
+        DamagedSourceError: If it is another run's.
+    """
+    text = (path / "specs" / f"{run_id}.json").read_text(encoding="utf-8")
+    spec = cast("Mapping[str, Any]", json.loads(text))
+    if spec["run_id"] != run_id:
+        raise DamagedSourceError(
+            f"{path} has the specification of run {spec['run_id']!r} for run {run_id}.",
+            fix="Export it again from where it was made.",
+        )
+    return spec
 
 
-def _events(path: Path) -> dict[str, list[RunEvent]]:
-    found: dict[str, list[RunEvent]] = {}
+def _events(path: Path) -> Generator[RunEvent]:
     for row in _rows(path / "events.parquet"):
-        event = RunEvent(
+        yield RunEvent(
             run_id=row["run_id"],
             sequence=row["sequence"],
             time_s=row["time_at"].timestamp(),
@@ -147,10 +168,6 @@ def _events(path: Path) -> dict[str, list[RunEvent]]:
             kind=_kind(row["kind"]),
             body=json.loads(row["body"]),
         )
-        found.setdefault(event.run_id, []).append(event)
-    for events in found.values():
-        events.sort(key=lambda event: event.sequence)
-    return found
 
 
 def _kind(name: str) -> EventKind:
@@ -176,6 +193,14 @@ def _rows(path: Path) -> Generator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
-def _files(path: Path, events: list[RunEvent]) -> dict[str, Path]:
+def _files(
+    path: Path, events: Iterable[RunEvent], spec: Mapping[str, Any]
+) -> dict[str, Path]:
+    """Find what the run kept, and what stood behind it: packages, uncommitted changes."""
     kept = {str(e.body["sha256"]) for e in events if e.kind is EventKind.ARTIFACT}
-    return {sha256: file for sha256 in kept if (file := path / "files" / sha256).is_file()}
+    lineage = (spec.get("lineage") or {}).items()
+    kept |= {str(value) for name, value in lineage if name.endswith("_sha256")}
+    hashes = filter(_SHA256.fullmatch, kept)  # and no path that leads elsewhere
+    return {
+        sha256: file for sha256 in hashes if (file := path / "files" / sha256).is_file()
+    }

@@ -20,7 +20,8 @@ from flip_lab.exchange.formats import EXTRAS, FLIP, TRACKERS, known
 from flip_lab.exchange.parquet import Bundle
 from flip_lab.exchange.records import RunRecord
 from flip_lab.fl.extras import needs_extra
-from flip_lab.runs.packing import parcel_of, record_of
+from flip_lab.runs.finding import hidden_run_ids
+from flip_lab.runs.packing import files_behind, parcel_of, record_of
 from flip_lab.runs.run import Run
 from flip_lab.runs.unpacking import keep
 from flip_lab.store import query
@@ -78,12 +79,17 @@ def _ended(lab: LabDir, run_ids: Sequence[str]) -> list[Run]:
     """Find the runs, each once.
 
     Raises:
-        RunNotFoundError: If there is none.
+        RunNotFoundError: If there is none, or one was deleted.
         IllegalTransitionError: If one is still under way.
     """
-    runs = [Run(lab, run_id) for run_id in dict.fromkeys(run_ids)]
-    if not runs:
+    wanted = dict.fromkeys(run_ids)
+    if not wanted:
         raise RunNotFoundError("No run was named.", fix="lab.runs() lists the runs.")
+    if deleted := sorted(wanted.keys() & hidden_run_ids(lab)):
+        raise RunNotFoundError(
+            f"{', '.join(deleted)} was deleted.", fix="Take it back with lab.undelete."
+        )
+    runs = [Run(lab, run_id) for run_id in wanted]
     for run in runs:
         if not (state := run.state).is_final:
             raise IllegalTransitionError(
@@ -141,7 +147,7 @@ def _write(lab: LabDir, runs: list[Run], draft: Path, *, final: Path, kind: str)
         return
     from flip_lab.exchange import crate, parquet
 
-    bundle = _bundle(lab, runs, records)
+    bundle = _bundle(lab, records)
     if kind == crate.MADE_AS:
         crate.write(records, bundle, draft)
     else:
@@ -156,15 +162,18 @@ def _tracker(kind: str, final: Path) -> Callable[[list[RunRecord], Path], None]:
     return event_files.write if kind == "tensorboard" else wandb_files.write
 
 
-def _bundle(lab: LabDir, runs: list[Run], records: list[RunRecord]) -> Bundle:
-    ids = [run.run_id for run in runs]
+def _bundle(lab: LabDir, records: list[RunRecord]) -> Bundle:
+    ids = [record.run_id for record in records]
     tables = {
         name: table
         for name, table in TABLES.items()
         if name not in _OF_THE_LAB and "run_id" in {each.name for each in table.columns}
     }
     logs = {run_id: lab.run_dir(run_id) / "output.log" for run_id in ids}
-    parcels = [parcel_of(lab, run) for run in runs]
+    files: dict[str, Path] = {}
+    for record in records:
+        files |= files_behind(lab, record.spec or {})
+        files |= {file.path.name: file.path for file in record.files}
     return Bundle(
         tables={name: query.table(lab, name, run_ids=ids, as_="arrow") for name in tables},
         columns={
@@ -172,5 +181,5 @@ def _bundle(lab: LabDir, runs: list[Run], records: list[RunRecord]) -> Bundle:
         },
         specs={record.run_id: record.spec or {} for record in records},
         logs={run_id: log for run_id, log in logs.items() if log.is_file()},
-        files={sha256: path for each in parcels for sha256, path in each.files.items()},
+        files=files,
     )

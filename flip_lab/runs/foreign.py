@@ -9,6 +9,7 @@ from hashlib import sha256 as hash_of
 from typing import Any, TypeAlias
 
 from flip_lab.core.clock import at_utc
+from flip_lab.core.errors import ExchangeError
 from flip_lab.core.events import EventKind, Json, RunEvent
 from flip_lab.exchange.parcels import Parcel
 from flip_lab.exchange.records import RunRecord
@@ -17,6 +18,7 @@ from flip_lab.runs.spec import RunSpec
 
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # as of flip_lab.core.ids
 _LETTERS = 4
+_LARGEST_ROUND = 2**31 - 1  # as of the column server_round
 _OTHER = {"code": "FLIP-300", "what": "The run failed.", "fix": "", "detail": ""}
 
 Fact: TypeAlias = tuple[EventKind, float, int, Mapping[str, Json]]
@@ -44,12 +46,16 @@ def parcel_from(record: RunRecord, run_id: str, kind: str) -> Parcel:
         record: The run.
         run_id: Its id in the lab.
         kind: The format that it comes in.
+
+    Raises:
+        ExchangeError: If a step of a metric is too large to be a round.
     """
+    _check(record)
     hashes = {file.path: sha256_of(file.path) for file in record.files}
     facts = _facts(record, {str(path): sha256 for path, sha256 in hashes.items()})
     return Parcel(
         run_id=run_id,
-        spec=record.spec or _spec(record, run_id, kind).to_json(),
+        spec={**(record.spec or _spec(record, run_id, kind).to_json()), "run_id": run_id},
         events=tuple(
             RunEvent(
                 run_id=run_id,
@@ -65,6 +71,22 @@ def parcel_from(record: RunRecord, run_id: str, kind: str) -> Parcel:
         note=record.note,
         files={sha256: path for path, sha256 in hashes.items()},
     )
+
+
+def _check(record: RunRecord) -> None:
+    """Look for steps that cannot be rounds.
+
+    Raises:
+        ExchangeError: If there is one.
+    """
+    for series in record.series:
+        for step in (min(series.rounds, default=0), max(series.rounds, default=0)):
+            if abs(step) > _LARGEST_ROUND:
+                raise ExchangeError(
+                    f"Metric {series.name!r} of run {record.source} has a step {step}; "
+                    f"rounds go up to {_LARGEST_ROUND}.",
+                    fix="Divide the steps of a copy, such as tokens by a million.",
+                )
 
 
 def _spec(record: RunRecord, run_id: str, kind: str) -> RunSpec:

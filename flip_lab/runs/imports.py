@@ -6,11 +6,16 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
-from flip_lab.core.errors import DamagedSourceError, FlipLabError
+from flip_lab.core.errors import (
+    DamagedSourceError,
+    FlipLabError,
+    StoreNotWritableError,
+)
 from flip_lab.exchange.formats import EXTRAS, FLIP, TRACKERS, guess, known
 from flip_lab.exchange.parcels import Parcel
 from flip_lab.exchange.records import RunRecord
 from flip_lab.fl.extras import needs_extra
+from flip_lab.runs.finding import visible_run_ids
 from flip_lab.runs.packing import parcel_of
 from flip_lab.runs.run import Run
 from flip_lab.runs.unpacking import adopt, keep
@@ -71,10 +76,17 @@ def _parcels(kind: str, source: Path) -> Iterable[Parcel]:
 
 
 def _of_lab(other: LabDir) -> Generator[Parcel]:
-    for file in sorted(other.runs.glob("[!.]*/run.json")):
-        run = Run(other, file.parent.name)
-        if run.state.is_final:  # one that is under way can be imported when it has ended
+    for run_id in visible_run_ids(other):
+        run = Run(other, run_id)
+        if _has_ended(run):  # one that is under way can be imported when it has ended
             yield parcel_of(other, run)
+
+
+def _has_ended(run: Run) -> bool:
+    try:
+        return run.state.is_final
+    except StoreNotWritableError:  # its process died, and its end is not ours to write
+        return False
 
 
 @contextmanager

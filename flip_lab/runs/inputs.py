@@ -13,7 +13,12 @@ from typing import Any, TypeAlias
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
-from flip_lab.core.errors import InvalidValueError, MissingExtraError, UnknownNameError
+from flip_lab.core.errors import (
+    AppError,
+    InvalidValueError,
+    MissingExtraError,
+    UnknownNameError,
+)
 from flip_lab.core.scenario import Scalar, Scenario
 from flip_lab.engines.apps import AppManifest, read_manifest
 from flip_lab.fl.scenarios import (
@@ -151,6 +156,11 @@ def prepare_again(
         changes = replace(changes, num_nodes=None)
         return _prepare_scenario(scenario_from_dict(old.scenario), blank, changes)
     app = run_dir / "app"
+    if not app.is_dir():
+        raise AppError(
+            f"Run {old.run_id} is kept here without its app.",
+            fix="It was imported; share it from the lab that it ran in with format='flip'.",
+        )
     if old.kind == "notebook":
         config = config_values(overrides)
         spec = replace(

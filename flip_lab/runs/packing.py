@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +17,9 @@ from flip_lab.store.blobs import Blobs
 from flip_lab.store.layout import LabDir
 
 _ERROR = ("code", "what", "fix", "detail")
+_BEHIND = ("env_sha256", "git_patch_sha256")
+_PRIVATE = frozenset({"launched_from", "working_dir", "search_path"})  # of this machine
+_LAUNCHES = BIRTHS - {"import"}  # whoever imported a run did not launch it
 
 
 def parcel_of(lab: LabDir, run: Run) -> Parcel:
@@ -30,6 +33,7 @@ def parcel_of(lab: LabDir, run: Run) -> Parcel:
     events = tuple(run.events())
     log = folder / "output.log"
     tags, note = _labels(lab, run)
+    kept = {file.path.name: file.path for file in _files(lab, in_force(events))}
     return Parcel(
         run_id=run.run_id,
         spec=spec,
@@ -38,23 +42,26 @@ def parcel_of(lab: LabDir, run: Run) -> Parcel:
         note=note,
         log=log if log.is_file() else None,
         folder=folder,
-        files=_kept_files(lab, _hashes(events, spec.get("lineage") or {})),
+        files={**kept, **files_behind(lab, spec)},
     )
 
 
-def _hashes(events: Iterable[RunEvent], lineage: dict[str, Any]) -> list[str]:
-    artifacts = [str(e.body["sha256"]) for e in events if e.kind is EventKind.ARTIFACT]
-    behind = [lineage.get(name) for name in ("env_sha256", "git_patch_sha256")]
-    return sorted({*artifacts, *(str(sha256) for sha256 in behind if sha256)})
+def files_behind(lab: LabDir, spec: Mapping[str, Any]) -> dict[str, Path]:
+    """Give the kept files that stand behind a run: its packages, uncommitted changes.
 
+    Args:
+        lab: The lab.
+        spec: The run's ``run.json``.
 
-def _kept_files(lab: LabDir, hashes: Iterable[str]) -> dict[str, Path]:
-    blobs = Blobs(lab)
-    found: dict[str, Path] = {}
-    for sha256 in hashes:
-        blobs.get(sha256)  # raises if it is gone or changed
-        found[sha256] = lab.blobs / sha256[:2] / sha256
-    return found
+    Returns:
+        The files by their SHA-256.
+
+    Raises:
+        CorruptArtifactError: If one is gone, or no longer matches its hash.
+    """
+    lineage: Mapping[str, Any] = spec.get("lineage") or dict[str, Any]()
+    hashes = {str(lineage[name]) for name in _BEHIND if lineage.get(name)}
+    return {sha256: Blobs(lab).check(sha256) for sha256 in hashes}
 
 
 def _labels(lab: LabDir, run: Run) -> tuple[tuple[str, ...], str]:
@@ -96,7 +103,7 @@ def record_of(lab: LabDir, run: Run) -> RunRecord:
         rounds=_rounds(facts),
         series=series_of(facts),
         files=_files(lab, facts),
-        spec=spec.to_json(),
+        spec={key: value for key, value in spec.to_json().items() if key not in _PRIVATE},
     )
 
 
@@ -104,7 +111,7 @@ def _author(lab: LabDir, run_id: str) -> str:
     births = (
         record.author
         for record in read_audit(lab)
-        if record.action in BIRTHS and run_id in record.run_ids
+        if record.action in _LAUNCHES and run_id in record.run_ids
     )
     return next(births, "")
 
@@ -149,14 +156,14 @@ def series_of(facts: Iterable[RunEvent]) -> tuple[Series, ...]:
 
 
 def _files(lab: LabDir, facts: Iterable[RunEvent]) -> tuple[KeptFile, ...]:
-    kept = [event for event in facts if event.kind is EventKind.ARTIFACT]
-    places = _kept_files(lab, {str(event.body["sha256"]) for event in kept})
+    blobs = Blobs(lab)
     return tuple(
         KeptFile(
             name=str(event.body["name"]),
-            path=places[str(event.body["sha256"])],
+            path=blobs.check(str(event.body["sha256"])),
             media_type=cast("str | None", event.body.get("media_type")),
             server_round=event.server_round,
         )
-        for event in kept
+        for event in facts
+        if event.kind is EventKind.ARTIFACT
     )

@@ -6,32 +6,29 @@ who looks meanwhile, or is there when the power goes, sees all of a run or none 
 
 from __future__ import annotations
 
-import json
-import secrets
 import shutil
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flip_lab.core.errors import DamagedSourceError, RunExistsError
-from flip_lab.core.events import EventKind, RunEvent, in_force
-from flip_lab.exchange.parcels import Parcel
+from flip_lab.core.errors import RunExistsError
+from flip_lab.core.events import in_force
+from flip_lab.exchange.parcels import Parcel, checked_id
 from flip_lab.exchange.records import RunRecord, Series
-from flip_lab.exchange.sealed import sha256_of
-from flip_lab.runs import life_sign
+from flip_lab.runs.finding import hidden_run_ids
 from flip_lab.runs.foreign import foreign_id, parcel_from
 from flip_lab.runs.packing import series_of
 from flip_lab.runs.run import Run
-from flip_lab.store.audit_writer import append_audit
-from flip_lab.store.journal import RESUMER, JournalWriter
-from flip_lab.store.layout import LabDir, explained, write_json_atomic
+from flip_lab.runs.sealing import seal_ended
+from flip_lab.runs.staged import build, digest, staged
+from flip_lab.store.audit_writer import writing
+from flip_lab.store.blobs import Blobs
+from flip_lab.store.layout import LabDir
+from flip_lab.store.manifest import read_manifest
 
-_BATCH = 5000
 _EXISTS = "The lab keeps another run {} than {}."
 _APART = "Import it into a lab of its own, or delete the run that is here first."
-_NOT_COPIED = ("run.json", "run.lock", "ended", "control")
 
 
 def adopt(
@@ -49,20 +46,25 @@ def adopt(
         Their ids in the lab.
 
     Raises:
-        RunExistsError: If the lab keeps another run of one of the ids.
+        DamagedSourceError: If an id is none.
+        RunExistsError: If the lab keeps another run of one of the ids, or two of the
+            runs have the same.
         StoreNotWritableError: If the lab cannot be written; then nothing was imported.
     """
-    ids = [record.run_id or foreign_id(record, kind) for record in records]
-    new: list[Parcel] = []
+    ids = [checked_id(record.run_id or foreign_id(record, kind)) for record in records]
+    new: dict[str, RunRecord] = {}
     for run_id, record in zip(ids, records, strict=True):
-        if not _keeps(lab, run_id):
-            new.append(parcel_from(record, run_id, kind))
-        elif _curves(series_of(in_force(Run(lab, run_id).events()))) != _curves(
-            record.series
-        ):
+        if run_id in new:
+            mine = new[run_id].series
+        elif _keeps(lab, run_id):
+            mine = series_of(in_force(Run(lab, run_id).events()))
+        else:
+            mine = new.setdefault(run_id, record).series
+        if _curves(mine) != _curves(record.series):
             raise RunExistsError(_EXISTS.format(run_id, source), fix=_APART)
-    keep(lab, new, source=source, kind=kind)
-    return ids
+    parcels = (parcel_from(record, run_id, kind) for run_id, record in new.items())
+    keep(lab, parcels, source=source, kind=kind)
+    return [*dict.fromkeys(ids)]
 
 
 def keep(
@@ -93,23 +95,40 @@ def keep(
     """
     ids: list[str] = []
     new: list[Parcel] = []
-    with _staged(lab) as stage:
+    with staged(lab) as stage:
         for parcel in parcels:
             ids.append(parcel.run_id)
             if not _keeps(lab, parcel.run_id):
-                _build(stage, parcel, home=(home or lab.root))
-                new.append(parcel)
-            elif _digest(Run(lab, parcel.run_id).events()) != _digest(parcel.events):
+                build(stage, parcel, home=home or lab.root)
+                new.append(replace(parcel, events=()))  # they may be millions
+            elif digest(Run(lab, parcel.run_id).events()) != digest(parcel.events):
                 raise RunExistsError(_EXISTS.format(parcel.run_id, source), fix=_APART)
-        _publish(lab, stage, new, {"format": kind, "from": str(source)})
+        if new:
+            _publish(lab, stage, new, {"format": kind, "from": str(source)})
+    if new:
+        seal_ended(lab)
     return ids
 
 
 def _keeps(lab: LabDir, run_id: str) -> bool:
-    return (lab.run_dir(run_id) / "run.json").exists()
+    """Say whether the lab has a run of this id.
+
+    Raises:
+        RunExistsError: If it has, in its trash.
+    """
+    if not (lab.run_dir(run_id) / "run.json").exists():
+        return False
+    if run_id in hidden_run_ids(lab):
+        raise RunExistsError(
+            f"Run {run_id} is in this lab's trash.",
+            fix="Take it back with lab.undelete, or import again after lab.empty_trash().",
+        )
+    return True
 
 
-def _curves(several: Iterable[Series]) -> dict[tuple[str, str, str], list[tuple[int, str]]]:
+def _curves(
+    several: Iterable[Series],
+) -> dict[tuple[str, str, str], list[tuple[int, str]]]:
     """Give what every tracker keeps of a run; as text, where NaN equals NaN."""
     return {
         series.identity: sorted(
@@ -120,118 +139,46 @@ def _curves(several: Iterable[Series]) -> dict[tuple[str, str, str], list[tuple[
     }
 
 
-def _digest(events: Iterable[RunEvent]) -> list[tuple[int, int, str, str]]:
-    """Give events in a form in which NaN equals NaN and microseconds are enough."""
-    return [
-        (
-            event.sequence,
-            event.server_round,
-            event.kind.value,
-            json.dumps(
-                [round(event.time_s * 1e6), event.body], sort_keys=True, default=dict
-            ),
-        )
-        for event in events
-    ]
-
-
-@contextmanager
-def _staged(lab: LabDir) -> Generator[LabDir]:
-    stage = LabDir(lab.root / f".import-{secrets.token_hex(4)}")
-    with explained(lab.root):
-        stage.root.mkdir()
-        try:
-            yield stage
-        finally:
-            shutil.rmtree(stage.root, ignore_errors=True)
-
-
-def _build(stage: LabDir, parcel: Parcel, *, home: Path) -> None:
-    """Write one run into the hidden directory.
-
-    Raises:
-        DamagedSourceError: If a kept file does not match its hash, or what was written
-            does not read back.
-    """
-    folder = stage.run_dir(parcel.run_id)
-    if parcel.folder is not None:
-        hidden = shutil.ignore_patterns(*_NOT_COPIED)
-        shutil.copytree(parcel.folder, folder, symlinks=True, ignore=hidden)
-    else:
-        folder.mkdir(parents=True)
-        if parcel.log is not None:
-            shutil.copyfile(parcel.log, folder / "output.log")
-    write_json_atomic(folder / "run.json", _moved(parcel, home))
-    _write_events(stage, parcel)
-    for sha256, path in parcel.files.items():
-        copy = stage.blobs / sha256[:2] / sha256
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-        if sha256_of(copy) != sha256:
-            raise DamagedSourceError(
-                f"{path} no longer matches its hash.", fix="Copy it again, or restore it."
-            )
-    life_sign.mark_ended(folder)
-
-
-def _moved(parcel: Parcel, home: Path) -> Mapping[str, Any]:
-    """Give the spec with the directories of the run where they will be."""
-    spec, old = dict(parcel.spec), parcel.folder
-    place = Path(str(spec.get("working_dir") or ""))
-    if old is not None and place.is_relative_to(old):
-        new = LabDir(home).run_dir(parcel.run_id) / place.relative_to(old)
-        spec["working_dir"] = str(new)
-    return spec
-
-
-def _write_events(stage: LabDir, parcel: Parcel) -> None:
-    """Write the journal; what a resumer wrote must be in a file of a resumer's.
-
-    Raises:
-        DamagedSourceError: If it does not read back as it was.
-    """
-    for role, events in groupby(parcel.events, _role):
-        several = list(events)
-        writer = JournalWriter(stage, parcel.run_id, role=role)
-        try:
-            for begin in range(0, len(several), _BATCH):
-                writer.append(several[begin : begin + _BATCH])
-        finally:
-            writer.close()
-    (stage.live_dir(parcel.run_id) / "writer.lock").unlink(missing_ok=True)
-    if _digest(Run(stage, parcel.run_id).events()) != _digest(parcel.events):
-        raise DamagedSourceError(
-            f"The events of run {parcel.run_id} do not read back as they were.",
-            fix="Check the disk, and import the run again.",
-        )
-
-
-def _role(event: RunEvent) -> str:
-    is_resumer = event.kind is EventKind.STATE and "resumed_after" in event.body
-    return RESUMER if is_resumer else "run"
-
-
 def _publish(
     lab: LabDir, stage: LabDir, parcels: Sequence[Parcel], because: Mapping[str, Any]
 ) -> None:
-    """Rename everything into place; a run appears with its directory, at last."""
-    done: list[str] = []
-    try:
-        for file in sorted(stage.blobs.glob("*/*")):
-            place = lab.blobs / file.relative_to(stage.blobs)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            file.replace(place)  # the same bytes, if it was there
+    """Rename everything into place; a run appears with its directory, at last.
+
+    Raises:
+        RunExistsError: If somebody else imported one of the runs meanwhile.
+    """
+    blobs = Blobs(lab)
+    for file in sorted(stage.blobs.glob("*/*")):
+        blobs.put_file(file)
+    _forget(lab, [parcel.run_id for parcel in parcels])
+    with writing(lab) as log:  # one at a time: what lies in a run's place then is ours
         for parcel in parcels:
-            done.append(parcel.run_id)
-            _publish_run(lab, stage, parcel.run_id)
-            append_audit(
-                lab, "import", run_ids=[parcel.run_id], body={**_about(parcel), **because}
-            )
-    except BaseException:
-        for run_id in done:
-            shutil.rmtree(lab.run_dir(run_id), ignore_errors=True)
-            shutil.rmtree(lab.live_dir(run_id), ignore_errors=True)
-        raise
+            if _keeps(lab, parcel.run_id):
+                raise RunExistsError(
+                    f"Somebody else imported run {parcel.run_id} just now.",
+                    fix="Import again: runs that are there already stay as they are.",
+                )
+        try:
+            for parcel in parcels:
+                _publish_run(lab, stage, parcel.run_id)
+                about = {**_about(parcel), **because}
+                log.append("import", run_ids=[parcel.run_id], body=about)
+        except BaseException:
+            for parcel in parcels:
+                shutil.rmtree(lab.run_dir(parcel.run_id), ignore_errors=True)
+                shutil.rmtree(lab.live_dir(parcel.run_id), ignore_errors=True)
+            raise
+
+
+def _forget(lab: LabDir, run_ids: Iterable[str]) -> None:
+    """Let sealed facts of runs that are not here count no more: a removal was killed."""
+    manifest = read_manifest(lab)
+    known = [each for each in run_ids if manifest.home(each) or manifest.parts(each)]
+    stale = [run_id for run_id in known if not _keeps(lab, run_id)]
+    if stale:
+        from flip_lab.store.compaction import drop_runs  # loads DuckDB
+
+        drop_runs(lab, stale)
 
 
 def _publish_run(lab: LabDir, stage: LabDir, run_id: str) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import resource
+import shutil
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from flip_lab.core.errors import (
+    AppError,
     CorruptArtifactError,
     DamagedSourceError,
     ExchangeError,
@@ -24,16 +32,20 @@ from flip_lab.core.errors import (
     StoreNotWritableError,
 )
 from flip_lab.core.events import EventKind, RunEvent
+from flip_lab.exchange import sealed
 from flip_lab.exchange.parcels import Parcel
 from flip_lab.runs.exports import export_runs
 from flip_lab.runs.imports import import_runs
+from flip_lab.runs.lab import Lab
 from flip_lab.runs.packing import parcel_of
 from flip_lab.runs.run import Run
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.unpacking import keep
 from flip_lab.store import query
 from flip_lab.store.audit import labels, read_audit
+from flip_lab.store.audit_writer import AuditWriter
 from flip_lab.store.blobs import Blobs
+from flip_lab.store.compaction import compact
 from flip_lab.store.layout import LabDir, open_lab
 from flip_lab.store.schema import TABLES
 
@@ -155,6 +167,7 @@ def lab(lab_path: Path) -> LabDir:
     app = lab_path.parent / "made"
     (app / "app").mkdir(parents=True)
     (app / "app" / "server.py").write_text("x = 1\n", encoding="utf-8")
+    (app / "app" / "run.json").write_text("{}", encoding="utf-8")  # the app’s own
     (app / "output.log").write_text("said\n", encoding="utf-8")
     parcels = [
         Parcel(
@@ -281,6 +294,7 @@ def test_a_shared_lab_gets_what_it_lacks(lab: LabDir, other: LabDir) -> None:
     assert Run(moved, FORK).working_dir == moved.run_dir(FORK) / "app"
     copied = open_lab(export_runs(other, [RUN], other.root.parent / "third", format="flip"))
     assert (copied.run_dir(RUN) / "app" / "server.py").read_text() == "x = 1\n"
+    assert (copied.run_dir(RUN) / "app" / "run.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize("kind", [*WHOLE, *TRACKERS])
@@ -435,18 +449,37 @@ def test_a_failure_at_the_end_takes_all_back(
 ) -> None:
     """If the second run's entry in the lab's log fails, the first is not kept either."""
     out = export_runs(lab, [RUN, FORK], other.root.parent / "out", format="parquet")
-    real = import_runs.__globals__["keep"].__globals__["append_audit"]
+    append = AuditWriter.append
 
-    def fail(*arguments: Any, **named: Any) -> object:  # noqa: ANN401  # passed on
+    def fail(self: AuditWriter, action: str, **named: Any) -> object:  # noqa: ANN401  # passed on
         if named["run_ids"] == [FORK]:
             raise StoreNotWritableError("The log is full.", fix="Free some space.")
-        return real(*arguments, **named)
+        return append(self, action, **named)
 
-    monkeypatch.setattr("flip_lab.runs.unpacking.append_audit", fail)
+    monkeypatch.setattr(AuditWriter, "append", fail)
     with pytest.raises(StoreNotWritableError):
         import_runs(other, out)
     assert not list(other.runs.iterdir())
     assert not list(other.live.iterdir())
+
+
+def test_two_imports_at_once_make_one_run(lab: LabDir, other: LabDir) -> None:
+    """One of them may be told that the other was faster; nothing is lost or doubled."""
+    out = export_runs(lab, [RUN, FORK], other.root.parent / "out", format="parquet")
+
+    def once(_: int) -> list[str] | str:
+        try:
+            return import_runs(other, out)
+        except RunExistsError as error:
+            return error.code
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(once, range(8)))
+    assert [RUN, FORK] in answers
+    assert all(answer in ([RUN, FORK], "FLIP-434") for answer in answers)
+    assert _tables(other)["metrics"] == _tables(lab)["metrics"]
+    births = [r for r in read_audit(other) if r.action == "import"]
+    assert sorted(record.run_id or "" for record in births) == [RUN, FORK]
 
 
 def test_a_missing_package_names_the_extra(
@@ -486,3 +519,115 @@ def test_a_parcel_is_what_was_kept(lab: LabDir) -> None:
     expected = _events(RUN, Run(lab, RUN).outcome().model_sha256)
     assert repr(parcel.events) == repr(tuple(expected))
     assert parcel.tags == ("for the paper", "good")
+
+
+def test_a_run_without_its_app_is_not_repeated(lab: LabDir, other: LabDir) -> None:
+    """Parquet carries no app, and says so before anything is launched."""
+    import_runs(other, export_runs(lab, [RUN], other.root.parent / "out"))
+    with pytest.raises(AppError, match="without its app"):
+        Lab(other.root).rerun(RUN)
+    assert [path.name for path in other.runs.iterdir()] == [RUN]
+
+
+def test_deleted_runs_stay_where_they_are(lab: LabDir, other: LabDir) -> None:
+    """They are not exported or imported, and what is in the trash is not doubled."""
+    whole = export_runs(lab, [RUN, FORK], other.root.parent / "whole", format="flip")
+    mine, theirs = Lab(lab.root), Lab(other.root)
+    mine.delete(FORK)
+    with pytest.raises(RunNotFoundError, match="deleted"):
+        export_runs(lab, [FORK], other.root.parent / "out")
+    assert import_runs(other, lab.root) == [RUN]
+    with pytest.raises(RunExistsError, match="trash"):
+        import_runs(lab, whole)
+    mine.empty_trash()
+    assert import_runs(lab, whole) == [RUN, FORK]
+    assert import_runs(other, whole) == [RUN, FORK]
+    assert _tables(other)["metrics"] == _tables(lab)["metrics"]
+    assert len(theirs.runs()) == 2
+
+
+def test_sealed_runs_travel_too(lab: LabDir, other: LabDir) -> None:
+    """Facts that were sealed into segments are facts like others, also after a removal."""
+    before = _tables(lab)
+    compact(lab, [RUN, FORK], grace_s=0)
+    out = export_runs(lab, [RUN, FORK], other.root.parent / "out", format="flip")
+    assert import_runs(other, out) == [RUN, FORK]
+    assert _tables(other) == before
+    shutil.rmtree(lab.run_dir(RUN))  # as a kill in the midst of a removal leaves it
+    assert import_runs(lab, out) == [RUN, FORK]
+    assert _tables(lab) == before
+    compact(lab, [RUN, FORK], grace_s=0)
+    assert _tables(lab) == before
+
+
+def test_a_step_that_no_round_can_be_is_refused(other: LabDir, tmp_path: Path) -> None:
+    """It would be lost without a word where tables have 32 bits for a round."""
+    run = tmp_path / "mlruns" / "7" / "0a1b"
+    (run / "metrics").mkdir(parents=True)
+    (run.parent / "meta.yaml").write_text("experiment_id: '7'\nname: study\n")
+    (run / "meta.yaml").write_text("run_id: 0a1b\nstatus: 3\nstart_time: 1700000000000\n")
+    (run / "metrics" / "loss").write_text("1700000000000 0.5 2147483648\n")
+    with pytest.raises(ExchangeError, match="2147483648"):
+        import_runs(other, tmp_path / "mlruns")
+    assert not other.runs.exists() or not list(other.runs.iterdir())
+    (run / "metrics" / "loss").write_text("1700000000000 0.5 2147483647\n")
+    (run_id,) = import_runs(other, tmp_path / "mlruns")
+    rows = query.table(other, "metrics", run_ids=[run_id], as_="rows")
+    assert [row["server_round"] for row in rows] == [2**31 - 1]
+
+
+@pytest.mark.parametrize("run_id", ["../../evil", "", ".", "a/b", "x" * 65, 7])
+def test_an_id_that_is_a_path_is_refused(
+    run_id: object, lab: LabDir, other: LabDir
+) -> None:
+    """A file from elsewhere cannot make us write beside the lab."""
+    out = export_runs(lab, [RUN], other.root.parent / "out", format="parquet")
+    manifest = out / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(json.dumps(RUN), json.dumps(run_id)))
+    before = _state(other.root.parent)
+    with pytest.raises(DamagedSourceError):
+        import_runs(other, out)
+    assert _state(other.root.parent) == before
+
+
+def test_a_hash_that_is_a_path_is_not_followed(lab: LabDir, other: LabDir) -> None:
+    """Also where the sender made the manifest to fit."""
+    out = export_runs(lab, [RUN], other.root.parent / "out", format="parquet")
+    table = pq.read_table(out / "events.parquet")
+    sha256 = Run(lab, RUN).outcome().model_sha256
+    bodies = [text.replace(sha256, "../README.md") for text in table["body"].to_pylist()]
+    at = table.schema.get_field_index("body")
+    pq.write_table(table.set_column(at, "body", pa.array(bodies)), out / "events.parquet")
+    sealed.seal(out, {"made_as": "parquet", "runs": [RUN]})
+    assert import_runs(other, out) == [RUN]
+    assert not [path for path in other.blobs.rglob("*") if path.is_file()]
+
+
+def test_the_next_import_clears_what_a_killed_one_left(lab: LabDir, other: LabDir) -> None:
+    """What is in use, or was made a moment ago, stays."""
+    old, young, used = (other.root / f".import-{name}" for name in ("old", "young", "used"))
+    for folder in (old, young, used):
+        (folder / "live").mkdir(parents=True)
+    for folder in (old, used):
+        os.utime(folder, (1, 1))
+    descriptor = os.open(used, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    import_runs(other, lab.root)
+    os.close(descriptor)
+    assert sorted(path.name for path in other.root.glob(".import-*")) == [
+        ".import-used",
+        ".import-young",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "ro-crate", *TRACKERS])
+def test_directories_of_this_machine_stay_here(
+    kind: str, lab: LabDir, tmp_path: Path
+) -> None:
+    """What is published or uploaded names no place of who made it."""
+    _needs(kind)
+    out = export_runs(lab, [RUN], tmp_path / "out", format=kind)
+    secret = str(lab.root.parents[1]).encode()  # of ASCII only: JSON escapes the rest
+    for path in out.rglob("*"):
+        if path.is_file():
+            assert secret not in path.read_bytes(), path

@@ -1,3 +1,5 @@
+# protobuf makes its classes at run time:
+# pyright: reportAttributeAccessIssue=false
 """TensorBoard's event files, read by TensorBoard and by us."""
 
 from __future__ import annotations
