@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from flip_lab.analysis import estimate
+from flip_lab.analysis.estimates import BandKind
 from flip_lab.core.errors import AnalysisError
 
 FIVE = (0.80, 0.82, 0.81, 0.79, 0.83)
@@ -88,6 +89,24 @@ def test_an_unknown_kind_is_refused() -> None:
     """The message lists the kinds."""
     with pytest.raises(AnalysisError, match="Did you mean 'student'"):
         estimate(FIVE, kind="students")  # pyright: ignore[reportArgumentType]  # wrong
+
+
+@pytest.mark.parametrize(
+    ("kind", "least", "most"), [("student", 0.92, 0.98), ("bootstrap", 0.75, 0.92)]
+)
+def test_how_often_an_interval_of_five_seeds_holds_the_mean(
+    kind: BandKind, least: float, most: float
+) -> None:
+    """Student's as often as it says, the bootstrap's visibly less: the page gives figures."""
+    samples = np.random.default_rng(1).normal(size=(300, 5))
+    found = [estimate(values, kind=kind) for values in samples]
+    held = [
+        each.low <= 0 <= each.high
+        for each in found
+        if each.low is not None and each.high is not None
+    ]
+    assert len(held) == 300
+    assert least < np.mean(held) < most
 
 
 MODEST = st.lists(st.integers(-1000, 1000).map(float), min_size=2, max_size=9)
