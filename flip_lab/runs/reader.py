@@ -11,7 +11,7 @@ from flip_lab.core.errors import RunNotFoundError
 from flip_lab.runs import life_sign
 from flip_lab.runs.conditions import Question
 from flip_lab.runs.facts import USUAL_KEYS, FactFilter, Numbers, facts_question
-from flip_lab.runs.finding import Selection, find_run, selected, visible_run_ids
+from flip_lab.runs.finding import Selection, find_run, selected
 from flip_lab.runs.relations import relation
 from flip_lab.runs.run import Frame, Run
 from flip_lab.runs.search import Names, RunFilter, Where, runs_question
@@ -333,7 +333,7 @@ class LabReader:
 
     def _bury_the_dead(self) -> None:
         """Let no run whose process died look alive in a table."""
-        for run_id in visible_run_ids(self._dir):
-            if life_sign.needs_a_look(self._dir.run_dir(run_id)):
+        for run_dir in self._dir.runs.glob("[!.]*"):
+            if life_sign.needs_a_look(run_dir):
                 with suppress(RunNotFoundError):  # a damaged one must not hide the others
-                    _ = Run(self._dir, run_id).state  # looking at it writes its end
+                    _ = Run(self._dir, run_dir.name).state  # looking at it writes its end
