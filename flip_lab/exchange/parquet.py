@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -60,7 +60,7 @@ class Bundle:
     """
 
     tables: Mapping[str, Any]
-    columns: Mapping[str, list[Mapping[str, Any]]]
+    columns: Mapping[str, Sequence[Mapping[str, Any]]]
     specs: Mapping[str, Mapping[str, Any]]
     logs: Mapping[str, Path] = field(default_factory=dict[str, Path])
     files: Mapping[str, Path] = field(default_factory=dict[str, Path])
@@ -163,7 +163,7 @@ def _events(path: Path) -> Generator[RunEvent]:
         yield RunEvent(
             run_id=row["run_id"],
             sequence=row["sequence"],
-            time_s=row["time_at"].timestamp(),
+            time_s=row["time_s"],
             server_round=row["server_round"],
             kind=_kind(row["kind"]),
             body=json.loads(row["body"]),

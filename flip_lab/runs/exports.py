@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from flip_lab.core.errors import (
     ExchangeError,
@@ -28,6 +29,13 @@ from flip_lab.store import query
 from flip_lab.store.layout import LabDir, explained, open_lab
 from flip_lab.store.schema import TABLES
 
+_TIME_S: dict[str, Any] = {
+    "name": "time_s",
+    "sql_type": "DOUBLE",
+    "unit": "s",
+    "nullable": False,
+    "meaning": "time_at with all its digits, seconds since 1970; what an import reads.",
+}
 _OF_THE_LAB = frozenset({"audit"})  # tables that have a run but are not about it
 
 
@@ -174,11 +182,16 @@ def _bundle(lab: LabDir, records: list[RunRecord]) -> Bundle:
     for record in records:
         files |= files_behind(lab, record.spec or {})
         files |= {file.path.name: file.path for file in record.files}
+    found = {name: query.table(lab, name, run_ids=ids, as_="arrow") for name in tables}
+    columns = {
+        name: [asdict(each) for each in table.columns] for name, table in tables.items()
+    }
+    times_s = [e.time_s for run_id in sorted(ids) for e in Run(lab, run_id).events()]
+    found["events"] = found["events"].append_column(_TIME_S["name"], [times_s])
+    columns["events"].append(_TIME_S)
     return Bundle(
-        tables={name: query.table(lab, name, run_ids=ids, as_="arrow") for name in tables},
-        columns={
-            name: [asdict(each) for each in table.columns] for name, table in tables.items()
-        },
+        tables=found,
+        columns=columns,
         specs={record.run_id: record.spec or {} for record in records},
         logs={run_id: log for run_id, log in logs.items() if log.is_file()},
         files=files,
