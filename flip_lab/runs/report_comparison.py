@@ -41,7 +41,7 @@ from flip_lab.views import (
     leaderboard_figure,
     target_curves,
 )
-from flip_lab.views.canvas import where
+from flip_lab.views.canvas import counted, where
 from flip_lab.views.configurations import odd_values
 from flip_lab.views.theme import Theme
 
@@ -207,7 +207,7 @@ def _leaderboard(found: Comparison, question: Question, themes: tuple[Theme, ...
             row["num_diverged"],
             row["best_value"],
             code(row["best_run_id"]),
-            row["p_to_leader"],
+            _p(row["p_to_leader"]),
             row["note"] or None,
         )
         for row in board.to_dict("records")
@@ -232,6 +232,10 @@ def _rank_words(row: dict[Any, Any]) -> str:
 
 def _interval(low: float, high: float) -> Html | None:
     return None if is_missing(low) else amount(f"{low:.4g} to {high:.4g}")
+
+
+def _p(value: float) -> Html | None:
+    return None if is_missing(value) else amount(f"{value:.2g}")
 
 
 def _curves(found: Comparison, question: Question, themes: tuple[Theme, ...]) -> Html:
@@ -259,8 +263,8 @@ def _differences(
             amount(f"{row['num_first']}, {row['num_second']}"),
             row["difference"],
             _interval(row["low"], row["high"]),
-            row["p_value"],
-            row["p_corrected"],
+            _p(row["p_value"]),
+            _p(row["p_corrected"]),
             row["hedges_g"],
             row["cliffs_delta"],
             row["note"] or None,
@@ -269,7 +273,8 @@ def _differences(
     ]
     shown = frame.sort_values("p_corrected", kind="stable").head(_LANES_A_PAGE)
     note = (
-        f"First minus second. p corrected for {len(rows):,} tests ({tests.correction}); "
+        f"First minus second. p corrected for {counted(len(rows), 'test')} "
+        f"({tests.correction}); "
         "intervals are not."
     )
     if len(shown) < len(frame):

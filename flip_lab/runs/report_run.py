@@ -109,9 +109,9 @@ def _header(
 
 def _labels(row: Mapping[str, Any]) -> list[Html]:
     """Give the experiment, the tags and the note, as far as there are any."""
-    tags = row.get("tags")
+    tags, experiment = row.get("tags"), row.get("experiment")
     words = [
-        ("Experiment", row.get("experiment")),
+        ("Experiment", None if experiment == row["name"] else experiment),
         ("Sweep", row.get("sweep")),
         ("Tags", ", ".join(map(str, tags)) if tags is not None and len(tags) else None),
         ("Note", row.get("note")),

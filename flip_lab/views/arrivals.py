@@ -57,11 +57,12 @@ def target_curves(
         look = {"color": colour, "width": 2.5, "dash": _DASHES[at % len(_DASHES)]}
         line = where(steps, "name", group)
         traces += _steps(line, where(runs, "name", group), str(group), look, unit)
+    end = float(steps["at"].max()) or 1.0
     layout: dict[str, Any] = {
         "title": {"text": title, "subtitle": {"text": _subtitle(found, runs, unit)}},
         "height": 420,
         "hovermode": "closest",
-        "xaxis": {"title": {"text": _AXES[unit]}, "rangemode": "tozero"},
+        "xaxis": {"title": {"text": _AXES[unit]}, "range": [0, 1.03 * end]},
         "yaxis": {
             "title": {"text": "share of runs that reached it"},
             "tickformat": ".0%",

@@ -208,9 +208,9 @@ def group_names(frame: pd.DataFrame, column: str) -> pd.Series[str]:
 
 def is_missing(value: object) -> bool:
     """Whether a cell holds nothing: ``None``, NaN, ``NA`` or ``NaT``."""
-    if isinstance(value, float | np.float32 | np.float16):
-        return math.isnan(value)
-    return value is None or value is pd.NA or value is pd.NaT
+    if value is None or value is pd.NA or value is pd.NaT:
+        return True
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _named(value: object) -> str:

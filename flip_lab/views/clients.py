@@ -93,7 +93,7 @@ def client_distribution(
     step = round_step(float(kept["server_round"].max()))
     layout = {
         "title": {"text": title, "subtitle": {"text": f"{num_clients} clients, {chosen}"}},
-        "height": max(440, 132 + 25 * (num_clients + 3)) if few else 440,
+        "height": max(440, 132 + 30 * (num_clients + 3)) if few else 440,
         "hovermode": "closest",
         "xaxis": {"title": {"text": "round"}, "dtick": step, "tick0": 0},
         "yaxis": {"title": {"text": axis_label(name)}},

@@ -18,7 +18,7 @@ from flip_lab.views.canvas import (
     plain,
     require_columns,
 )
-from flip_lab.views.lanes import intervals, lane_layout, lost_lanes, p_words, points
+from flip_lab.views.lanes import intervals, lane_layout, lost_lanes, p_words, padded, points
 from flip_lab.views.theme import (
     Figure,
     Palette,
@@ -78,6 +78,8 @@ def effect_forest(pairs: pd.DataFrame, name: str, *, theme: Theme = "light") -> 
     layout = lane_layout(
         list(shown["name"]), list(shown["fact"]), label=label, palette=palette
     )
+    drawn = (shown[each].to_numpy() for each in ("difference", "low", "high"))
+    layout["xaxis"] |= padded(np.zeros(1), *drawn)
     said = f"first minus second, interval (uncorrected) · {_found(rows)}"
     if len(shown) < len(rows):
         said += f" · the {len(shown)} with the smallest p"

@@ -63,6 +63,24 @@ def lane_layout(
     }
 
 
+def padded(*columns: npt.NDArray[np.float64]) -> dict[str, list[float]]:
+    """Give an axis a range with room at both ends: lines alone would touch the names.
+
+    Args:
+        columns: What is drawn; values that are not finite count for nothing.
+
+    Returns:
+        ``range`` for the axis; nothing when all values are one, or there is none.
+    """
+    values = np.concatenate(columns)
+    known = values[np.isfinite(values)]
+    if not known.size or known.min() == known.max():
+        return {}
+    low, high = float(known.min()), float(known.max())
+    room = 0.04 * (high - low)
+    return {"range": [low - room, high + room]}
+
+
 def intervals(
     low: npt.NDArray[np.float64],
     high: npt.NDArray[np.float64],

@@ -18,7 +18,7 @@ from flip_lab.views.canvas import (
     plain,
     require_columns,
 )
-from flip_lab.views.lanes import intervals, lane_layout, lost_lanes, p_words, points
+from flip_lab.views.lanes import intervals, lane_layout, lost_lanes, p_words, padded, points
 from flip_lab.views.theme import (
     Figure,
     Palette,
@@ -74,6 +74,8 @@ def leaderboard_figure(board: pd.DataFrame, name: str, *, theme: Theme = "light"
         label=axis_label(name),
         palette=palette,
     )
+    drawn = (rows[each].to_numpy() for each in ("centre", "low", "high", "best_value"))
+    layout["xaxis"] |= padded(*drawn)
     num_tied = int((rows["place"] == "1=").sum())
     said = f"{num_tied} share the lead" if num_tied else f"{counted(len(rows), 'group')}"
     subtitle = {"text": f"mean over seeds and its interval · {said}"}
