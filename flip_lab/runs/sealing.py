@@ -8,7 +8,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
-from flip_lab.core.errors import FlipLabError, StoreError
+from flip_lab.core.errors import FlipLabError, StoreBusyError, StoreError
 from flip_lab.runs import life_sign
 from flip_lab.runs.run import Run
 from flip_lab.store.layout import LabDir
@@ -51,11 +51,16 @@ class FullJournals:
     def _seal(self) -> None:
         from flip_lab.store.compaction import seal_full  # loads DuckDB
 
+        waiting: list[Path] = []
         while (path := self._full.get()) is not None:
+            waiting.append(path)
             try:
-                seal_full(self._lab, self._run_id, [path])
+                seal_full(self._lab, self._run_id, waiting)
+            except StoreBusyError:
+                continue  # with the next one
             except StoreError as error:
-                _log.info("A full journal is left unsealed: %s", error)
+                _log.info("Full journals are left unsealed: %s", error)
+            waiting = []
 
 
 def ended_runs(lab: LabDir) -> list[str]:
@@ -65,7 +70,7 @@ def ended_runs(lab: LabDir) -> list[str]:
         lab: The lab.
     """
     closed = read_manifest(lab).closed_runs
-    names = (file.parent.name for file in lab.runs.glob("[!.]*/run.json"))
+    names = sorted(file.parent.name for file in lab.runs.glob("[!.]*/run.json"))
     return [run_id for run_id in names if run_id not in closed and _has_ended(lab, run_id)]
 
 

@@ -30,6 +30,7 @@ from flip_lab import Lab
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 FIRST = NOTEBOOKS / "01_first_federation.ipynb"
+ANALYSIS = NOTEBOOKS / "04_analysis.ipynb"
 DEMO = NOTEBOOKS / "demo.py"
 HOSPITALS = ("Cleveland", "Hungary", "Switzerland", "VA Long Beach")
 NUM_FIGURES = 5
@@ -118,6 +119,26 @@ def test_first_federation_leaves_what_it_tells(tmp_path: Path, lab_path: Path) -
     accuracy = lab.sql("SELECT value FROM metrics WHERE name = 'eval_accuracy'")["value"]
     assert len(accuracy) == 2 * 3
     assert accuracy.between(0.6, 1).all(), "better than always saying the same"
+
+
+@pytest.mark.slow
+def test_analysis_compares_what_it_ran(tmp_path: Path, lab_path: Path) -> None:
+    """Three strategies over five seeds, each run once even if the notebook is run twice."""
+    executed = tmp_path / "executed.ipynb"
+    for _ in range(2):
+        papermill.execute_notebook(
+            ANALYSIS, executed, parameters={"num_rounds": 4, "target": 0.5}, cwd=tmp_path
+        )
+    lab = Lab()
+    assert lab.path == lab_path
+    runs = lab.runs(sweep="strategies", state="completed")
+    assert len(runs) == len(lab.runs()) == 15
+    comparison = lab.compare(runs, by="strategy.name")
+    assert sorted(comparison.groups["group"]) == ["FedAdam", "FedAvg", "FedProx"]
+    assert set(comparison.groups["num_runs"]) == {5}
+    assert len(comparison.pairwise().frame) == 3
+    [odd] = lab.runs(tag="odd-client")["note"]
+    assert re.fullmatch(r"Client \d is far from its round in \d rounds\.", odd)
 
 
 class Page(HTMLParser):
