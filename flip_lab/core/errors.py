@@ -257,7 +257,7 @@ class ExportExistsError(ExchangeError):
 class NothingToUndoError(StoreError):
     """This author has done nothing in the lab that could be taken back."""
 
-    code = "FLIP-430"
+    code = "FLIP-407"
 
 
 class BackupError(StoreError):
