@@ -27,6 +27,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _PART_BYTES = 2**20
 _FIX = "Restore the file from a copy of the lab, or run the run again."
+_CHANGED = "The kept file {} no longer matches its hash."
 
 
 class Readable(Protocol):
@@ -119,9 +120,9 @@ class Blobs:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise CorruptArtifactError(_unreadable(path, error), fix=_FIX) from error
         if hash_of(content).hexdigest() != sha256:
-            raise _changed(path)
+            raise CorruptArtifactError(_CHANGED.format(path), fix=_FIX)
         return content
 
     def check(self, sha256: str) -> Path:
@@ -141,9 +142,9 @@ class Blobs:
         try:
             found = sha256_of(path)
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise CorruptArtifactError(_unreadable(path, error), fix=_FIX) from error
         if found != sha256:
-            raise _changed(path)
+            raise CorruptArtifactError(_CHANGED.format(path), fix=_FIX)
         return path
 
     def place(self, sha256: str) -> Path:
@@ -244,12 +245,5 @@ def _moved(draft: Path, path: Path) -> None:
         sync_directory(path.parent)
 
 
-def _unreadable(path: Path, error: OSError) -> CorruptArtifactError:
-    what = f"The kept file {path} cannot be read ({error.strerror})."
-    return CorruptArtifactError(what, fix=_FIX)
-
-
-def _changed(path: Path) -> CorruptArtifactError:
-    return CorruptArtifactError(
-        f"The kept file {path} no longer matches its hash.", fix=_FIX
-    )
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"The kept file {path} cannot be read ({error.strerror})."

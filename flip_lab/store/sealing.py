@@ -122,21 +122,43 @@ def rewrite(snapshot: Snapshot, segment: Segment, selects: Mapping[str, str]) ->
     Args:
         snapshot: Which runs count.
         segment: The segment.
-        selects: What some of its files hold from now on, as SQL; the others stay.
+        selects: What some of its files hold from now on, as SQL, such as
+            ``make_anew(name)``; the others stay.
 
     Raises:
         StoreNotWritableError: If it cannot be written.
         StoreError: If the old one cannot be read.
     """
+    runs = snapshot.counting(segment)
     with _database(snapshot.lab) as connection:
-        kept = {
+        rows = {
             name: sealed_rows(snapshot, name, [segment])
             for name in segment.files
             if name not in selects
         }
-        runs = tuple(sorted(snapshot.counting(segment)))
-        blank = replace(segment, run_ids=runs, without=(), schema=SCHEMA)
-        return _write(connection, snapshot.lab, {**kept, **selects}, blank)
+        if any(selects[name] == SELECTS[name] for name in selects if name in KEPT):
+            make_facts(connection, replace(snapshot, journals={run: [] for run in runs}))
+            for part in _PARTS:
+                facts = selects.get(part) or rows[part]
+                connection.execute(f"CREATE VIEW inside.open_{part} AS {facts}")
+        blank = replace(segment, run_ids=tuple(sorted(runs)), without=(), schema=SCHEMA)
+        return _write(connection, snapshot.lab, {**rows, **selects}, blank)
+
+
+def make_anew(name: str) -> str:
+    """Give the SQL that makes one file of a segment from its facts, see ``rewrite``.
+
+    Args:
+        name: A key of ``SEALED``.
+
+    Returns:
+        For a table that is kept ready-made, how it is made; for facts, which are made of
+        nothing else, no rows.
+    """
+    if name in KEPT:
+        return SELECTS[name]
+    nothing = ", ".join(f"CAST(NULL AS {c.sql_type}) AS {c.name}" for c in SEALED[name])
+    return f"SELECT {nothing} WHERE false"
 
 
 def take_out(snapshot: Snapshot, home: Segment, run_id: str) -> Segment:
