@@ -170,6 +170,17 @@ def test_the_last_of_several_points_of_a_round_counts(lab: Frames) -> None:
     assert list(by_strategy(lab, by=[]).final["value"]) == [0.4]
 
 
+def test_without_a_sequence_the_order_of_rows_decides_nothing(lab: Frames) -> None:
+    """Of two points of a round a number goes before NaN, whichever comes first."""
+    lab.add("r", {1: NAN})
+    lab.point("r", {1: 0.4})
+    runs, metrics, parameters = lab.frames
+    for rows in (metrics, metrics.iloc[::-1]):
+        bare = rows.drop(columns="sequence")
+        found = compare(runs, bare, parameters, by=[], metric="eval_accuracy")
+        assert list(found.final["value"]) == [0.4]
+
+
 def test_keys_can_be_added_to_any_frame(five_seeds: Frames) -> None:
     """For small multiples: a band's rows with the values of its group."""
     found = by_strategy(five_seeds)

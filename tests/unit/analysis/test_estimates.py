@@ -97,7 +97,7 @@ def test_an_unknown_kind_is_refused() -> None:
 def test_how_often_an_interval_of_five_seeds_holds_the_mean(
     kind: BandKind, least: float, most: float
 ) -> None:
-    """Student's as often as it says, the bootstrap's visibly less: the page gives figures."""
+    """Student's as often as it says, the bootstrap's visibly less: see the page."""
     samples = np.random.default_rng(1).normal(size=(300, 5))
     found = [estimate(values, kind=kind) for values in samples]
     held = [

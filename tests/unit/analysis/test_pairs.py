@@ -109,6 +109,26 @@ def test_ranks_are_exact_and_a_hopeless_size_is_said(scores: Scores) -> None:
     assert (apart.p_value, apart.smallest_p) == pytest.approx((0.1, 0.1))  # 2 of 20 splits
 
 
+def test_a_pair_without_a_difference_makes_wilcoxon_weaker(scores: Scores) -> None:
+    """Zeros have no sign: six pairs with one zero reach no less than five pairs."""
+    found = pairwise(
+        scores({"a": [1, 2, 3, 4, 5, 6], "b": [1, 3, 5, 7, 9, 11]}), test="rank"
+    )
+    assert (found.tests[0].p_value, found.tests[0].smallest_p) == (0.0625, 0.0625)
+
+
+def test_significance_is_of_the_corrected_p(scores: Scores) -> None:
+    """A p value that is small alone is not in a family of three."""
+    frame = scores(
+        {"a": (1, 2, 3, 4), "b": (2.9, 3.1, 4.2, 6.9), "c": (1.5, 1.2, 3.9, 3.4)}
+    )
+    plain = pairwise(frame, correction="none").between("a", "b")
+    assert plain.p_value is not None
+    assert 0.02 < plain.p_value < 0.05
+    assert plain.is_significant
+    assert not pairwise(frame, correction="bonferroni").between("a", "b").is_significant
+
+
 def test_ranks_agree_with_scipy_where_there_are_no_ties(scores: Scores) -> None:
     """Against scipy's exact distributions."""
     one, two = np.random.default_rng(1).normal(size=(2, 9))

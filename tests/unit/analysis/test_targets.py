@@ -92,6 +92,10 @@ def test_the_horizon_is_where_every_group_is_known() -> None:
     frame = curves({"a": arriving(2, None, length=5), "b": arriving(3, 8)})
     found = rounds_to_target(frame, target=1, goal="max").summary()
     assert found["horizon"].tolist() == [5, 5]
+    both = rounds_to_target(
+        pd.concat([frame, curves({"c": arriving(4, None, length=8)})]), target=1, goal="max"
+    )
+    assert both.summary()["horizon"].tolist() == [5, 5, 5]
     # a: 1 to 2, 1/2 to 5; b: 1 to 3, 1/2 to 5
     assert found["restricted_mean"].tolist() == pytest.approx([3.5, 4.0])
 
@@ -132,15 +136,15 @@ def test_seconds_bytes_and_epsilon_to_the_target(lab: Frames) -> None:
     lab.add("a", [0.1, 0.9, 0.9], seed=0)
     lab.point("a", {1: 0.5, 2: 1.25, 3: 2.0}, name="epsilon", place=("train", "central"))
     lab.spend("a", [1.5, 2.0, 4.0], moved=100)
-    lab.add("b", [0.1, 0.2], seed=1)
-    lab.spend("b", [1.0, NAN], moved=10)
+    lab.add("b", [0.1, 0.2, 0.3], seed=1)
+    lab.spend("b", [1.0, NAN, 1.0], moved=10)
     rounds = pd.DataFrame(lab.rounds)
     found = compare(*lab.frames, by=[], metric="eval_accuracy", rounds=rounds).to_target(
         0.8
     )
     first, second = found.runs.to_dict("records")
     assert (first["seconds"], first["bytes"], first["epsilon"]) == (3.5, 400, 1.25)
-    assert (second["is_reached"], second["bytes"]) == (False, 40)
+    assert (second["is_reached"], second["bytes"]) == (False, 60)
     assert math.isnan(second["seconds"])
     seconds = found.summary("seconds")
     assert seconds["num_runs"].tolist() == [1]
