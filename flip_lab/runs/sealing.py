@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
-from flip_lab.core.errors import FlipLabError, StoreBusyError, StoreError
+from flip_lab.core.errors import StoreBusyError, StoreError
 from flip_lab.runs import life_sign
-from flip_lab.runs.run import Run
 from flip_lab.store.layout import LabDir
 from flip_lab.store.manifest import read_manifest
 from flip_lab.store.sealing_due import is_due
@@ -64,7 +62,10 @@ class FullJournals:
 
 
 def ended_runs(lab: LabDir) -> list[str]:
-    """Give the runs that have ended and are not sealed; writes the end of dead ones.
+    """Give the runs that are known to have ended and are not sealed.
+
+    A run that nobody has looked at since its end is not among them: it may have been killed,
+    and then its end is not written yet.
 
     Args:
         lab: The lab.
@@ -76,9 +77,6 @@ def ended_runs(lab: LabDir) -> list[str]:
 
 def _has_ended(lab: LabDir, run_id: str) -> bool:
     run_dir = lab.run_dir(run_id)
-    if life_sign.needs_a_look(run_dir):
-        with suppress(FlipLabError):  # a damaged run must not keep others from being sealed
-            _ = Run(lab, run_id).state
     return life_sign.is_marked_ended(run_dir) and not life_sign.is_alive(run_dir)
 
 
