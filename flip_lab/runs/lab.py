@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flip_lab.core.errors import IllegalTransitionError, RunNotFoundError
+from flip_lab.runs.care_keeper import LabKeeper
 from flip_lab.runs.checkpoints import Checkpoints
-from flip_lab.runs.curator import LabCurator
 from flip_lab.runs.finding import Selection, visible_run_ids
 from flip_lab.runs.forks import repeat_run, same_place
 from flip_lab.runs.groups import group_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flip_lab.fl.expectations import Verdict
 
 
-class Lab(LabCurator):
+class Lab(LabKeeper):
     """Launches runs and finds them again; any number of kernels may share one.
 
     Args:

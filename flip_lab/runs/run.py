@@ -39,7 +39,9 @@ from flip_lab.store.query import table
 if TYPE_CHECKING:
     import torch
 
+    from flip_lab.core.ports import Artifact
     from flip_lab.core.scenario import Scenario
+    from flip_lab.runs.artifacts import Arrays
     from flip_lab.runs.report_page import ReportTheme
 
 Frame = Literal["pandas", "arrow"]
@@ -301,6 +303,66 @@ class Run:  # noqa: PLR0904  # a handle answers every question about a run
     def client_metrics(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
         """Give the table ``client_metrics``: one row a round, node and reported number."""
         return table(self._lab, "client_metrics", run_ids=[self.run_id], as_=as_)
+
+    def artifacts(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
+        """Give the table ``artifacts`` of this run: one row for each file that it keeps."""
+        from flip_lab.runs.artifacts import list_artifacts
+
+        return list_artifacts(self._lab, self.run_id, as_=as_)
+
+    def artifact(self, name: str) -> bytes:
+        """Give the content of a kept file.
+
+        Args:
+            name: What the run calls it; of several of one name, the newest.
+
+        Raises:
+            NoResultError: If the run keeps no file of this name; the names are listed.
+            CorruptArtifactError: If it is gone, or no longer matches its hash.
+        """
+        from flip_lab.runs.artifacts import artifact_bytes
+
+        return artifact_bytes(self._lab, self.run_id, name)
+
+    def artifact_path(self, name: str) -> Path:
+        """Say where a kept file lies; nobody may write to it. Errors as ``artifact``."""
+        from flip_lab.runs.artifacts import artifact_path
+
+        return artifact_path(self._lab, self.run_id, name)
+
+    def arrays(self, name: str = "model") -> Arrays:
+        """Give the arrays of a kept file by name; ``model`` is the final model.
+
+        Raises:
+            NoResultError: If the run keeps no file of this name, or it holds no arrays.
+            CorruptArtifactError: If it is gone, or no longer matches its hash.
+        """
+        from flip_lab.runs.artifacts import artifact_arrays
+
+        return artifact_arrays(self._lab, self.run_id, name)
+
+    def add_artifact(
+        self, name: str, what: bytes | Path | Arrays, *, media_type: str | None = None
+    ) -> Artifact:
+        """Keep a file with the run, once it has ended: a figure, a table, another model.
+
+        Args:
+            name: What to call it; an earlier one of this name is not given any more.
+            what: Its bytes; a file, which is copied without being read into memory; or
+                arrays by name, which are kept as safetensors.
+            media_type: What kind of file it is, such as ``"image/png"``.
+
+        Returns:
+            Hash and length of what was kept.
+
+        Raises:
+            InvalidValueError: If the name will not do.
+            StoreBusyError: If the run is under way.
+            StoreError: If the file cannot be read, or the lab cannot be written.
+        """
+        from flip_lab.runs.artifacts import add_artifact
+
+        return add_artifact(self._lab, self.run_id, name, what, media_type=media_type)
 
     def outcome(self, timeout_s: float | None = None) -> Outcome:
         """Wait for the end and say how it ended, whatever the end is.
