@@ -55,7 +55,8 @@ _NO_GROUPS = frozenset(
 )
 _FIRST = ("strategy.", "train.", "model.", "data.")
 _INDICES = ("mean", "worst_decile", "std", "gini", "jain")
-_LANES_A_PAGE, _SPREADS_A_PAGE = 36, 12  # so that a figure fits on paper
+_SPREADS_A_PAGE = 12  # groups in a figure of clients, so that it fits on paper
+_BANDS = 8  # as many as there are colours, and as its legend has room for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +213,7 @@ def _leaderboard(found: Comparison, question: Question, themes: tuple[Theme, ...
         )
         for row in board.to_dict("records")
     ]
-    shown = board.head(_LANES_A_PAGE)
+    shown = board.head(_lanes_a_page(board["group"]))
     note = "Groups that share rank 1 were not shown to be worse than the leader."
     if len(shown) < len(board):
         note += f" The figure has the first {len(shown)} of {len(board):,} groups."
@@ -222,6 +223,12 @@ def _leaderboard(found: Comparison, question: Question, themes: tuple[Theme, ...
         table(head, rows),
         note=note,
     )
+
+
+def _lanes_a_page(names: pd.Series[str]) -> int:
+    """Say how many lanes fit on paper: long names take several lines each."""
+    num_lines = -(-int(names.str.len().max()) // 26)  # a line has at most 32 letters
+    return 700 // max(22, 8 + 14 * num_lines)
 
 
 def _rank_words(row: dict[Any, Any]) -> str:
@@ -240,9 +247,13 @@ def _p(value: float) -> Html | None:
 
 def _curves(found: Comparison, question: Question, themes: tuple[Theme, ...]) -> Html:
     bands = found.bands(confidence=1 - question.alpha)
+    best = found.leaderboard(at=question.at, alpha=question.alpha)["group"]
+    shown = bands[bands["group"].isin(best.head(_BANDS))]
+    note = f"The {_BANDS} best of {len(best):,} groups." if len(best) > _BANDS else ""
     return section(
         "Curves",
-        plot(lambda theme: confidence_bands(bands, found.metric, theme=theme), themes),
+        plot(lambda theme: confidence_bands(shown, found.metric, theme=theme), themes),
+        note=note,
     )
 
 
@@ -271,7 +282,8 @@ def _differences(
         )
         for row in frame.to_dict("records")
     ]
-    shown = frame.sort_values("p_corrected", kind="stable").head(_LANES_A_PAGE)
+    most = _lanes_a_page(frame["first"] + " – " + frame["second"])
+    shown = frame.sort_values("p_corrected", kind="stable").head(most)
     note = (
         f"First minus second. p corrected for {counted(len(rows), 'test')} "
         f"({tests.correction}); "
