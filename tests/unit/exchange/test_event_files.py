@@ -89,8 +89,11 @@ def test_every_cut_is_noticed(written: Path) -> None:
     """A file that breaks off anywhere inside its last record is refused."""
     (file,) = written.rglob("*tfevents*")
     whole = file.read_bytes()
-    last = whole.rindex(b"_hparams_/session_end_info") - 40  # inside the last record
-    for length in range(last, len(whole)):
+    last = following = 0
+    while following < len(whole):  # length, its checksum, the message, its checksum
+        last = following
+        following += 16 + int.from_bytes(whole[last : last + 8], "little")
+    for length in range(last + 1, len(whole)):
         file.write_bytes(whole[:length])
         with pytest.raises(DamagedSourceError, match="cut short"):
             event_files.read(written)
