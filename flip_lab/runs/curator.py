@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flip_lab.runs.analyst import LabAnalyst
 from flip_lab.runs.finding import Selection, selected
 from flip_lab.runs.labelling import (
     Undone,
@@ -13,11 +14,10 @@ from flip_lab.runs.labelling import (
     undo_last,
     untag_runs,
 )
-from flip_lab.runs.reader import LabReader
 from flip_lab.runs.trash import delete_runs, deleted_runs, empty_trash, undelete_runs
 
 
-class LabCurator(LabReader):
+class LabCurator(LabAnalyst):
     """Labels and deletes runs; each action is on record in ``audit`` with its author.
 
     An action on several runs is one action: it is done to all of them or to none, and

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,8 +21,6 @@ from flip_lab.store.layout import LabDir
 if TYPE_CHECKING:
     import duckdb
 
-    from flip_lab.analysis.comparison import Comparison
-    from flip_lab.analysis.inputs import Goal
 
 Form = Literal["pandas", "arrow", "relation"]
 """A pandas frame, an Arrow table, or a DuckDB relation that can be asked further."""
@@ -243,60 +241,6 @@ class LabReader:
         """
         self._bury_the_dead()
         return query.table(self._dir, name, as_=as_)
-
-    def compare(  # noqa: PLR0913  # what to compare, and choices with a default
-        self,
-        runs: Selection | None = None,
-        *,
-        where: Where = None,
-        parameters: Sequence[object] = (),
-        by: str | Sequence[str] = ("strategy.name",),
-        metric: str = "eval_accuracy",
-        phase: str | None = None,
-        scope: str | None = None,
-        goal: Goal | None = None,
-        seed: str = "seed",
-        states: Collection[str] = ("completed",),
-    ) -> Comparison:
-        """Compare groups of runs over their seeds: bands, tests, leaderboard, costs.
-
-        Args:
-            runs: Only these runs, archived or not, see the class.
-            where: Only such runs, see the class.
-            parameters: Values for its ``?`` marks.
-            by: What makes a group: columns of ``runs``, or parameters.
-            metric: The metric to compare.
-            phase: Its phase; default: the one that most runs have.
-            scope: Its scope; default: likewise.
-            goal: ``"max"`` or ``"min"``; default: guessed from the metric's name.
-            seed: What makes the difference within a group.
-            states: States that a run may have to count.
-
-        Raises:
-            AnalysisError: If no run is left, or a name means nothing.
-            QueryError: If the condition is wrong.
-            RunNotFoundError: If one of ``runs`` is not there.
-        """
-        from flip_lab.analysis.comparison import compare  # loads pandas and scipy
-
-        wanted = self._filter(runs, where, parameters)
-        self._bury_the_dead()
-        chosen = self._answer(runs_question(wanted, self._ask), "pandas")
-        ids = [*chosen["run_id"]]
-        these = RunFilter(run_ids=ids)
-        return compare(
-            chosen,
-            self._facts("metrics", these, FactFilter(name=metric), (), "pandas"),
-            self._facts("parameters", these, FactFilter(), (), "pandas"),
-            by=by,
-            metric=metric,
-            phase=phase,
-            scope=scope,
-            goal=goal,
-            seed=seed,
-            states=states,
-            rounds=self._facts("rounds", these, FactFilter(), (), "pandas"),
-        )
 
     def _chosen(
         self, runs: Selection | None, where: Where, parameters: Sequence[object]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -224,3 +225,13 @@ def test_a_list_of_runs_needs_no_other_table() -> None:
     question = facts_question("metrics", runs, FactFilter(), lambda *_: [])
     assert "FROM runs" not in question.text
     assert question.values == ("a", "b")
+
+
+def test_runs_are_reported_on(lab: Lab, tmp_path: Path) -> None:
+    """One run, or their comparison, as one file."""
+    one = lab.report(tmp_path / "one.html", "a1", theme="light")
+    assert "a1" in one.read_text(encoding="utf-8")
+    several = lab.report(tmp_path / "all.html", where="seed = 1", by="strategy.name")
+    assert "FedProx" in several.read_text(encoding="utf-8")
+    with pytest.raises(RunNotFoundError):
+        lab.report(tmp_path / "none.html", where="false")

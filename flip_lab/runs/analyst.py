@@ -1,0 +1,128 @@
+"""What a lab's runs show together: comparisons over seeds, and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flip_lab.runs.facts import FactFilter
+from flip_lab.runs.finding import Selection
+from flip_lab.runs.reader import LabReader
+from flip_lab.runs.search import RunFilter, Where, runs_question
+
+if TYPE_CHECKING:
+    from flip_lab.analysis.comparison import Comparison
+    from flip_lab.analysis.inputs import Goal
+    from flip_lab.analysis.scores import At
+    from flip_lab.runs.report_page import ReportTheme
+
+
+class LabAnalyst(LabReader):
+    """Compares runs of a lab, and reports on them; see ``LabReader`` for who is meant."""
+
+    def compare(  # noqa: PLR0913  # what to compare, and choices with a default
+        self,
+        runs: Selection | None = None,
+        *,
+        where: Where = None,
+        parameters: Sequence[object] = (),
+        by: str | Sequence[str] = ("strategy.name",),
+        metric: str = "eval_accuracy",
+        phase: str | None = None,
+        scope: str | None = None,
+        goal: Goal | None = None,
+        seed: str = "seed",
+        states: Collection[str] = ("completed",),
+    ) -> Comparison:
+        """Compare groups of runs over their seeds: bands, tests, leaderboard, costs.
+
+        Args:
+            runs: Only these runs, archived or not, see ``LabReader``.
+            where: Only such runs, see ``LabReader``.
+            parameters: Values for its ``?`` marks.
+            by: What makes a group: columns of ``runs``, or parameters.
+            metric: The metric to compare.
+            phase: Its phase; default: the one that most runs have.
+            scope: Its scope; default: likewise.
+            goal: ``"max"`` or ``"min"``; default: guessed from the metric's name.
+            seed: What makes the difference within a group.
+            states: States that a run may have to count.
+
+        Raises:
+            AnalysisError: If no run is left, or a name means nothing.
+            QueryError: If the condition is wrong.
+            RunNotFoundError: If one of ``runs`` is not there.
+        """
+        from flip_lab.analysis.comparison import compare  # loads pandas and scipy
+
+        wanted = self._filter(runs, where, parameters)
+        self._bury_the_dead()
+        chosen = self._answer(runs_question(wanted, self._ask), "pandas")
+        ids = [*chosen["run_id"]]
+        these = RunFilter(run_ids=ids)
+        return compare(
+            chosen,
+            self._facts("metrics", these, FactFilter(name=metric), (), "pandas"),
+            self._facts("parameters", these, FactFilter(), (), "pandas"),
+            by=by,
+            metric=metric,
+            phase=phase,
+            scope=scope,
+            goal=goal,
+            seed=seed,
+            states=states,
+            rounds=self._facts("rounds", these, FactFilter(), (), "pandas"),
+        )
+
+    def report(  # noqa: PLR0913  # what to report on, and what to ask of it
+        self,
+        path: str | Path,
+        runs: Selection | None = None,
+        *,
+        where: Where = None,
+        parameters: Sequence[object] = (),
+        by: str | Sequence[str] | None = None,
+        metric: str | None = None,
+        at: At = "final",
+        target: float | None = None,
+        goal: Goal | None = None,
+        theme: ReportTheme = "auto",
+    ) -> Path:
+        """Write what runs show as one file to read, print and send.
+
+        Of one run it is the report of that run, of several their comparison.
+
+        Args:
+            path: Ends in ``.html`` or ``.pdf``; an old file is replaced.
+            runs: Only these runs, archived or not, see ``LabReader``.
+            where: Only such runs, see ``LabReader``.
+            parameters: Values for its ``?`` marks.
+            by: What makes a group; default: the settings in which the runs differ.
+            metric: The metric to compare; default: the evaluated accuracy, if there is one.
+            at: ``"final"``, ``"best"``, or a round.
+            target: Value whose time of arrival is compared; default: none.
+            goal: ``"max"`` or ``"min"``; default: guessed from the metric's name.
+            theme: ``"auto"`` (as the reader's device), ``"light"`` or ``"dark"``.
+
+        Returns:
+            The file's absolute path.
+
+        Raises:
+            RunNotFoundError: If there is no run to report on.
+            AnalysisError: If the runs cannot be compared as asked.
+            InvalidValueError: If the name ends otherwise, or there is no such theme.
+            MissingExtraError: If a PDF is asked for and no browser is found.
+            StoreNotWritableError: If the file cannot be written.
+        """
+        from flip_lab.runs.report import Question, write_report  # loads plotly
+
+        question = Question(
+            by=by if by is None else (by,) if isinstance(by, str) else tuple(by),
+            metric=metric,
+            at=at,
+            target=target,
+            goal=goal,
+        )
+        run_ids = self._chosen(runs, where, parameters)
+        return write_report(self._dir, run_ids, path, question=question, theme=theme)
