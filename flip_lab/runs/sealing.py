@@ -64,8 +64,8 @@ class FullJournals:
 def ended_runs(lab: LabDir) -> list[str]:
     """Give the runs that are known to have ended and are not sealed.
 
-    A run that nobody has looked at since its end is not among them: it may have been killed,
-    and then its end is not written yet.
+    A run that nobody has looked at since its end is not among them: it may have been
+    killed, and then its end is not written yet.
 
     Args:
         lab: The lab.
