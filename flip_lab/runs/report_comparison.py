@@ -55,7 +55,7 @@ _NO_GROUPS = frozenset(
 )
 _FIRST = ("strategy.", "train.", "model.", "data.")
 _INDICES = ("mean", "worst_decile", "std", "gini", "jain")
-_SPREADS_A_PAGE = 12  # groups in a figure of clients, so that it fits on paper
+_SPREADS_A_PAGE = 9  # groups in a figure of clients, so that it fits on paper
 _BANDS = 8  # as many as there are colours, and as its legend has room for
 
 

@@ -18,7 +18,15 @@ from flip_lab.views.canvas import (
     plain,
     require_columns,
 )
-from flip_lab.views.lanes import intervals, lane_layout, lost_lanes, p_words, padded, points
+from flip_lab.views.lanes import (
+    intervals,
+    lane_layout,
+    lane_title,
+    lost_lanes,
+    p_words,
+    padded,
+    points,
+)
 from flip_lab.views.theme import (
     Figure,
     Palette,
@@ -84,7 +92,7 @@ def effect_forest(pairs: pd.DataFrame, name: str, *, theme: Theme = "light") -> 
     if len(shown) < len(rows):
         said += f" · the {len(shown)} with the smallest p"
     layout |= {
-        "title": {"text": title, "subtitle": {"text": said}},
+        "title": lane_title(title, said),
         "shapes": [_zero(palette)],
     }
     return draw(traces, layout, theme=theme)

@@ -19,6 +19,17 @@ _LINE_PX = 14
 _LETTER_PX = 6.2  # of the facts' font, on average
 
 
+def lane_title(text: str, subtitle: str) -> dict[str, Any]:
+    """Give a title at the left edge: long names of lanes leave little room above the axes.
+
+    Args:
+        text: The title; may hold plotly's markup.
+        subtitle: The line below it.
+    """
+    place = {"x": 0, "xref": "container", "pad": {"l": 16, "t": 18}}
+    return {"text": text, "subtitle": {"text": subtitle}, **place}
+
+
 def lane_layout(
     names: Sequence[str], facts: Sequence[str], *, label: str, palette: Palette
 ) -> dict[str, Any]:

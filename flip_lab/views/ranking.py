@@ -18,7 +18,15 @@ from flip_lab.views.canvas import (
     plain,
     require_columns,
 )
-from flip_lab.views.lanes import intervals, lane_layout, lost_lanes, p_words, padded, points
+from flip_lab.views.lanes import (
+    intervals,
+    lane_layout,
+    lane_title,
+    lost_lanes,
+    p_words,
+    padded,
+    points,
+)
 from flip_lab.views.theme import (
     Figure,
     Palette,
@@ -78,8 +86,7 @@ def leaderboard_figure(board: pd.DataFrame, name: str, *, theme: Theme = "light"
     layout["xaxis"] |= padded(*drawn)
     num_tied = int((rows["place"] == "1=").sum())
     said = f"{num_tied} share the lead" if num_tied else f"{counted(len(rows), 'group')}"
-    subtitle = {"text": f"mean over seeds and its interval · {said}"}
-    layout |= {"title": {"text": title, "subtitle": subtitle}}
+    layout["title"] = lane_title(title, f"mean over seeds and its interval · {said}")
     return draw(traces, layout, theme=theme)
 
 

@@ -21,7 +21,7 @@ from flip_lab.views.canvas import (
     plain,
     require_columns,
 )
-from flip_lab.views.lanes import lane_layout
+from flip_lab.views.lanes import lane_layout, lane_title
 from flip_lab.views.theme import (
     Figure,
     Palette,
@@ -100,10 +100,7 @@ def fairness_figure(
         f"{chosen}, last round of each run · box: middle half, whiskers: 90 % of clients"
     )
     layout |= {
-        "title": {
-            "text": title if len(lanes) == 1 else f"{title}, by group",
-            "subtitle": {"text": words},
-        },
+        "title": lane_title(title if len(lanes) == 1 else f"{title}, by group", words),
         "height": 190 + _LANE_PX * len(lanes),
     }
     return draw(traces, layout, theme=theme)
