@@ -120,8 +120,7 @@ class Comparer(anywidget.AnyWidget):
     def run_ids(self) -> list[str]:
         """Ids of the runs that are ticked now."""
         known = self._known.run_ids
-        places = cast("list[int]", self.chosen)
-        return [known[at] for at in places if 0 <= at < len(known)]
+        return [known[at] for at in self.chosen if 0 <= at < len(known)]
 
     @property
     def choice(self) -> Choice:
@@ -147,7 +146,7 @@ class Comparer(anywidget.AnyWidget):
             self._redraw(None)
 
     def _redraw(self, _change: object) -> None:
-        asked = (tuple(cast("list[int]", self.chosen)), repr(self.settings))
+        asked = (tuple(self.chosen), repr(self.settings))
         if asked == self._drawn:
             return  # both traits came in one message, and are told one after the other
         self._drawn = asked

@@ -25,6 +25,7 @@ _COLUMNS = (
     "experiment",
     "sweep",
     "state",
+    "seed",
     "tags",
     "engine",
     "federation",

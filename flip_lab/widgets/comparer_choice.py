@@ -46,7 +46,7 @@ class Choice:
         """
         _among(self.x, get_args(XAxis), "x")
         _among(self.draw, get_args(Draw), "draw")
-        whole = isinstance(self.span, int) and not isinstance(self.span, bool)
+        whole = isinstance(self.span, int) and not isinstance(self.span, bool)  # pyright: ignore[reportUnnecessaryIsInstance]  # the browser sends anything
         if not whole or not 1 <= self.span <= LONGEST_SPAN:
             raise InvalidValueError(
                 f"smoothing is {self.span!r}, no whole number from 1 to {LONGEST_SPAN}.",

@@ -140,8 +140,7 @@ def _course(line: Line) -> list[tuple[float, float | None]]:
         if y is not None or str(at) in odd
     ]
     step = max(1, -(-len(told) // _SPARK_POINTS))
-    thinned = told[::-1][::step][::-1]  # from the end, so that the last one stays
-    return thinned
+    return told[::-1][::step][::-1]  # from the end, so that the last one stays
 
 
 def _text_rows(rows: list[_Row]) -> list[str]:

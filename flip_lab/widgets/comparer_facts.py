@@ -44,9 +44,7 @@ class FactReader:
         self._read: dict[str, set[str]] = {}
         self._frames: dict[str, pd.DataFrame] = {}
 
-    def read(
-        self, catalogue: Catalogue, run_ids: Sequence[str], choice: Choice
-    ) -> Facts:
+    def read(self, catalogue: Catalogue, run_ids: Sequence[str], choice: Choice) -> Facts:
         """Give what a choice needs.
 
         Args:

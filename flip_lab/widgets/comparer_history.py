@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -130,7 +130,10 @@ def client_table(lab: Readable, run_id: str, server_round: int) -> dict[str, Any
                 row["odd"][str(at)] = word
     return {
         "columns": [
-            {"key": f"{phase}/{name}", "label": name if names[name] == 1 else f"{name} ({phase})"}
+            {
+                "key": f"{phase}/{name}",
+                "label": name if names[name] == 1 else f"{name} ({phase})",
+            }
             for phase, name in columns
         ],
         "rows": list(rows.values()),
@@ -172,7 +175,7 @@ def client_history(
     rows = _rows(lab, statement, asked)
     values = np.array([_value(row) for row in rows], dtype=np.float64)
     there = [bool(row["is_there"]) for row in rows]
-    shown = kept(values, LINE_POINTS).tolist()
+    shown = [int(place) for place in kept(values, LINE_POINTS)]
     odd = {str(at): odd_word(float(values[i])) for at, i in enumerate(shown) if there[i]}
     return {
         "round": [int(rows[i]["server_round"]) for i in shown],
@@ -240,6 +243,4 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  # a cell of a frame is anything
         value = value.tolist()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, (str, bool, int, list)):
-        return value
-    return None
+    return cast("object", value) if isinstance(value, (str, bool, int, list)) else None

@@ -6,7 +6,7 @@ The widget (JavaScript), the card (HTML) and the terminal (text) read the same p
 from __future__ import annotations
 
 import math
-from typing import TypedDict
+from typing import Required, TypedDict
 
 SIGNIFICANT_DIGITS = 5  # a screen shows three
 
@@ -27,11 +27,11 @@ class Line(TypedDict, total=False):
         odd: ``NaN``, ``∞`` or ``-∞`` by index, where null stands for that.
     """
 
-    group: int
+    group: Required[int]
     run: str
-    x: list[float]
+    x: Required[list[float]]
     round: list[int]
-    y: list[float | None]
+    y: Required[list[float | None]]
     low: list[float | None]
     high: list[float | None]
     seeds: list[int]

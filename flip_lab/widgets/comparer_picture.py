@@ -79,7 +79,14 @@ def draw_picture(
         for key, frame in curves.items()
     ]
     for key, frame in curves.items():
-        notes += _metric_notes(catalogue, key, frame, facts.points[key], drawn)
+        notes += _metric_notes(
+            catalogue,
+            key,
+            frame,
+            facts.points[key],
+            drawn,
+            is_single=choice.draw == "lines",
+        )
     return Picture(
         by=" · ".join(choice.by),
         draw=choice.draw,
@@ -135,9 +142,7 @@ def _drawn(
     return inside
 
 
-def _costs(
-    facts: Facts, choice: Choice, run_ids: Sequence[str]
-) -> pd.DataFrame | None:
+def _costs(facts: Facts, choice: Choice, run_ids: Sequence[str]) -> pd.DataFrame | None:
     if choice.x == "round" or facts.rounds is None:
         return None
     import pandas as pd
@@ -170,14 +175,14 @@ def _curves(
 def _scale(curves: Mapping[str, pd.DataFrame], choice: Choice) -> tuple[float, str]:
     if choice.x == "round":
         return 1.0, ""
-    most = max((float(frame["x"].max()) for frame in curves.values() if len(frame)), default=0.0)
+    most = max(
+        (float(frame["x"].max()) for frame in curves.values() if len(frame)), default=0.0
+    )
     steps = _SECONDS if choice.x == "seconds" else _BYTES
     return next((size, unit) for least, size, unit in steps if most >= least)
 
 
-def _panel(
-    catalogue: Catalogue, key: str, curves: pd.DataFrame, choice: Choice
-) -> Panel:
+def _panel(catalogue: Catalogue, key: str, curves: pd.DataFrame, choice: Choice) -> Panel:
     label = catalogue.label(catalogue.metric(key))
     smoothed = f", moving average (EMA) over {choice.span} points"
     return Panel(
@@ -192,9 +197,7 @@ def _lines(curves: pd.DataFrame, choice: Choice) -> list[Line]:
     kind = "group" if choice.draw == "mean" else "run_id"
     at_most = points_for(curves[kind].nunique() * len(choice.metrics))
     draw = mean_lines if choice.draw == "mean" else run_lines
-    return draw(
-        curves, span=choice.span, at_most=at_most, with_round=choice.x != "round"
-    )
+    return draw(curves, span=choice.span, at_most=at_most, with_round=choice.x != "round")
 
 
 def _metric_notes(
@@ -203,6 +206,8 @@ def _metric_notes(
     curves: pd.DataFrame,
     points: pd.DataFrame,
     run_ids: Sequence[str],
+    *,
+    is_single: bool,
 ) -> list[str]:
     label = catalogue.label(catalogue.metric(key))
     notes: list[str] = []
@@ -213,7 +218,8 @@ def _metric_notes(
         notes.append(f"{counted(unplaced, 'run')} did not record what rounds cost.")
     odd = curves.loc[~np.isfinite(reals(curves, "value")), "run_id"].nunique()
     if odd:
-        notes.append(f"{counted(odd, 'run')} with NaN or infinite {label} (×).")
+        then = "marked ×" if is_single else "there the mean is that of the others"
+        notes.append(f"{counted(odd, 'run')} with NaN or infinite {label}: {then}.")
     return notes
 
 

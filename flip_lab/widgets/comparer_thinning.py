@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -50,7 +51,7 @@ def kept(values: Reals, at_most: int) -> Places:
     edges = np.linspace(0, values.size, (at_most - 2) // each + 1).astype(np.int64)
     low, high = np.where(finite, values, np.inf), np.where(finite, values, -np.inf)
     found = {0, values.size - 1}
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges.tolist()):
         found.add(start + int(low[start:stop].argmin()))
         found.add(start + int(high[start:stop].argmax()))
         if each > 2:  # noqa: PLR2004  # there are gaps

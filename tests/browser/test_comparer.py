@@ -44,7 +44,9 @@ async (index) => {
 }
 """
 THEME = """
-async (theme) => { await window.jupyterapp.commands.execute("apputils:change-theme", { theme }); }
+async (theme) => {
+  await window.jupyterapp.commands.execute("apputils:change-theme", { theme });
+}
 """
 IS_IDLE = """
 () => window.jupyterapp?.shell.currentWidget?.context?.sessionContext
@@ -88,14 +90,14 @@ class Teller:
         folder.mkdir(parents=True)
         write_json_atomic(folder / "run.json", spec)
         writer = JournalWriter(self.lab, run_id)
-        writer.append(self._events(run_id, number, rounds, clients, diverges))
+        writer.append(self._events(run_id, number, rounds, clients, diverges=diverges))
         writer.close()
         mark_ended(folder)
         self.told.append(run_id)
         return run_id
 
     def _events(
-        self, run_id: str, number: int, rounds: int, clients: int, diverges: bool
+        self, run_id: str, number: int, rounds: int, clients: int, *, diverges: bool
     ) -> list[RunEvent]:
         random = np.random.default_rng(number)
         best = 0.84 + 0.05 * (number % 3) - 0.02 * (number // 3 % 4)
@@ -124,7 +126,11 @@ class Teller:
             value = math.nan if lost else course + random.normal(0, 0.012)
             facts += [
                 (EventKind.METRIC, at, metric("eval_accuracy", "federated", value)),
-                (EventKind.METRIC, at, metric("eval_loss", "central", 2.3 * math.exp(-at / 9))),
+                (
+                    EventKind.METRIC,
+                    at,
+                    metric("eval_loss", "central", 2.3 * math.exp(-at / 9)),
+                ),
                 (EventKind.ROUND_ENDED, at, {"duration_s": 2.0 + number % 3}),
             ]
         facts.append((EventKind.STATE, rounds, {"state": "completed"}))
@@ -280,7 +286,12 @@ def test_groups_are_drawn_chosen_and_hidden(shown: Shown) -> None:
 
     choose(view, "Group by", "train.learning_rate")
     expect(view.locator(".flip-title")).to_contain_text("by train.learning_rate")
-    assert [text.rsplit(" ", 2)[0] for text in legend(view)] == ["0.01", "0.03", "0.1", "not set"]
+    assert [text.rsplit(" ", 2)[0] for text in legend(view)] == [
+        "0.01",
+        "0.03",
+        "0.1",
+        "not set",
+    ]
 
     view.get_by_role("button", name="not set").click()
     expect(view.locator(".flip-band")).to_have_count(3)
@@ -295,7 +306,9 @@ def test_runs_are_searched_and_ticked(shown: Shown) -> None:
     view = shown.cell(FEW)
     search = view.get_by_role("searchbox")
     search.fill("seed=3")
-    expect(view.locator(".flip-side .flip-count")).to_have_text("30 of 30 chosen · 3 listed")
+    expect(view.locator(".flip-side .flip-count")).to_have_text(
+        "30 of 30 chosen · 3 listed"
+    )
     view.get_by_role("button", name="None", exact=True).click()
     expect(view.locator(".flip-title")).to_contain_text("27 runs compared")
     search.fill("seed=3 fedavg")
@@ -362,7 +375,9 @@ def test_a_run_and_a_client_tell_their_history(shown: Shown) -> None:
     expect(detail.locator(".flip-client strong")).to_have_text("client 3")
     expect(detail.locator(".flip-client .flip-band")).to_have_count(1)
     detail.locator(".flip-client .flip-chart").focus()
-    expect(detail.locator(".flip-client .flip-readout")).to_contain_text("client 3 · round 30")
+    expect(detail.locator(".flip-client .flip-readout")).to_contain_text(
+        "client 3 · round 30"
+    )
     detail.get_by_label("Metric of the client").select_option("evaluate/eval_loss")
     expect(detail.locator(".flip-client .flip-chart")).to_have_attribute(
         "aria-label", "eval_loss of client 3 over the rounds, and its cohort"
@@ -415,7 +430,9 @@ def test_text_is_readable_in_light_and_dark(shown: Shown, theme: str) -> None:
     """JupyterLab's theme decides; every text has at least 4.5:1 (WCAG AA)."""
     shown.page.evaluate(THEME, f"JupyterLab {theme.title()}")
     view = shown.cell(FEW)
-    shown.page.locator(f'[data-jp-theme-light="{str(theme == "light").lower()}"]').wait_for()
+    shown.page.locator(
+        f'[data-jp-theme-light="{str(theme == "light").lower()}"]'
+    ).wait_for()
     view.locator(".flip-side .flip-run").first.click()
     view.locator(".flip-detail .flip-story").wait_for()
     paper = luminance(colour(view, "backgroundColor"))

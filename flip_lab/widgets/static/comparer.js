@@ -6,6 +6,7 @@ const ROW_PX = 28;
 const COLOURS = 8;
 const DASHES = ["", "8 4", "3 3", "10 3 3 3"];
 const MANY_LINES = 24; // from here on lines are thin, and dashes would only flicker
+const MOST_LINES = 200; // and from here on thinner still
 const BIG_PICTURE = 8000; // points, from which on a slider draws when it is let go
 const MARGIN = { left: 58, right: 14, top: 10, bottom: 40 };
 let made = 0; // names elements apart, also those of several comparers on a page
@@ -301,7 +302,7 @@ function drawChart(host, spec) {
   }
   for (const [group, mine] of byGroup) {
     const d = mine.map((line) => linePath(line, px, shownY)).join("");
-    inside.append(drawn("path", { d, class: many ? "flip-path flip-thin" : "flip-path", ...look(group, many) }));
+    inside.append(drawn("path", { d, class: `flip-path${many ? " flip-thin" : ""}${lines.length > MOST_LINES ? " flip-hairline" : ""}`, ...look(group, many) }));
     const crosses = mine.map((line) => crossPath(line, px, shownY, bottom)).join("");
     if (crosses) inside.append(drawn("path", { d: crosses, class: "flip-crosses", style: look(group, true).style }));
   }
@@ -314,7 +315,7 @@ function drawChart(host, spec) {
 
   function axes() {
     const group = drawn("g", { class: "flip-axes", "aria-hidden": "true" });
-    const yTicks = spec.isLog ? logTicks(yLow, yHigh) : ticks(yLow, yHigh, Math.max(2, Math.floor((bottom - top) / 44)));
+    const yTicks = spec.isLog ? logTicks(yLow, yHigh) : ticks(yLow, yHigh, Math.max(2, Math.floor((bottom - top) / 40)));
     for (const at of yTicks) {
       const y = py(at).toFixed(1);
       group.append(drawn("path", { d: `M${left} ${y}H${right}`, class: "flip-grid" }));
@@ -728,17 +729,17 @@ class View {
     this.numPoints = picture.panels.flatMap((panel) => panel.lines).reduce((sum, line) => sum + line.x.length, 0);
     this.groupOf = new Map();
     picture.groups.forEach((group, at) => group.runs.forEach((run) => this.groupOf.set(run, at)));
-    const many = picture.panels.some((panel) => panel.lines.length > MANY_LINES);
+    this.many = picture.panels.some((panel) => panel.lines.length > MANY_LINES);
     this.legend.hidden = picture.groups.length < 2 && !picture.by;
     this.legend.replaceChildren(...picture.groups.map((group, at) => {
       const isOn = !this.off.has(group.label);
       const key = button("", () => this.toggleGroup(group.label, key), { "aria-pressed": String(isOn), title: "Hide or show" });
       const size = group.runs.length > 1 ? element("small", {}, counted(group.runs.length, "run")) : "";
-      key.append(swatch(at, many), group.label, " ", size);
+      key.append(swatch(at, this.many), group.label, " ", size);
       return element("li", {}, key);
     }));
     this.notes.replaceChildren(...picture.notes.map((note) => element("li", {}, note)));
-    this.readout.textContent = "";
+    this.tell("");
     const runs = [...this.model.get("chosen")];
     this.tableTitle.textContent = picture.differing.length
       ? `What differs: ${counted(picture.differing.length, "parameter")} of ${counted(runs.length, "run")}`
@@ -782,10 +783,15 @@ class View {
         height: figures.length > 1 ? 230 : 300,
         xDomain: xDomainOf(all),
         describe: (line, at) => this.describe(panel, line, at),
-        tell: (text) => { this.readout.textContent = text; },
+        tell: (text) => this.tell(text),
         open: (line, at) => this.openLine(line, at),
       });
     }
+  }
+
+  tell(text) {
+    this.readout.textContent = text || "Point at a line, or walk along it with the arrow keys; click or press enter for more.";
+    this.readout.classList.toggle("flip-hint", !text);
   }
 
   called(line) {
@@ -821,7 +827,7 @@ class View {
       const counts = new Map();
       for (const run of runs) counts.set(key.of[run], (counts.get(key.of[run]) ?? 0) + 1);
       const [[value, count] = [-2, 0]] = [...counts].sort((one, two) => two[1] - one[1]);
-      return count * 2 >= runs.length ? value : null;
+      return count * 2 > runs.length ? value : null;
     });
     const width = (key) => {
       const longest = key.values.reduce((most, value) => Math.max(most, value.length), 0);
@@ -835,7 +841,7 @@ class View {
     const run = table.runs[at];
     const { ids, name } = this.catalogue;
     const first = element("span", { class: "flip-run", title: ids[run] });
-    if (this.picture.by && this.groupOf.has(run)) first.append(swatch(this.groupOf.get(run), false), " ");
+    if (this.picture.by && this.groupOf.has(run)) first.append(swatch(this.groupOf.get(run), this.many), " ");
     first.append(name.values[name.of[run]], " ", element("small", {}, ids[run].split("-").pop()));
     row.append(first);
     table.keys.forEach((key, place) => {
@@ -888,7 +894,7 @@ class View {
     const facts = [
       ["state", told.state], ["rounds", rounds], ["nodes", told.num_nodes], ["engine", told.engine], ["seed", told.seed],
       ["experiment", told.experiment], ["sweep", told.sweep], ["tags", (told.tags ?? []).join(", ")],
-      ["launched", new Date(told.created_s * 1000).toLocaleString()],
+      ["launched", new Date(told.created_s * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })],
       ["took", told.duration_s === null ? "" : durationText(told.duration_s)], ["note", told.note],
     ];
     const list = element("dl", { class: "flip-facts" });
@@ -971,7 +977,7 @@ class View {
     const headers = columns.map(([key, label]) => {
       const isOn = key === column;
       const click = () => { this.order = { column: key, up: isOn ? !up : true }; this.sortClients(); };
-      const cell = element("span", { "aria-sort": isOn ? (up ? "ascending" : "descending") : "none" });
+      const cell = element("span", { class: key === "id" ? "" : "flip-number", "aria-sort": isOn ? (up ? "ascending" : "descending") : "none" });
       cell.append(button(`${label}${isOn ? (up ? " ▲" : " ▼") : ""}`, click, { title: `Sort by ${label}` }));
       return cell;
     });

@@ -78,7 +78,15 @@ def test_it_draws_what_is_asked_for_in_python(lab: Lab) -> None:
     assert shown.choice.metrics == (LOSS,)
     picture = cast("dict[str, Any]", shown.picture)
     assert [group["label"] for group in picture["groups"]] == ["0.01", "0.1"]
-    assert repr(shown) == repr(Comparer(lab, ["run-c", "a"], metric="train_loss", by=["train.learning_rate"], smoothing=2))
+    assert repr(shown) == repr(
+        Comparer(
+            lab,
+            ["run-c", "a"],
+            metric="train_loss",
+            by=["train.learning_rate"],
+            smoothing=2,
+        )
+    )
     shown.close()
 
 
@@ -126,7 +134,9 @@ def test_a_run_tells_its_story(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Non
     assert rate == {"name": "train.learning_rate", "value": "0.01", "same": 0, "others": 2}
     assert (told["round"], told["last_round"]) == (2, 2)
     assert [row["id"] for row in told["clients"]["rows"]] == ["p0", "p1", "p2"]
-    assert told["clients"]["columns"] == [{"key": "train/train_loss", "label": "train_loss"}]
+    assert told["clients"]["columns"] == [
+        {"key": "train/train_loss", "label": "train_loss"}
+    ]
     assert told["clients"]["rows"][1]["values"] == [2.1]
     before = asked.ask(ask="round", run="run-c", round=1)
     assert before["clients"]["rows"][1]["values"] == [1.1]
@@ -204,7 +214,9 @@ def test_a_key_in_which_all_agree_is_one_group(lab: Lab) -> None:
     shown.close()
 
 
-def test_runs_without_clients_and_metrics_of_nobody(lab_dir: LabDir, make_run: MakeRun) -> None:
+def test_runs_without_clients_and_metrics_of_nobody(
+    lab_dir: LabDir, make_run: MakeRun
+) -> None:
     """A run that has not begun has a story, too."""
     make_run("run-a", rounds=0)
     lab = Lab(lab_dir.root)

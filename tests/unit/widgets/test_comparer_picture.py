@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from flip_lab.widgets.comparer_catalogue import Catalogue, Metric
 from flip_lab.widgets.comparer_choice import Choice
 from flip_lab.widgets.comparer_faces import card_html, text_of
 from flip_lab.widgets.comparer_groups import MOST_GROUPS
-from flip_lab.widgets.comparer_payload import Line, Picture
+from flip_lab.widgets.comparer_payload import Picture
 from flip_lab.widgets.comparer_picture import Facts, draw_picture
 from flip_lab.widgets.comparer_thinning import kept
 
@@ -72,7 +72,10 @@ class Told:
         """Give what the store would."""
         columns = ["run_id", "name", "value", "number"]
         metric = Metric(
-            name="eval_accuracy", phase="evaluate", scope="federated", num_runs=len(self.runs)
+            name="eval_accuracy",
+            phase="evaluate",
+            scope="federated",
+            num_runs=len(self.runs),
         )
         return Catalogue(
             runs=pd.DataFrame(self.runs, columns=RUN_COLUMNS),
@@ -99,10 +102,10 @@ def told() -> Told:
     return Told()
 
 
-def lines_of(picture: Picture) -> list[Line]:
+def lines_of(picture: Picture) -> list[dict[str, Any]]:
     """Give the curves of the only panel."""
     (panel,) = picture["panels"]
-    return panel["lines"]
+    return cast("list[dict[str, Any]]", panel["lines"])
 
 
 def test_groups_have_the_mean_and_the_band_of_their_runs(told: Told) -> None:
@@ -146,7 +149,7 @@ def test_diverged_values_are_gaps_with_a_mark(told: Told) -> None:
     line = lines_of(picture)[0]
     assert line["y"] == [0.1, None, None, None, 0.5]
     assert line["odd"] == {"1": "NaN", "2": "∞", "3": "-∞"}
-    assert "1 run with NaN or infinite eval_accuracy (×)." in picture["notes"]
+    assert "1 run with NaN or infinite eval_accuracy: marked ×." in picture["notes"]
     (mean,) = lines_of(told.picture())
     assert mean["lost"] == [0, 1, 1, 1, 0]
     assert mean["seeds"] == [2, 1, 1, 1, 2]
@@ -218,8 +221,10 @@ def test_notes_say_what_the_eye_cannot_see(told: Told) -> None:
     told.run("d", [], strategy__name="FedProx", seed=1)
     notes = told.picture(by=("strategy.name",))["notes"]
     assert notes == [
-        "1 run with the seed of another one of the group; bands take all runs as "
-        "independent.",
+        (
+            "1 run with the seed of another one of the group; bands take all runs as "
+            "independent."
+        ),
         "1 run never recorded eval_accuracy.",
     ]
 
@@ -230,13 +235,15 @@ def test_too_many_groups_are_counted(told: Told) -> None:
         told.run(f"run-{number}", [0.1, 0.2], train__learning_rate=float(number))
     picture = told.picture(by=("train.learning_rate",))
     assert len(picture["groups"]) == len(lines_of(picture)) == MOST_GROUPS
-    assert f"The first {MOST_GROUPS} groups are drawn, 6 more are not" in picture["notes"][0]
+    assert (
+        f"The first {MOST_GROUPS} groups are drawn, 6 more are not" in picture["notes"][0]
+    )
 
 
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        (lambda told: None, "There are no runs here yet."),
+        (lambda _: None, "There are no runs here yet."),
         (lambda told: told.run("a", []), "No run has recorded a metric yet."),
     ],
 )
@@ -255,7 +262,7 @@ def test_nothing_to_see_is_said_in_words(
 def test_an_unknown_key_names_the_nearest(told: Told) -> None:
     """A typing error costs seconds."""
     told.run("a", [0.1], strategy__name="FedAvg")
-    with pytest.raises(AnalysisError, match="Did you mean 'strategy.name'"):
+    with pytest.raises(AnalysisError, match=r"Did you mean 'strategy\.name'"):
         told.picture(by=("strategy.nam",))
 
 
@@ -279,7 +286,9 @@ def big_lab(num_runs: int, num_rounds: int) -> Told:
     told = Told()
     random = np.random.default_rng(7)
     for number in range(num_runs):
-        values = 1 - np.exp(-np.arange(num_rounds) / 40) + random.normal(0, 0.02, num_rounds)
+        values = (
+            1 - np.exp(-np.arange(num_rounds) / 40) + random.normal(0, 0.02, num_rounds)
+        )
         told.run(
             f"261121-{number:06d}-{number:04x}",
             values.tolist(),
@@ -291,7 +300,9 @@ def big_lab(num_runs: int, num_rounds: int) -> Told:
     return told
 
 
-@pytest.mark.parametrize("choice", [{"draw": "lines"}, {"draw": "lines", "x": "seconds"}, {}])
+@pytest.mark.parametrize(
+    "choice", [{"draw": "lines"}, {"draw": "lines", "x": "seconds"}, {}]
+)
 def test_a_thousand_runs_fit_into_a_message(choice: dict[str, Any]) -> None:
     """With its catalogue the largest picture stays below 1 MB."""
     told = big_lab(1000, 100)
