@@ -1,4 +1,4 @@
-"""Commands that take runs out of a lab and into one: export, import."""
+"""Commands that take runs out of a lab and into one: export, import, report."""
 
 # typer.Option and typer.Argument are untyped:
 # pyright: reportUnknownMemberType=false
@@ -59,3 +59,32 @@ def import_(
         print_json({"run_ids": imported})
     else:
         page.print(f"{len(imported)} runs: {', '.join(imported)}", markup=False)
+
+
+@guarded
+def report(  # noqa: PLR0913, PLR0917  # one parameter for each option
+    path: Annotated[
+        Path, typer.Argument(help="Ends in .html or .pdf; an old file is replaced.")
+    ],
+    run_ids: Annotated[
+        list[str] | None, typer.Argument(help="Only these runs. Default: all.")
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="What makes a group. Default: in what the runs differ."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="The metric. Default: the evaluated accuracy.")
+    ] = None,
+    where: WhereOption = None,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the report of a run, or of the comparison of several, as one file."""
+    from flip_lab.runs.lab import Lab
+
+    written = Lab(lab).report(path, run_ids or None, where=where, by=by, metric=metric)
+    if as_json:
+        print_json({"path": str(written)})
+    else:
+        page.print(f"Written: {written}", markup=False, soft_wrap=True)
