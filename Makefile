@@ -16,10 +16,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab check test bench format docs clean debian-packages
+.PHONY: help demo lab check test bench bench-store format docs clean debian-packages
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## set everything up, run the first federation and show what happened
 	$(PY) notebooks/demo.py
@@ -43,6 +43,9 @@ test: $(STAMP) debian-packages ## every test
 bench: $(STAMP) ## the benchmarks, as tables; takes a quarter of an hour
 	$(PY) tests/benchmarks/engine.py --workload all --markdown
 
+bench-store: $(STAMP) ## the benchmark of the store, as a table; takes a quarter of an hour
+	$(PY) tests/benchmarks/store.py --markdown
+
 format: $(STAMP) ## rewrite the code and the notebooks in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -61,7 +64,7 @@ clean: ## remove the virtual environment, caches and every lab directory
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet -c constraints.txt torch
-	$(PY) -m pip install --quiet -c constraints.txt -e ".[lab,dev]"
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[lab,exchange,dev]"
 	touch $@
 
 # Tests that need these packages skip themselves, with the reason, where they are missing.

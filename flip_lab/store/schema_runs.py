@@ -26,7 +26,7 @@ RUNS = Table(
     columns=(
         RUN,
         text("name", "The name it was launched under."),
-        text("kind", "What was launched: scenario, app or notebook."),
+        text("kind", "What was launched: scenario, app or notebook; or imported."),
         text("experiment", "What it belongs to; its own name unless the launch said."),
         text("sweep", "The sweep that it was launched in.", nullable=True),
         Column(name="tags", sql_type="VARCHAR[]", meaning="Its tags now, sorted."),
@@ -36,7 +36,7 @@ RUNS = Table(
             "state",
             "pending, starting, running, paused, completed, failed or stopped.",
         ),
-        text("engine", "Where it ran: in_process, ray or deployment."),
+        text("engine", "Where it ran: an engine; or the tool that it was imported from."),
         text("federation", "The configured federation it ran on.", nullable=True),
         count("seed", "Every random draw derives from it.", sql_type="BIGINT"),
         count(

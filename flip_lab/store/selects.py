@@ -160,8 +160,10 @@ _RUN_METRICS = """
         max(value) FILTER (NOT isnan(value)) AS max,
         arg_min(server_round, sequence) AS first_round,
         arg_max(server_round, sequence) AS last_round,
-        arg_min(server_round, value) FILTER (NOT isnan(value)) AS min_round,
-        arg_max(server_round, value) FILTER (NOT isnan(value)) AS max_round
+        arg_min(server_round, {'value': value, 'first': sequence})
+            FILTER (NOT isnan(value)) AS min_round,
+        arg_max(server_round, {'value': value, 'first': -sequence})
+            FILTER (NOT isnan(value)) AS max_round
     FROM inside.open_metric WHERE NOT superseded GROUP BY run_id, phase, scope, name
 """
 
