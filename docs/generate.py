@@ -12,7 +12,7 @@ from inspect import getdoc
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
-from click import Parameter
+from click import Command, Parameter
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -170,10 +170,19 @@ def commands_page() -> str:
     """Describe every command of ``flip-lab`` as its own help does."""
     group = cast(TyperGroup, get_command(app))
     parts = [NOTICE, "# The command `flip-lab`", COMMANDS_INTRODUCTION]
-    for name, command in group.commands.items():
+    for name, command in _commands(group):
         parts += [f"## `flip-lab {name}`", command.help or ""]
         parts.append("\n".join(_parameter(item) for item in command.params))
     return "\n\n".join(parts) + "\n"
+
+
+def _commands(group: TyperGroup) -> Iterator[tuple[str, Command]]:
+    """Give every command, also those of groups, by what is typed for it."""
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from ((f"{name} {below}", each) for below, each in _commands(command))
+        else:
+            yield name, command
 
 
 def _parameter(item: Parameter) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flip_lab import __version__
-from flip_lab.cli import again, exchange, labels, listing
+from flip_lab.cli import again, care, exchange, labels, listing
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import (
     DetachOption,
@@ -20,6 +20,7 @@ from flip_lab.cli.options import (
     one_place,
 )
 from flip_lab.cli.output import page, print_json, print_table, short
+from flip_lab.cli.store import store
 
 app = typer.Typer(
     name="flip-lab",
@@ -184,6 +185,11 @@ app.command()(labels.undo)
 app.command()(labels.trash)
 app.command()(exchange.export)
 app.command("import")(exchange.import_)
+app.command()(exchange.report)
+app.command()(care.backup)
+app.command()(care.restore)
+app.command()(care.doctor)
+app.add_typer(store)
 
 
 @app.command()

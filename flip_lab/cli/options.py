@@ -4,11 +4,15 @@
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from flip_lab.store.layout import LabDir
 
 LabOption = Annotated[
     Path | None,
@@ -35,6 +39,18 @@ OnOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option(help="Processes that train side by side. Default: as before.")
 ]
+
+
+def lab_dir(lab: Path | None) -> LabDir:
+    """Open a lab as it is, for commands that make none where there is none.
+
+    Raises:
+        StoreError: If there is no lab, or it was written by a newer version.
+    """
+    from flip_lab.store.layout import open_lab  # its packages are an extra
+
+    home = lab or os.environ.get("FLIP_LAB_HOME") or ".flip-lab"
+    return open_lab(home, create=False)
 
 
 def assignments(texts: list[str] | None) -> dict[str, Any]:

@@ -78,3 +78,12 @@ def short(number: object) -> str:
     if number is None:
         return ""
     return f"{number:.4g}" if isinstance(number, float) else str(number)
+
+
+def size(size_bytes: int) -> str:
+    """Write a number of bytes so that it can be read."""
+    power = 3 if size_bytes else 0
+    while power and size_bytes < 2 ** (10 * power):
+        power -= 1
+    unit = ("bytes", "KiB", "MiB", "GiB")[power]
+    return f"{size_bytes / 2 ** (10 * power):.{1 if power else 0}f} {unit}"

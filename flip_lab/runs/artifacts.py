@@ -16,11 +16,12 @@ from flip_lab.core.errors import (
 )
 from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.core.ports import Artifact
+from flip_lab.core.state import RunState
 from flip_lab.runs.life_sign import is_alive
-from flip_lab.runs.run import Run
 from flip_lab.store import query
 from flip_lab.store.audit_writer import append_audit
 from flip_lab.store.blobs import Blobs
+from flip_lab.store.events import read_events
 from flip_lab.store.journal import JournalWriter
 from flip_lab.store.layout import LabDir
 from flip_lab.store.manifest import compacting, read_manifest
@@ -97,7 +98,7 @@ def artifact_arrays(lab: LabDir, run_id: str, name: str = "model") -> Arrays:
         )
     path = Blobs(lab).check(row["sha256"])
     try:
-        return safetensors.numpy.load_file(path)
+        return safetensors.numpy.load_file(path)  # pyright: ignore[reportUnknownMemberType]  # its os.PathLike lacks an argument
     except safetensors.SafetensorError as error:
         raise CorruptArtifactError(
             f"{name!r} of run {run_id} holds no arrays ({error}).",
@@ -182,8 +183,7 @@ def _tell(lab: LabDir, run_id: str, body: Mapping[str, Any]) -> None:
     """
     from flip_lab.store.compaction import reopen  # loads DuckDB
 
-    has_ended = Run(lab, run_id).state.is_final and not is_alive(lab.run_dir(run_id))
-    for _ in range(_ATTEMPTS if has_ended else 0):
+    for _ in range(_ATTEMPTS if _has_ended(lab, run_id) else 0):
         reopen(lab, run_id)
         with compacting(lab):  # nobody seals what is being written
             if read_manifest(lab).home(run_id) is not None:
@@ -205,3 +205,11 @@ def _tell(lab: LabDir, run_id: str, body: Mapping[str, Any]) -> None:
     raise StoreBusyError(
         f"Run {run_id} is being written.", fix="Wait until it has ended: run.wait()."
     )
+
+
+def _has_ended(lab: LabDir, run_id: str) -> bool:
+    if is_alive(lab.run_dir(run_id)):
+        return False
+    events = read_events(lab, run_id)
+    states = [event.body["state"] for event in events if event.kind is EventKind.STATE]
+    return bool(states) and RunState(str(states[-1])).is_final

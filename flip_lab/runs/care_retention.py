@@ -46,7 +46,7 @@ class Pruned:
     is_done: bool
 
 
-def prune_runs(  # noqa: PLR0913  # one parameter for each thing to choose by
+def prune_runs(
     lab: LabDir,
     *,
     keep_last: int | None = None,

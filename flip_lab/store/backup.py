@@ -189,10 +189,10 @@ def _require_known(root: Path, version: int) -> None:
 
 
 def _snapshot(found: dict[str, Any]) -> BackupSnapshot:
-    files = tuple(
-        BackupFile(**{**file, "stamp": tuple(file["stamp"])}) for file in found["files"]
-    )
-    return BackupSnapshot(**{**found, "files": files})
+    for file in found["files"]:
+        file["stamp"] = tuple(file["stamp"])
+    found["files"] = tuple(BackupFile(**file) for file in found["files"])
+    return BackupSnapshot(**found)
 
 
 def verify_backup(destination: str | Path, name: str | None = None) -> list[str]:
@@ -218,7 +218,7 @@ def verify_backup(destination: str | Path, name: str | None = None) -> list[str]
         if file.sha256 not in good:
             good[file.sha256] = is_good(backup, file.sha256)
         if not good[file.sha256]:
-            flaws.append(str(damaged(backup, snapshot, file).what))
+            flaws.append(damaged(backup, snapshot, file)["what"])
     return flaws
 
 
@@ -232,14 +232,23 @@ def is_good(backup: BackupDir, sha256: str) -> bool:
 
 def damaged(
     backup: BackupDir, snapshot: BackupSnapshot, file: BackupFile
-) -> DamagedBackupError:
-    """Say which file of a snapshot cannot be given back."""
+) -> dict[str, str]:
+    """Say which file of a snapshot cannot be given back.
+
+    Args:
+        backup: The directory of backups.
+        snapshot: The snapshot.
+        file: The file.
+
+    Returns:
+        The arguments of a ``DamagedBackupError``.
+    """
     place = backup.object(file.sha256).relative_to(backup.root)
-    return DamagedBackupError(
+    what = (
         f"In snapshot {snapshot.name} of {backup.root}, {file.path} is gone or no longer "
-        f"matches its hash ({place}).",
-        fix=_AGAIN,
+        f"matches its hash ({place})."
     )
+    return {"what": what, "fix": _AGAIN}
 
 
 def require_inside(path: str) -> PurePosixPath:

@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 
 from flip_lab.core.clock import tick_s
-from flip_lab.core.errors import RestoreTargetError
+from flip_lab.core.errors import DamagedBackupError, RestoreTargetError
 from flip_lab.store.backup import (
     BackupDir,
     BackupFile,
@@ -84,6 +84,7 @@ def restore_backup(
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.symlink_to(points_to)
         finish(open_lab(draft, create=False), snapshot)
+        _require_empty(target)  # somebody may have put something there meanwhile
         with explained(target):
             _sync_folders(draft)
             _appear(draft, target)
@@ -159,14 +160,14 @@ def _give_back(
     try:
         source = FileIO(backup.object(file.sha256))
     except OSError as error:
-        raise damaged(backup, snapshot, file) from error
+        raise DamagedBackupError(**damaged(backup, snapshot, file)) from error
     with source, explained(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         found = copied(_Whole(source), place)
         if file.is_executable:
             place.chmod(place.stat().st_mode | 0o100)
     if found.sha256 != file.sha256:
-        raise damaged(backup, snapshot, file)
+        raise DamagedBackupError(**damaged(backup, snapshot, file))
 
 
 class _Whole:
@@ -188,14 +189,8 @@ def _sync_folders(draft: Path) -> None:
 
 
 def _appear(draft: Path, target: Path) -> None:
-    """Let the lab appear; an empty directory is replaced, anything else is not.
-
-    Raises:
-        RestoreTargetError: If somebody put something there meanwhile.
-    """
-    try:
-        draft.rename(target)
-    except OSError:
-        _require_empty(target)
-        raise
+    """Let the lab appear; an empty directory is replaced, anything else is not."""
+    with suppress(FileNotFoundError):
+        target.rmdir()
+    draft.rename(target)
     sync_directory(target.parent)

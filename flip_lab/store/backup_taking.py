@@ -282,7 +282,7 @@ class _Copying:
         except FileNotFoundError:
             return  # removed meanwhile, or never there
         except OSError as error:
-            self.left_out[self._name(path)] = error.strerror
+            self.left_out[self._name(path)] = error.strerror or str(error)
             return
         with file:
             self._copy(path, file, (end or file_size)(file))

@@ -175,15 +175,10 @@ def collecting(lab: LabDir, *, alone: bool) -> Generator[None]:
     path = lab.root / "blobs.lock"
     with explained(path):
         lock = FileIO(path, "a")
-        try:
+    with lock:
+        with explained(path):
             fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        except OSError:
-            lock.close()
-            raise
-    try:
         yield
-    finally:
-        lock.close()
 
 
 def copied(source: Readable, target: Path, *, limit_bytes: int | None = None) -> Artifact:

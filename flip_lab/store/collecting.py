@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ from flip_lab.core.clock import now_s
 from flip_lab.core.errors import StoreError
 from flip_lab.store.blobs import SHA256, collecting
 from flip_lab.store.database import open_database
-from flip_lab.store.layout import LabDir
+from flip_lab.store.layout import LabDir, explained
 from flip_lab.store.manifest import compacting
 from flip_lab.store.rows import sealed_rows
 from flip_lab.store.snapshot import Snapshot
@@ -100,11 +100,11 @@ def _put_s(path: Path) -> float:
 
 def _remove(lab: LabDir, paths: list[Path], limit_s: float) -> None:
     for begin in range(0, len(paths), _BATCH):
-        with collecting(lab, alone=True):
-            for path in paths[begin : begin + _BATCH]:
-                if _put_s(path) < limit_s:  # nobody put it again meanwhile
-                    with suppress(OSError):
-                        path.unlink()
+        with collecting(lab, alone=True), explained(lab.blobs):
+            # What somebody put again meanwhile stays.
+            old = [p for p in paths[begin : begin + _BATCH] if _put_s(p) < limit_s]
+            for path in old:
+                path.unlink(missing_ok=True)
 
 
 def spoken_of(lab: LabDir) -> frozenset[str]:

@@ -6,7 +6,6 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from flip_lab.core.clock import now_s
@@ -48,17 +47,18 @@ def examine_files(lab: LabDir, *, is_quick: bool = False) -> list[Finding]:
 def _drafts(lab: LabDir) -> Iterator[Finding]:
     """Find what was begun long ago under another name."""
     limit_s = now_s() - GRACE_S
-    for pattern in _DRAFTS:
-        for path in sorted(lab.root.glob(pattern)):
-            with suppress(OSError):  # finished meanwhile
-                if path.stat().st_mtime < limit_s and not _is_held(path):
-                    what = "It was begun under another name and never finished."
-                    yield Finding(kind=Ailment.DRAFT, path=path, what=what)
+    what = "It was begun under another name and never finished."
+    for path in (path for form in _DRAFTS for path in sorted(lab.root.glob(form))):
+        if _is_old(path, limit_s) and not _is_held(path):
+            yield Finding(kind=Ailment.DRAFT, path=path, what=what)
 
 
 def _is_held(path: Path) -> bool:
     """Say whether a living process holds the lock on a directory that it builds."""
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # finished meanwhile
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

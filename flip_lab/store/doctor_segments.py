@@ -20,7 +20,6 @@ from flip_lab.store.doctor_manifest import described, made_anew, only_in
 from flip_lab.store.layout import LabDir, explained, write_json_atomic
 from flip_lab.store.manifest import (
     SELF,
-    Manifest,
     Retired,
     Segment,
     compacting,

@@ -58,21 +58,23 @@ def room_taken(
         for run_id, paths in snapshot.journals.items()
         if paths
     }
-    segments = [*snapshot.closed, *snapshot.parts]
+    files = [
+        (segment, name)
+        for segment in (*snapshot.closed, *snapshot.parts)
+        for name in what
+        if name in segment.files and segment.files[name].num_rows
+    ]
     with _reading(lab) as connection:
-        for segment in segments:
-            for name, which in what.items():
-                if name not in segment.files or not segment.files[name].num_rows:
-                    continue
-                file = segment.files[name]
-                found = connection.execute(
-                    "SELECT run_id, count(*) FROM "  # noqa: S608  # our own names
-                    f"({sealed_rows(snapshot, name, [segment])}) WHERE {which} "
-                    "GROUP BY run_id"
-                ).fetchall()
-                for run_id, num_rows in found:
-                    share = file.size_bytes * num_rows / file.num_rows
-                    taken[run_id] = taken.get(run_id, 0) + round(share)
+        for segment, name in files:
+            found = connection.execute(
+                "SELECT run_id, count(*) FROM "  # noqa: S608  # our own names
+                f"({sealed_rows(snapshot, name, [segment])}) WHERE {what[name]} "
+                "GROUP BY run_id"
+            ).fetchall()
+            file = segment.files[name]
+            for run_id, num_rows in found:
+                share = file.size_bytes * num_rows / file.num_rows
+                taken[run_id] = taken.get(run_id, 0) + round(share)
     return taken
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -317,12 +318,10 @@ def test_a_file_that_cannot_be_read_is_left_out_by_name(
     """The rest is backed up."""
     from flip_lab.store import backup_taking
 
-    real = backup_taking.FileIO
-
-    def failing(path: Path, mode: str = "r") -> Any:
+    def failing(path: Path, mode: str = "r") -> FileIO:
         if Path(path).name == "tool.sh":
             raise PermissionError(13, "Permission denied", str(path))
-        return real(path, mode)
+        return FileIO(path, mode)
 
     monkeypatch.setattr(backup_taking, "FileIO", failing)
     done = back_up(mixed, destination)
