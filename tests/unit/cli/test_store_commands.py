@@ -121,3 +121,12 @@ def test_runs_are_carried_to_another_lab(call: Call, tmp_path: Path) -> None:
     assert ids(call, "--lab", other) == ["a1"]
     assert "1 runs: a1" in text("import", str(written), "--lab", other)
     assert call("export", str(written), code=1)["error"]["code"].startswith("FLIP-4")
+
+
+def test_a_report_is_written(call: Call, tmp_path: Path) -> None:
+    """Of the runs that are named."""
+    written = tmp_path / "one.html"
+    assert call("report", str(written), "a1")["path"] == str(written)
+    assert "a1" in written.read_text(encoding="utf-8")
+    code = call("report", str(tmp_path / "x.txt"), "a1", code=1)["error"]["code"]
+    assert code == "FLIP-103"
