@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flip_lab.core.errors import InvalidValueError, RunNotFoundError
-from flip_lab.runs.report_comparison import Question, comparison_sections, title_of
+from flip_lab.runs.report_comparison import comparison_sections, title_of
 from flip_lab.runs.report_facts import Facts
 from flip_lab.runs.report_page import ReportTheme, page, themes_of
 from flip_lab.runs.report_pdf import print_pdf
+from flip_lab.runs.report_question import Question
 from flip_lab.runs.report_run import run_sections
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.layout import LabDir, write_atomic

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flip_lab.analysis import (
     Comparison,
@@ -13,73 +12,40 @@ from flip_lab.analysis import (
     fairness,
     fairness_of_groups,
 )
-from flip_lab.analysis.inputs import Goal
-from flip_lab.analysis.scores import At
-from flip_lab.analysis.targets import Unit
 from flip_lab.core.errors import AnalysisError
 from flip_lab.runs.report_facts import Facts, leading_metric
 from flip_lab.runs.report_markup import (
     Html,
     Node,
-    amount,
     cell,
     code,
-    duration,
     element,
     facts,
     is_missing,
     section,
-    size,
     table,
     tile,
 )
 from flip_lab.runs.report_page import plot
-from flip_lab.views import (
-    confidence_bands,
-    effect_forest,
-    fairness_figure,
-    leaderboard_figure,
-    target_curves,
+from flip_lab.runs.report_question import Question, separating_keys
+from flip_lab.runs.report_statistics import (
+    curves_section,
+    differences_section,
+    leaderboard_section,
+    target_section,
 )
-from flip_lab.views.canvas import counted, where
+from flip_lab.views import (
+    fairness_figure,
+)
+from flip_lab.views.canvas import where
 from flip_lab.views.configurations import odd_values
 from flip_lab.views.theme import Theme
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_NO_GROUPS = frozenset(
-    # where a run works changes none of its numbers; prose and seeds make no groups
-    {"client_timeout_s", "description", "engine", "expect", "federation"}
-    | {"name", "seed", "title", "workers"}
-)
-_FIRST = ("strategy.", "train.", "model.", "data.")
 _INDICES = ("mean", "worst_decile", "std", "gini", "jain")
 _SPREADS_A_PAGE = 9  # groups in a figure of clients, so that it fits on paper
-_BANDS = 8  # as many as there are colours, and as its legend has room for
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What a comparison asks of its runs.
-
-    Attributes:
-        by: Keys that make the groups: columns of ``runs`` or names of parameters; ``None``
-            takes as few of the settings in which the runs differ as tell all groups apart,
-            seed and place of work left out.
-        metric: What is compared; ``None`` takes the evaluated accuracy where there is one.
-        at: ``"final"``, ``"best"``, or a round.
-        target: Value whose time of arrival is compared; ``None`` leaves that out.
-        goal: ``"max"`` or ``"min"``; ``None`` guesses from the metric's name.
-        alpha: Accepted chance of a false claim; intervals are of 1 - alpha.
-    """
-
-    by: tuple[str, ...] | None = None
-    metric: str | None = None
-    at: At = "final"
-    target: float | None = None
-    goal: Goal | None = None
-    alpha: float = 0.05
 
 
 def title_of(known: Facts) -> str:
@@ -105,10 +71,10 @@ def comparison_sections(
     found = _compared(known, question, runs, parameters, differing)
     return [
         _header(known, found, question),
-        _leaderboard(found, question, themes),
-        _curves(found, question, themes),
-        *_differences(found, question, themes),
-        *_target(found, question, themes),
+        leaderboard_section(found, question, themes),
+        curves_section(found, question, themes),
+        *differences_section(found, question, themes),
+        *target_section(found, question, themes),
         *_fairness(known, found, themes),
         _configurations(differing),
         _runs(found, runs),
@@ -140,32 +106,6 @@ def _compared(
     )
 
 
-def separating_keys(differing: pd.DataFrame) -> tuple[str, ...]:
-    """Choose few settings that tell all groups of equally configured runs apart.
-
-    Args:
-        differing: From ``configuration_diff``: a row per setting, a column per run.
-
-    Returns:
-        Names of settings, those of the strategy first; empty if only seeds differ.
-    """
-    names = [str(name) for name in differing.index if str(name) not in _NO_GROUPS]
-    chosen: list[str] = []
-    groups: list[tuple[str, ...]] = [() for _ in differing.columns]
-    for name in sorted(names, key=_rank):
-        values = [str(value) for value in differing.loc[name]]
-        finer = [(*group, value) for group, value in zip(groups, values, strict=True)]
-        if len(set(finer)) > len(set(groups)):
-            chosen.append(name)
-            groups = finer
-    return tuple(chosen)
-
-
-def _rank(name: str) -> tuple[int, str]:
-    places = [at for at, start in enumerate(_FIRST) if name.startswith(start)]
-    return (places[0] if places else len(_FIRST)), name
-
-
 def _header(known: Facts, found: Comparison, question: Question) -> Html:
     read_at = question.at if isinstance(question.at, str) else f"round {question.at}"
     rows = [
@@ -192,165 +132,6 @@ def _header(known: Facts, found: Comparison, question: Question) -> Html:
         *(notes if found.notes else []),
         element("div", *tiles, class_="tiles"),
     )
-
-
-def _leaderboard(found: Comparison, question: Question, themes: tuple[Theme, ...]) -> Html:
-    board = found.leaderboard(at=question.at, alpha=question.alpha)
-    head = ("rank", "group", "mean", "interval", "seeds", "diverged", "best run", "")
-    head = (*head, "p to leader", "note")
-    rows = [
-        (
-            _rank_words(row),
-            row["group"],
-            row["centre"],
-            _interval(row["low"], row["high"]),
-            row["num_seeds"],
-            row["num_diverged"],
-            row["best_value"],
-            code(row["best_run_id"]),
-            _p(row["p_to_leader"]),
-            row["note"] or None,
-        )
-        for row in board.to_dict("records")
-    ]
-    shown = board.head(_lanes_a_page(board["group"]))
-    note = "Groups that share rank 1 were not shown to be worse than the leader."
-    if len(shown) < len(board):
-        note += f" The figure has the first {len(shown)} of {len(board):,} groups."
-    return section(
-        "Leaderboard",
-        plot(lambda theme: leaderboard_figure(shown, found.metric, theme=theme), themes),
-        table(head, rows),
-        note=note,
-    )
-
-
-def _lanes_a_page(names: pd.Series[str]) -> int:
-    """Say how many lanes fit on paper: long names take several lines each."""
-    num_lines = -(-int(names.str.len().max()) // 26)  # a line has at most 32 letters
-    return 700 // max(22, 8 + 14 * num_lines)
-
-
-def _rank_words(row: dict[Any, Any]) -> str:
-    if is_missing(row["rank"]):
-        return "–"
-    return f"{row['rank']}=" if row["is_tied"] else str(row["rank"])
-
-
-def _interval(low: float, high: float) -> Html | None:
-    return None if is_missing(low) else amount(f"{low:.4g} to {high:.4g}")
-
-
-def _p(value: float) -> Html | None:
-    return None if is_missing(value) else amount(f"{value:.2g}")
-
-
-def _curves(found: Comparison, question: Question, themes: tuple[Theme, ...]) -> Html:
-    bands = found.bands(confidence=1 - question.alpha)
-    best = found.leaderboard(at=question.at, alpha=question.alpha)["group"]
-    shown = bands[bands["group"].isin(best.head(_BANDS))]
-    note = f"The {_BANDS} best of {len(best):,} groups." if len(best) > _BANDS else ""
-    return section(
-        "Curves",
-        plot(lambda theme: confidence_bands(shown, found.metric, theme=theme), themes),
-        note=note,
-    )
-
-
-def _differences(
-    found: Comparison, question: Question, themes: tuple[Theme, ...]
-) -> list[Html]:
-    tests = found.pairwise(at=question.at, alpha=question.alpha)
-    frame = tests.frame
-    if frame.empty:
-        return []  # one group has nothing to differ from
-    head = ("first", "second", "test", "n", "difference", "interval", "p", "corrected p")
-    head = (*head, "Hedges’ g", "Cliff’s δ", "note")
-    rows = [
-        (
-            row["first"],
-            row["second"],
-            row["test"],
-            amount(f"{row['num_first']}, {row['num_second']}"),
-            row["difference"],
-            _interval(row["low"], row["high"]),
-            _p(row["p_value"]),
-            _p(row["p_corrected"]),
-            row["hedges_g"],
-            row["cliffs_delta"],
-            row["note"] or None,
-        )
-        for row in frame.to_dict("records")
-    ]
-    most = _lanes_a_page(frame["first"] + " – " + frame["second"])
-    shown = frame.sort_values("p_corrected", kind="stable").head(most)
-    note = (
-        f"First minus second. p corrected for {counted(len(rows), 'test')} "
-        f"({tests.correction}); "
-        "intervals are not."
-    )
-    if len(shown) < len(frame):
-        note += f" The figure has the {len(shown)} pairs with the smallest p."
-    notes = [element("li", words) for words in tests.notes]
-    return [
-        section(
-            "Differences",
-            plot(lambda theme: effect_forest(shown, found.metric, theme=theme), themes),
-            table(head, rows),
-            *([element("ul", *notes, class_="note")] if notes else []),
-            note=note,
-        )
-    ]
-
-
-def _target(found: Comparison, question: Question, themes: tuple[Theme, ...]) -> list[Html]:
-    if question.target is None:
-        return []
-    arrived = found.to_target(question.target)
-    parts: list[Html] = []
-    units: tuple[Unit, ...] = ("rounds", "seconds", "bytes")
-    for unit in units:
-        summary = arrived.summary(unit)
-        if not summary["num_runs"].sum():
-            continue
-        parts += [
-            plot(
-                lambda theme, unit=unit: target_curves(
-                    arrived, found.metric, unit=unit, theme=theme
-                ),
-                themes,
-            ),
-            table(
-                (
-                    "group",
-                    "runs",
-                    "reached it",
-                    f"median {unit}",
-                    "restricted mean",
-                    "note",
-                ),
-                [
-                    (
-                        row["group"],
-                        row["num_runs"],
-                        row["num_reached"],
-                        _cost(row["median"], unit),
-                        _cost(row["restricted_mean"], unit),
-                        row["note"] or None,
-                    )
-                    for row in summary.to_dict("records")
-                ],
-            ),
-        ]
-    return [section(f"Time to {found.metric} of {question.target:g}", *parts)]
-
-
-def _cost(value: float, unit: Unit) -> Html | None:
-    if is_missing(value):
-        return None
-    if unit == "seconds":
-        return duration(value)
-    return size(value) if unit == "bytes" else amount(f"{value:.4g}")
 
 
 def _fairness(known: Facts, found: Comparison, themes: tuple[Theme, ...]) -> list[Html]:

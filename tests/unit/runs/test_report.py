@@ -23,8 +23,8 @@ from flip_lab.core.events import ClientFact, EventKind, Json
 from flip_lab.core.state import RunState
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.report import Question, report_html, write_report
-from flip_lab.runs.report_comparison import separating_keys
 from flip_lab.runs.report_page import ReportTheme
+from flip_lab.runs.report_question import separating_keys
 from flip_lab.runs.run import Run
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.journal import JournalWriter
