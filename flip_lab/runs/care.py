@@ -8,8 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flip_lab.core.errors import FlipLabError
 from flip_lab.runs import life_sign
 from flip_lab.runs.checkpoint_files import CheckpointFolder
+from flip_lab.runs.run import Run
 from flip_lab.runs.sealing import ended_runs
 from flip_lab.store.audit_writer import append_audit
 from flip_lab.store.layout import LabDir, write_json_atomic
@@ -122,7 +124,19 @@ def compact_lab(lab: LabDir, *, now: bool = False) -> Compacted:
     """
     from flip_lab.store.compaction import GRACE_S, compact
 
-    return compact(lab, ended_runs(lab), grace_s=0.0 if now else GRACE_S)
+    return compact(lab, looked_at(lab), grace_s=0.0 if now else GRACE_S)
+
+
+def looked_at(lab: LabDir) -> list[str]:
+    """List the runs that have ended and are not sealed, once each was looked at.
+
+    Looking at a run whose process died writes its end.
+    """
+    for run_dir in lab.runs.glob("[!.]*"):
+        if life_sign.needs_a_look(run_dir):
+            with suppress(FlipLabError):  # a damaged run must not keep others
+                _ = Run(lab, run_dir.name).state
+    return ended_runs(lab)
 
 
 def collect_unused(lab: LabDir, *, dry_run: bool = False) -> Collected:
