@@ -82,7 +82,7 @@ def facts_question(
         chosen = run_condition(runs, ask)
         text = f"fact.run_id IN (SELECT run_id FROM runs WHERE {chosen.text})"  # noqa: S608  # values are parameters
         conditions.append(replace(chosen, text=text))
-    columns, joins = _keyed(table, keys, ask)
+    columns, joins = _keyed(table, keys, runs, ask)
     wanted = all_of(conditions)
     order = ", ".join(f"fact.{name}" for name in TABLES[table].order_by)
     return Question(
@@ -99,7 +99,9 @@ def _within(name: str, values: object) -> Question:
     return among(name, several(values))
 
 
-def _keyed(table: str, keys: Sequence[str], ask: Ask) -> tuple[list[str], Question]:
+def _keyed(
+    table: str, keys: Sequence[str], runs: RunFilter, ask: Ask
+) -> tuple[list[str], Question]:
     """Give the columns of the keys, and where they come from."""
     own = {column.name for column in TABLES[table].columns}
     if clash := [key for key in keys if key in own]:
@@ -113,18 +115,31 @@ def _keyed(table: str, keys: Sequence[str], ask: Ask) -> tuple[list[str], Questi
         f"run.{quoted(key)}" if key in RUN_COLUMNS else f"setting.{quoted(key)}"
         for key in keys
     ]
+    of_runs = all_of([among("run_id", runs.run_ids)] if runs.run_ids is not None else [])
     joins: list[Question] = []
     if len(names) < len(keys):
-        joins.append(Question(text="LEFT JOIN runs AS run USING (run_id)"))
+        text = f"LEFT JOIN (FROM runs WHERE {of_runs.text}) AS run USING (run_id)"
+        joins.append(replace(of_runs, text=text))
     if names:
-        picks = ", ".join(
-            f"CAST(max({types[name][0]}) FILTER (name = ?) AS {types[name][1]}) "
-            f"AS {quoted(name)}"
-            for name in names
-        )
-        text = f"LEFT JOIN (SELECT run_id, {picks} FROM parameters GROUP BY run_id) "  # noqa: S608  # quoted
-        joins.append(Question(text=f"{text} AS setting USING (run_id)", values=(*names,)))
+        joins.append(_settings(names, types, of_runs))
     return columns, joined(joins, " ")
+
+
+def _settings(
+    names: Sequence[str], types: Mapping[str, tuple[str, str]], of_runs: Question
+) -> Question:
+    """Join parameters as columns; a run that lacks one has nothing there."""
+    picks = ", ".join(
+        f"CAST(max({types[name][0]}) FILTER (name = ?) AS {types[name][1]}) "
+        f"AS {quoted(name)}"
+        for name in names
+    )
+    these = all_of([among("name", names), of_runs])
+    text = f"SELECT run_id, {picks} FROM parameters WHERE {these.text} GROUP BY run_id"  # noqa: S608  # quoted
+    return Question(
+        text=f"LEFT JOIN ({text}) AS setting USING (run_id)",
+        values=(*names, *these.values),
+    )
 
 
 def _types_of(names: Sequence[str], ask: Ask) -> dict[str, tuple[str, str]]:
