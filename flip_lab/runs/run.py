@@ -24,6 +24,7 @@ from flip_lab.runs import life_sign
 from flip_lab.runs.checkpoint_files import CheckpointFolder
 from flip_lab.runs.checkpoints import Checkpoint, Checkpoints
 from flip_lab.runs.control import send_command
+from flip_lab.runs.finding import selected
 from flip_lab.runs.labelling import note_runs, tag_runs
 from flip_lab.runs.leftovers import Home, end_leftovers
 from flip_lab.runs.outcome import Outcome, RunResult, error_in, home_in, outcome_of
@@ -180,11 +181,11 @@ class Run:  # noqa: PLR0904  # a handle answers every question about a run
 
     def tag(self, *tags: str) -> None:
         """Give the run tags, see ``Lab.tag``."""
-        tag_runs(self._lab, [self.run_id], tags)
+        tag_runs(self._lab, selected(self._lab, self.run_id), tags)
 
     def note(self, text: str) -> None:
         """Note something about the run in place of the last note, see ``Lab.note``."""
-        note_runs(self._lab, [self.run_id], text)
+        note_runs(self._lab, selected(self._lab, self.run_id), text)
 
     @property
     def checkpoints(self) -> list[Checkpoint]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from flip_lab.cli.main import app
 from flip_lab.core.errors import (
     IllegalTransitionError,
     InvalidValueError,
@@ -29,10 +31,10 @@ def lab(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     return Lab(lab_path)
 
 
-def launched(lab: Lab, app: Path, **more: Any) -> Run:  # noqa: ANN401  # of a launch
+def launched(lab: Lab, what: Path, **more: Any) -> Run:  # noqa: ANN401  # of a launch
     """Launch three quick rounds."""
     changes = {"num-server-rounds": 3, "nap-s": 0.0} | more.pop("overrides", {})
-    return lab.launch(app, num_nodes=2, overrides=changes, **more)
+    return lab.launch(what, num_nodes=2, overrides=changes, **more)
 
 
 def recorded(lab: Lab) -> list[tuple[str, str | None]]:
@@ -127,3 +129,13 @@ def test_an_emptied_trash_leaves_no_file_of_a_run(lab: Lab, slow_app: Path) -> N
         assert not lab.deleted().empty
     assert not [path for path in lab.path.rglob("*") if gone.run_id in path.name]
     assert list(lab.table("metrics").run_id.unique()) == [kept.run_id]
+
+
+def test_the_command_line_says_it_too(lab: Lab, slow_app: Path) -> None:
+    """Options may come several times where several values make sense."""
+    quick = ["--set", "nap-s=0.0", "--set", "num-server-rounds=1"]
+    group = ["--experiment", "x", "--sweep", "s", "--tag", "a", "--tag", "b", "--note", "n"]
+    done = CliRunner().invoke(app, ["run", str(slow_app), *quick, *group])
+    assert done.exit_code == 0, done.output
+    [row] = lab.runs(tag=["a", "b"], as_="arrow").to_pylist()
+    assert (row["experiment"], row["sweep"], row["note"]) == ("x", "s", "n")

@@ -154,15 +154,17 @@ def test_archived_runs_are_put_away(lab: Lab) -> None:
 
 def test_a_deleted_run_is_nowhere(lab: Lab) -> None:
     """At once, in every table, and by its id; the trash knows it."""
-    lab.note("r1", "will be missed")
-    lab.delete("r1")
+    run = lab.run("r1")
+    run.note("will be missed")
+    lab.delete(run)
     assert "r1" not in set(lab.runs(archived=True).run_id)
     for table in ("runs", "metrics", "clients", "client_metrics", "rounds", "events"):
         assert "r1" not in set(lab.table(table).run_id), table
     with pytest.raises(RunNotFoundError, match="was deleted"):
         lab.run("r1")
-    with pytest.raises(RunNotFoundError):
-        lab.tag("r1", "x")
+    for tag in (run.tag, lambda text: lab.tag("r1", text)):
+        with pytest.raises(RunNotFoundError):
+            tag("x")
     [gone] = lab.deleted().itertuples()
     assert (gone.run_id, gone.name, gone.experiment) == ("r1", "hospitals", "hospitals")
     assert str(lab.undo()) == "undone: delete of r1"
