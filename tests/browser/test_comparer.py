@@ -432,7 +432,7 @@ def test_text_is_readable_in_light_and_dark(shown: Shown, theme: str) -> None:
     view = shown.cell(FEW)
     shown.page.locator(
         f'[data-jp-theme-light="{str(theme == "light").lower()}"]'
-    ).wait_for()
+    ).wait_for(state="attached")
     view.locator(".flip-side .flip-run").first.click()
     view.locator(".flip-detail .flip-story").wait_for()
     paper = luminance(colour(view, "backgroundColor"))

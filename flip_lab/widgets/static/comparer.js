@@ -1050,9 +1050,15 @@ function failure({ code, what, fix }) {
   return note;
 }
 
+// Jupyter takes plain keys for its own: an arrow would move to the next cell, not the slider.
+function keepKey(event) {
+  const isJupyters = event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
+  if (!isJupyters && !(event.shiftKey && event.key === "Enter")) event.stopPropagation();
+}
+
 function render({ model, el }) {
-  // The attribute keeps Jupyter from taking keys for its own while the focus is in here.
-  const root = element("section", { class: "flip-comparer", "aria-label": "Compare runs", "data-lm-suppress-shortcuts": "true" });
+  const root = element("section", { class: "flip-comparer", "aria-label": "Compare runs" });
+  root.addEventListener("keydown", keepKey);
   el.append(root);
   const view = new View(model, root);
   return () => view.leave();
