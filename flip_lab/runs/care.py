@@ -124,11 +124,17 @@ def compact_lab(lab: LabDir, *, now: bool = False) -> Compacted:
     """
     from flip_lab.store.compaction import GRACE_S, compact
 
-    return compact(lab, looked_at(lab), grace_s=0.0 if now else GRACE_S)
+    look_at_all(lab)
+    return compact(lab, _ended(lab), grace_s=0.0 if now else GRACE_S)
 
 
-def looked_at(lab: LabDir) -> list[str]:
-    """List the runs that have ended and are not sealed, once each was looked at.
+def _ended(lab: LabDir) -> Iterator[str]:
+    """Say which runs have ended when it is asked, not when it is called."""
+    yield from ended_runs(lab)
+
+
+def look_at_all(lab: LabDir) -> None:
+    """Look at every run of which nobody knows yet that it has ended.
 
     Looking at a run whose process died writes its end.
     """
@@ -136,7 +142,6 @@ def looked_at(lab: LabDir) -> list[str]:
         if life_sign.needs_a_look(run_dir):
             with suppress(FlipLabError):  # a damaged run must not keep others
                 _ = Run(lab, run_dir.name).state
-    return ended_runs(lab)
 
 
 def collect_unused(lab: LabDir, *, dry_run: bool = False) -> Collected:

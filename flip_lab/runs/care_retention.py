@@ -12,8 +12,9 @@ from typing import Any, Literal, get_args
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import InvalidValueError
 from flip_lab.runs import life_sign
-from flip_lab.runs.care import collect_unused, looked_at
+from flip_lab.runs.care import collect_unused, look_at_all
 from flip_lab.runs.care_info import size_below
+from flip_lab.runs.sealing import ended_runs
 from flip_lab.runs.trash import empty_trash
 from flip_lab.store import query
 from flip_lab.store.audit_writer import writing
@@ -122,7 +123,8 @@ def _chosen(
     experiment: str | None,
 ) -> list[str]:
     """Give the runs that are old enough, oldest first."""
-    ended = {*looked_at(lab), *read_manifest(lab).closed_runs}
+    look_at_all(lab)
+    ended = {*ended_runs(lab), *read_manifest(lab).closed_runs}
     rows = query.sql(
         lab,
         "SELECT run_id, experiment, tags, is_archived, "

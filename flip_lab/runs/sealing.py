@@ -93,6 +93,7 @@ def seal_ended(lab: LabDir) -> None:
         if is_due(lab, ended):
             from flip_lab.store.compaction import try_compact  # loads DuckDB
 
-            try_compact(lab, ended)
+            # One may have gone on by the time that it is its turn.
+            try_compact(lab, (run_id for run_id in ended if _has_ended(lab, run_id)))
     except StoreError as error:
         _log.info("The lab is left as it is: %s", error)

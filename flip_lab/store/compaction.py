@@ -56,6 +56,8 @@ def compact(
     Args:
         lab: The lab.
         ended: Runs that have ended and that nobody writes; sealed ones are passed over.
+            Read once no one else rearranges the lab: a run may go on while we wait, so
+            a generator should look again.
         grace_s: How long replaced segments stay for those who still read them, seconds.
         patience_s: How long to wait for another process that is at it, seconds.
 
@@ -155,6 +157,8 @@ def seal_full(lab: LabDir, run_id: str, paths: Sequence[Path]) -> None:
 def reopen(lab: LabDir, run_id: str) -> None:
     """Make an ended run one that may go on; does nothing for one that is not sealed.
 
+    Waits for who is sealing it now. Hold what says that the run is no ended one before.
+
     Args:
         lab: The lab.
         run_id: The run.
@@ -163,8 +167,6 @@ def reopen(lab: LabDir, run_id: str) -> None:
         StoreBusyError: If another process rearranges the lab for too long.
         StoreNotWritableError: If the lab cannot be written.
     """
-    if read_manifest(lab).home(run_id) is None:
-        return
     with compacting(lab):
         snapshot = Snapshot.take(lab, [run_id], with_trash=True)
         home = snapshot.manifest.home(run_id)
