@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from flip_lab.runs.care_examining import examine, repair
+from flip_lab.runs.care_retention import prune_runs
 from flip_lab.runs.run import Run
 from flip_lab.store.audit_writer import append_audit
 from flip_lab.store.compaction import compact
@@ -69,3 +78,52 @@ def test_room_is_told_of_runs_that_are_not_sealed(
     live = sum(path.stat().st_size for path in lab_dir.live_dir(run_id).glob("*.jsonl"))
     assert room_taken(lab_dir, [run_id], EVERYTHING) == {run_id: live}
     assert leave_out(lab_dir, [run_id], DETAILS) == 0
+
+
+PRUNER = """
+import sys
+from flip_lab.runs.care_retention import prune_runs
+from flip_lab.store.layout import open_lab
+
+lab = open_lab(sys.argv[1], create=False)
+print("ready", flush=True)
+prune_runs(lab, keep_last=0, keep=sys.argv[2], dry_run=False)
+"""
+
+
+@pytest.mark.parametrize("keep", ["summary", "none"])
+def test_pruning_that_is_killed_can_be_done_again(
+    lab_dir: LabDir, make_run: Callable[..., Run], tmp_path: Path, keep: str
+) -> None:
+    """At any instant: runs with the tag are whole, and of others what stays is there."""
+    program = tmp_path / "pruner.py"
+    program.write_text(PRUNER)
+    kept = make_run("kept").run_id
+    append_audit(lab_dir, "tag", run_ids=[kept], body={"tags": ["keep"]})
+    whole = {name: rows(lab_dir, name) for name in (*KEPT, "clients", "client_metrics")}
+    for attempt in range(6):
+        make_run(f"r{attempt}")
+        if attempt % 2:
+            compact(lab_dir, [f"r{attempt}"], grace_s=0.0)
+        before = {name: rows(lab_dir, name) for name in KEPT}
+        with subprocess.Popen(
+            [sys.executable, str(program), str(lab_dir.root), keep],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            output = process.stdout
+            assert output is not None
+            assert output.readline() == "ready\n"
+            time.sleep(0.12 * (attempt * 5 % 6))
+            process.send_signal(signal.SIGKILL)
+        if keep == "summary":
+            assert {name: rows(lab_dir, name) for name in KEPT} == before
+        for name, told in whole.items():
+            mine = [row for row in rows(lab_dir, name) if row["run_id"] == kept]
+            assert mine == told, name
+    prune_runs(lab_dir, keep_last=0, keep=keep, dry_run=False)  # pyright: ignore[reportArgumentType]  # one of two
+    assert {row["run_id"] for row in rows(lab_dir, "clients")} == {kept}
+    left = {finding.kind for finding in repair(lab_dir, examine(lab_dir))}
+    assert left == set()
+    names = {path.name for path in lab_dir.runs.iterdir()}
+    assert (names == {kept}) == (keep == "none")
