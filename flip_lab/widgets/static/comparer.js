@@ -315,7 +315,7 @@ function drawChart(host, spec) {
 
   function axes() {
     const group = drawn("g", { class: "flip-axes", "aria-hidden": "true" });
-    const yTicks = spec.isLog ? logTicks(yLow, yHigh) : ticks(yLow, yHigh, Math.max(2, Math.floor((bottom - top) / 40)));
+    const yTicks = spec.isLog ? logTicks(yLow, yHigh) : ticks(yLow, yHigh, Math.max(3, Math.floor((bottom - top) / 32)));
     for (const at of yTicks) {
       const y = py(at).toFixed(1);
       group.append(drawn("path", { d: `M${left} ${y}H${right}`, class: "flip-grid" }));
@@ -457,11 +457,10 @@ class View {
       ["msg:custom", (answer) => this.hear(answer)],
     ];
     for (const [event, handler] of this.handlers) this.model.on(event, handler);
-    let width = 0;
+    this.drawnWidth = 0;
     this.sizes = new ResizeObserver(([entry]) => {
-      if (Math.abs(entry.contentRect.width - width) < 1) return;
-      width = entry.contentRect.width;
-      requestAnimationFrame(redraw);
+      const { width } = entry.contentRect; // 0 while Jupyter keeps the output off the page
+      if (width && Math.abs(width - this.drawnWidth) >= 1) requestAnimationFrame(redraw);
     });
     this.sizes.observe(this.charts);
   }
@@ -756,6 +755,7 @@ class View {
 
   drawCharts() {
     const { picture } = this;
+    this.drawnWidth = this.charts.clientWidth;
     const { log } = this.settings;
     if (picture.error) {
       this.charts.replaceChildren(element("p", { class: "flip-nothing" }, picture.error));
@@ -914,7 +914,7 @@ class View {
   settingsList(settings) {
     const list = element("dl", { class: "flip-facts flip-settings" });
     for (const each of settings) {
-      const shared = each.others ? `as ${each.same} of ${counted(each.others, "other")}` : "";
+      const shared = each.others ? `like ${each.same} of ${counted(each.others, "other")}` : "";
       const value = element("dd", {}, each.value ?? "not set", " ", element("small", {}, shared));
       list.append(element("div", {}, element("dt", {}, each.name), value));
     }
