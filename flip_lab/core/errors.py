@@ -212,7 +212,7 @@ class ViewError(StoreError):
     code = "FLIP-410"
 
 
-class AnalysisError(FlipLabError):
+class AnalysisError(StoreError):
     """A comparison or a statistic was asked of something that does not allow it."""
 
     code = "FLIP-420"

@@ -60,6 +60,7 @@ def test_kinds_are_the_words_of_the_tables() -> None:
         "lineage",
         "control",
         "warning",
+        "resource",
     ]
 
 
