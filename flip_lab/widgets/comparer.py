@@ -172,6 +172,8 @@ class Comparer(anywidget.AnyWidget):
 
     def _told(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         lab, run_id = self._lab, str(asked.get("run", ""))
+        at = asked.get("round")
+        server_round = at if isinstance(at, int) else None
         match asked.get("ask"):
             case "draw":  # all that was chosen before is drawn when this is answered
                 return {}
@@ -179,13 +181,11 @@ class Comparer(anywidget.AnyWidget):
                 self.refresh()
                 return {}
             case "run":
-                at = asked.get("round")
-                server_round = at if isinstance(at, int) else None
                 return run_history(
                     lab, self._known, run_id, among=self.run_ids, server_round=server_round
                 )
             case "round":
-                return {"clients": client_table(lab, run_id, int(asked.get("round", 0)))}
+                return {"clients": client_table(lab, run_id, server_round or 0)}
             case "client":
                 phase, _, name = str(asked.get("metric", "")).partition("/")
                 client = str(asked.get("client", ""))

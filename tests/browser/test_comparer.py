@@ -430,9 +430,9 @@ def test_text_is_readable_in_light_and_dark(shown: Shown, theme: str) -> None:
     """JupyterLab's theme decides; every text has at least 4.5:1 (WCAG AA)."""
     shown.page.evaluate(THEME, f"JupyterLab {theme.title()}")
     view = shown.cell(FEW)
-    shown.page.locator(
-        f'[data-jp-theme-light="{str(theme == "light").lower()}"]'
-    ).wait_for(state="attached")
+    shown.page.locator(f'[data-jp-theme-light="{str(theme == "light").lower()}"]').wait_for(
+        state="attached"
+    )
     view.locator(".flip-side .flip-run").first.click()
     view.locator(".flip-detail .flip-story").wait_for()
     paper = luminance(colour(view, "backgroundColor"))

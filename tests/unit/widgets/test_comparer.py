@@ -141,6 +141,7 @@ def test_a_run_tells_its_story(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Non
     before = asked.ask(ask="round", run="run-c", round=1)
     assert before["clients"]["rows"][1]["values"] == [1.1]
     assert asked.ask(ask="round", run="run-c", round=99)["clients"]["rows"] == []
+    assert asked.ask(ask="round", run="run-c", round=None)["clients"]["rows"] == []
     asked.comparer.close()
 
 

@@ -125,7 +125,7 @@ def test_groups_have_the_mean_and_the_band_of_their_runs(told: Told) -> None:
     assert line["low"] == pytest.approx(expected["low"].tolist(), rel=1e-4, abs=1e-9)
     assert line["seeds"] == [4, 4, 4]
     assert picture["notes"] == []
-    assert picture["differing"] == ["strategy.name"]
+    assert picture["differing"] == ["seed", "strategy.name"]
 
 
 def test_a_run_without_the_key_is_in_a_group_of_its_own(told: Told) -> None:
