@@ -30,6 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_RUN = "Run"
+_ASK = "Ask"
+_KEEP = "Put in order"
+_CARE = "Keep, copy and repair"
+
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  # typer calls it by position
     if wanted:
@@ -46,7 +51,7 @@ def _main(
     del version  # its callback has already spoken
 
 
-@app.command()
+@app.command(rich_help_panel=_RUN)
 @guarded
 def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
     what: Annotated[
@@ -118,10 +123,10 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
     watch(here, launched, detach=detach, as_json=as_json)
 
 
-app.command()(listing.runs)
+app.command(rich_help_panel=_ASK)(listing.runs)
 
 
-@app.command()
+@app.command(rich_help_panel=_ASK)
 @guarded
 def show(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False) -> None:
     """Show one run: its state, its last metrics, and clients that failed."""
@@ -136,7 +141,7 @@ def show(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False
         print_summary(summary)
 
 
-@app.command()
+@app.command(rich_help_panel=_ASK)
 @guarded
 def logs(
     run_id: RunArgument,
@@ -157,7 +162,7 @@ def logs(
         typer.echo(text)
 
 
-@app.command()
+@app.command(rich_help_panel=_RUN)
 @guarded
 def stop(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False) -> None:
     """Ask a run to end gracefully and wait until it has; its results are kept."""
@@ -172,27 +177,27 @@ def stop(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False
         page.print(f"{found.run_id} is {state}.")
 
 
-app.command()(again.resume)
-app.command()(again.fork)
-app.command()(again.rerun)
-app.command()(listing.sql)
-app.command()(listing.compare)
-app.command()(labels.tag)
-app.command()(labels.note)
-app.command()(labels.archive)
-app.command()(labels.delete)
-app.command()(labels.undo)
-app.command()(labels.trash)
-app.command()(exchange.export)
-app.command("import")(exchange.import_)
-app.command()(exchange.report)
-app.command()(care.backup)
-app.command()(care.restore)
-app.command()(care.doctor)
-app.add_typer(store)
+app.command(rich_help_panel=_RUN)(again.resume)
+app.command(rich_help_panel=_RUN)(again.fork)
+app.command(rich_help_panel=_RUN)(again.rerun)
+app.command(rich_help_panel=_ASK)(listing.sql)
+app.command(rich_help_panel=_ASK)(listing.compare)
+app.command(rich_help_panel=_KEEP)(labels.tag)
+app.command(rich_help_panel=_KEEP)(labels.note)
+app.command(rich_help_panel=_KEEP)(labels.archive)
+app.command(rich_help_panel=_KEEP)(labels.delete)
+app.command(rich_help_panel=_KEEP)(labels.undo)
+app.command(rich_help_panel=_KEEP)(labels.trash)
+app.command(rich_help_panel=_CARE)(exchange.export)
+app.command("import", rich_help_panel=_CARE)(exchange.import_)
+app.command(rich_help_panel=_ASK)(exchange.report)
+app.command(rich_help_panel=_CARE)(care.backup)
+app.command(rich_help_panel=_CARE)(care.restore)
+app.command(rich_help_panel=_CARE)(care.doctor)
+app.add_typer(store, rich_help_panel=_CARE)
 
 
-@app.command()
+@app.command(rich_help_panel=_ASK)
 @guarded
 def check(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False) -> None:
     """Check what a run's scenario must show; exits with 1 when something does not hold."""
@@ -231,7 +236,7 @@ def check(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = Fals
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=_RUN)
 @guarded
 def scenarios(
     name: Annotated[str | None, typer.Argument(help="Show this one whole.")] = None,
