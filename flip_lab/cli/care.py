@@ -127,7 +127,7 @@ def doctor(
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look a lab over, and repair it; exits with 1 when something is not in order."""
+    """Look a lab over, and repair it; exits with 1 when something is damaged."""
     from flip_lab.runs.care_examining import examine, repair
 
     here = lab_dir(lab)

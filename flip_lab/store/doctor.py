@@ -85,8 +85,8 @@ class Finding:
 
     @property
     def is_note(self) -> bool:
-        """Whether it is only told: nothing is damaged, and nothing can be done."""
-        return self.kind is Ailment.CLOCK
+        """Whether it is only told: nothing is damaged."""
+        return self.kind in {Ailment.CLOCK, Ailment.COMMAND_STALE}
 
 
 def aside(lab: LabDir, *parts: str) -> Path:

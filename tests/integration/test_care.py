@@ -285,6 +285,24 @@ def test_a_killed_run_is_found_and_buried(lab: Lab, slow_app: Path, until: Until
     assert repair(here, []) == []
 
 
+def test_a_damaged_checkpoint_is_set_aside(lab: Lab, slow_app: Path, until: Until) -> None:
+    """The run goes on from the one before."""
+    run = launched(lab, slow_app, rounds=6)
+    until(lambda: rounds_done(run) >= 3)
+    run.stop()
+    ended(run, until, RunState.STOPPED)
+    newest = run_dir(run) / "checkpoints" / f"round-{run.checkpoints[-1].server_round:06d}"
+    model = newest / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-1])
+    here = lab_dir(lab)
+    [finding] = [each for each in examine(here) if not each.is_note]
+    assert (finding.kind, finding.path) == ("checkpoint_damaged", newest)
+    assert repair(here, [finding]) == []
+    assert list((lab.path / "damaged").rglob("model.safetensors"))
+    run.resume_from_checkpoint()
+    assert run.wait(PATIENCE_S) is RunState.COMPLETED
+
+
 def test_a_store_says_what_takes_the_room(lab: Lab, slow_app: Path, until: Until) -> None:
     """Runs, rows and bytes, sealed or not."""
     run = ended(launched(lab, slow_app, rounds=2), until)
@@ -320,11 +338,9 @@ def test_a_lab_on_a_read_only_disk_can_be_read(
     lab: Lab, slow_app: Path, tmp_path: Path, until: Until
 ) -> None:
     """Tables, events, models and the doctor; sealed or not."""
-    runs = [launched(lab, slow_app, rounds=1) for _ in range(2)]
-    for run in runs:
-        ended(run, until)
-        if run is runs[0]:
-            compact_lab(lab_dir(lab))
+    runs = [ended(launched(lab, slow_app, rounds=1), until)]
+    compact_lab(lab_dir(lab))
+    runs.append(ended(launched(lab, slow_app, rounds=1), until))
     expected: dict[str, Any] = {name: rows(lab_dir(lab), name) for name in TABLES}
     place = tmp_path / "read only"
     if not _bound_read_only(lab.path, place):
