@@ -330,19 +330,29 @@ def test_a_file_that_cannot_be_read_is_left_out_by_name(
 
 FULL = """
 import resource, sys
-from pathlib import Path
 from flip_lab.core.errors import StoreNotWritableError
+from flip_lab.store.backup_restoring import restore_backup
 from flip_lab.store.backup_taking import take_backup
 from flip_lab.store.layout import open_lab
 
-lab = open_lab(sys.argv[1], create=False)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+what, source, target = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 try:
-    take_backup(lab, sys.argv[2], lambda run_dir: [])
+    if what == "backup":
+        take_backup(open_lab(source, create=False), target, lambda run_dir: [])
+    else:
+        restore_backup(source, target, lambda lab, snapshot: None)
 except StoreNotWritableError as error:
     assert "Free some space" in error.fix, error
     print("full")
 """
+
+
+def full(what: str, source: Path, target: Path) -> None:
+    """Back up or restore where a file of 100 kB fills the disk."""
+    arguments = [sys.executable, "-c", FULL, what, str(source), str(target)]
+    told = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert told.stdout == "full\n"
 
 
 def test_a_full_disk_leaves_the_older_snapshots(
@@ -351,13 +361,14 @@ def test_a_full_disk_leaves_the_older_snapshots(
     """The error says what to do, and nothing half done is left."""
     first = back_up(mixed, destination)
     (mixed.run_dir("c") / "output.log").write_bytes(os.urandom(200_000))
-    arguments = [sys.executable, "-c", FULL, str(mixed.root), str(destination), "100000"]
-    told = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    assert told.stdout == "full\n"
+    full("backup", mixed.root, destination)
     assert BackupDir(destination).names() == [first.snapshot]
     assert list((destination / "drafts").iterdir()) == []
     give_back(destination, tmp_path / "new")
     assert back_up(mixed, destination).num_new >= 1
+    full("restore", destination, tmp_path / "other")
+    assert not [path for path in tmp_path.iterdir() if "other" in path.name]
+    give_back(destination, tmp_path / "other")
 
 
 KILLED = """
