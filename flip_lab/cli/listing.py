@@ -180,6 +180,30 @@ def compare(  # noqa: PLR0913, PLR0917  # one parameter for each option
         page.print(note, markup=False)
 
 
+@guarded
+def diff(
+    first: Annotated[str, typer.Argument(help="A run's id, or its beginning or end.")],
+    second: Annotated[str, typer.Argument(help="Another's.")],
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how two runs differ: settings, code, packages; exits with 1 when they do."""
+    from flip_lab.runs.lab import Lab
+
+    found = Lab(lab).diff(first, second)
+    settings = _plain(found.configuration.rename_axis("setting").reset_index())
+    if as_json:
+        print_json({"configuration": settings, "code": found.code.text})
+    elif found.is_empty:
+        page.print("Nothing differs.")
+    else:
+        columns = ["setting", found.first, found.second]
+        rows = [[short(row[column]) for column in columns] for row in settings]
+        print_table(columns, rows)
+        page.print(found.code.text, markup=False, highlight=False, end="")
+    raise typer.Exit(int(not found.is_empty))
+
+
 def _plain(frame: Any) -> list[dict[str, Any]]:  # noqa: ANN401  # a pandas frame
     """Give the rows of a frame, None where it says that a value is missing."""
     cells = frame.astype(object)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flip_lab.runs.facts import FactFilter
-from flip_lab.runs.finding import Selection
+from flip_lab.runs.finding import Selection, selected
 from flip_lab.runs.reader import LabReader
 from flip_lab.runs.search import RunFilter, Where, runs_question
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from flip_lab.analysis.comparison import Comparison
     from flip_lab.analysis.inputs import Goal
     from flip_lab.analysis.scores import At
+    from flip_lab.runs.difference import RunDiff
     from flip_lab.runs.report_page import ReportTheme
+    from flip_lab.runs.run import Run
 
 
 class LabAnalyst(LabReader):
@@ -73,6 +75,23 @@ class LabAnalyst(LabReader):
             seed=seed,
             states=states,
             rounds=self._facts("rounds", these, FactFilter(), (), "pandas"),
+        )
+
+    def diff(self, first: Run | str, second: Run | str) -> RunDiff:
+        """Say how two runs differ: in settings, code and packages.
+
+        Args:
+            first: One run, or its id.
+            second: The other.
+
+        Raises:
+            RunNotFoundError: If one of them is not there.
+            CorruptArtifactError: If a kept file is gone, or no longer matches its hash.
+        """
+        from flip_lab.runs.difference import diff_runs  # loads pandas
+
+        return diff_runs(
+            self._dir, *(selected(self._dir, each)[0] for each in (first, second))
         )
 
     def report(  # noqa: PLR0913  # what to report on, and what to ask of it
