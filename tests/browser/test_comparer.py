@@ -347,6 +347,7 @@ def test_keys_walk_along_lines_and_open_groups(shown: Shown) -> None:
     rows.press("ArrowDown")
     rows.press("Enter")
     expect(detail.locator("h4")).to_contain_text("hospitals · 261122-")
+    expect(detail.get_by_label("Round", exact=True)).to_have_value("1")
     active = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
     assert shown.page.evaluate(active) == FEW
     assert shown.errors == []
@@ -401,10 +402,10 @@ def test_smoothing_metrics_and_the_log_axis(shown: Shown) -> None:
     view.locator(".flip-menu").get_by_label("eval_loss").check()
     expect(view.locator("figure")).to_have_count(2)
     view.locator(".flip-menu summary").press("Escape")
-    before = view.locator(".flip-tick-text").all_inner_texts()
+    before = view.locator(".flip-tick-text").all_text_contents()
     view.get_by_label("log axis").check()
     expect(view.locator(".flip-chart")).to_have_count(2)
-    assert view.locator(".flip-tick-text").all_inner_texts() != before
+    assert view.locator(".flip-tick-text").all_text_contents() != before
     assert shown.errors == []
 
 

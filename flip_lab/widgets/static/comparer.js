@@ -513,12 +513,12 @@ class View {
     return element("div", { class: "flip-side" }, this.query, bar, this.runs.node);
   }
 
-  runTable(label) {
+  runTable(label, round) {
     const table = rowList({
       label,
       columns: "",
       draw: (at, row) => this.drawSetting(table, at, row),
-      open: (at) => this.openRun(this.catalogue.ids[table.runs[at]]),
+      open: (at) => this.openRun(this.catalogue.ids[table.runs[at]], round),
     });
     return table;
   }
@@ -869,13 +869,13 @@ class View {
   openLine(line, at) {
     const round = Math.round(this.roundOf(line, at));
     if (line.run) this.openRun(line.run, round);
-    else this.openGroup(line.group);
+    else this.openGroup(line.group, round);
   }
 
-  openGroup(at) {
+  openGroup(at, round) {
     const group = this.picture.groups[at];
-    if (group.runs.length === 1) { this.openRun(this.catalogue.ids[group.runs[0]]); return; }
-    const table = this.runTable(`Runs of ${group.label}`);
+    if (group.runs.length === 1) { this.openRun(this.catalogue.ids[group.runs[0]], round); return; }
+    const table = this.runTable(`Runs of ${group.label}`, round);
     this.openDetail(`${group.label}: ${counted(group.runs.length, "run")}`, table.node);
     this.showTable(table, group.runs);
   }
