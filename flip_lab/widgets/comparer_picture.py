@@ -64,7 +64,8 @@ def draw_picture(
         AnalysisError: If no run has one of the keys.
     """
     if error := _nothing(catalogue, run_ids, choice):
-        return empty_picture(error, choice, num_runs=len(run_ids))
+        differing = catalogue.differing(run_ids)
+        return empty_picture(error, choice, num_runs=len(run_ids), differing=differing)
     groups = groups_of(catalogue, run_ids, choice)
     notes = group_notes(catalogue, groups, choice)
     drawn = _drawn(run_ids, groups, choice, notes)
@@ -100,13 +101,16 @@ def draw_picture(
     )
 
 
-def empty_picture(error: str, choice: Choice, *, num_runs: int = 0) -> Picture:
+def empty_picture(
+    error: str, choice: Choice, *, num_runs: int = 0, differing: Sequence[str] = ()
+) -> Picture:
     """Give the picture of nothing, and why.
 
     Args:
         error: One or two sentences for the reader.
         choice: What was asked for.
         num_runs: Runs that were chosen.
+        differing: Keys in which they differ.
     """
     return Picture(
         by=" · ".join(choice.by),
@@ -115,7 +119,7 @@ def empty_picture(error: str, choice: Choice, *, num_runs: int = 0) -> Picture:
         x_title=_x_title(choice, ""),
         groups=[],
         panels=[],
-        differing=[],
+        differing=[*differing],
         notes=[],
         error=error,
     )

@@ -259,6 +259,13 @@ def test_nothing_to_see_is_said_in_words(
     json.dumps(told.catalogue().payload())
 
 
+def test_runs_without_a_metric_still_tell_what_differs(told: Told) -> None:
+    """The table below needs no curve."""
+    told.run("a", [], strategy__name="FedAvg")
+    told.run("b", [], strategy__name="FedProx")
+    assert told.picture()["differing"] == ["strategy.name"]
+
+
 def test_an_unknown_key_names_the_nearest(told: Told) -> None:
     """A typing error costs seconds."""
     told.run("a", [0.1], strategy__name="FedAvg")
