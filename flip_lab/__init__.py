@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flip_lab.runs.inputs import App as App
     from flip_lab.runs.lab import Lab as Lab
     from flip_lab.runs.run import Run as Run
+    from flip_lab.widgets.comparer import Comparer as Comparer
     from flip_lab.widgets.monitor import watch as watch
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 _HOME = {
     "App": "flip_lab.runs.inputs",
     "Checkpoints": "flip_lab.runs.checkpoints",
+    "Comparer": "flip_lab.widgets.comparer",
     "FlipLabError": "flip_lab.core.errors",
     "Lab": "flip_lab.runs.lab",
     "Run": "flip_lab.runs.run",
@@ -42,6 +44,7 @@ _HOME = {
 __all__ = [
     "App",
     "Checkpoints",
+    "Comparer",
     "FlipLabError",
     "Lab",
     "Run",

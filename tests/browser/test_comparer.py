@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx
-import nbformat
 import numpy as np
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
-from playwright.sync_api import Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, expect
 
 from flip_lab.core.events import ClientFact, EventKind, Json, RunEvent
 from flip_lab.runs.life_sign import mark_ended
@@ -164,61 +154,16 @@ def make_labs(home: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def jupyter_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start JupyterLab as a user has it after installation."""
+def jupyter_url(
+    tmp_path_factory: pytest.TempPathFactory,
+    serve_notebook: Callable[..., AbstractContextManager[str]],
+) -> Iterator[str]:
+    """Serve a notebook beside the labs that it shows."""
     home = tmp_path_factory.mktemp("comparer")
-    (home / "work").mkdir()
     make_labs(home / "work")
-    setup = "from flip_lab import Lab\nfrom flip_lab.widgets import Comparer\n"
-    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [new_code_cell(setup + text) for text in CELLS]
-    notebook = new_notebook(cells=cells, metadata={"kernelspec": spec})
-    nbformat.write(notebook, home / "work" / "nb.ipynb")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = secrets.token_hex(16)
-    with TemporaryDirectory(prefix="flip-") as runtime, (home / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-            + [f"--ServerApp.{option}" for option in ("ip=127.0.0.1", f"port={port}")]
-            + ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
-            + ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]
-            + ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-            + ["--KernelManager.transport=ipc"],
-            cwd=home / "work",
-            env={
-                **os.environ,
-                "JUPYTER_CONFIG_DIR": str(home / "config"),
-                "JUPYTER_DATA_DIR": str(home / "data"),
-                "JUPYTER_RUNTIME_DIR": runtime,  # short: sockets have short names
-                "IPYTHONDIR": str(home / "ipython"),
-            },
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            wait_for_server(server, port, token, home / "log")
-            yield f"http://127.0.0.1:{port}/doc/tree/nb.ipynb?token={token}&reset"
-        finally:
-            server.terminate()  # it ends its kernels
-            server.wait(timeout=PATIENCE_S)
-
-
-def wait_for_server(
-    server: subprocess.Popen[bytes], port: int, token: str, log: Path
-) -> None:
-    """Wait until JupyterLab answers; fail with its last words when it ends instead."""
-    end = time.monotonic() + PATIENCE_S
-    headers = {"Authorization": f"token {token}"}
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/api/status", headers=headers)
-        except httpx.TransportError:
-            time.sleep(0.2)
-        else:
-            return
-    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+    setup = "from flip_lab import Comparer, Lab\n"
+    with serve_notebook(home, [setup + text for text in CELLS]) as url:
+        yield url
 
 
 class Shown:
@@ -246,24 +191,16 @@ class Shown:
 
 
 @pytest.fixture(scope="module")
-def shown(jupyter_url: str) -> Iterator[Shown]:
-    """Open the notebook in Debian's chromium and wait for its kernel."""
-    flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-    quiet = "--disable-background-networking --disable-component-update"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            headless=True,
-            args=[*flags.split(), *quiet.split()],
-        )
-        page = browser.new_page(viewport={"width": 1280, "height": 1500})
+def shown(jupyter_url: str, chromium: Browser) -> Iterator[Shown]:
+    """Open the notebook and wait for its kernel."""
+    with chromium.new_context(viewport={"width": 1280, "height": 1500}) as context:
+        page = context.new_page()
         page.set_default_timeout(PATIENCE_S * 1000)
         expect.set_options(timeout=PATIENCE_S * 1000)
         opened = Shown(page)
         page.goto(jupyter_url, wait_until="domcontentloaded")
         page.wait_for_function(IS_IDLE)
         yield opened
-        browser.close()
 
 
 def choose(view: Locator, label: str, value: str) -> None:

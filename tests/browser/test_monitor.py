@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from shutil import which
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from flip_lab.core.events import ClientFact, EventKind, Json, RunEvent
 from flip_lab.widgets import monitor
@@ -22,15 +21,6 @@ from flip_lab.widgets.snapshot import Snapshot
 pytestmark = pytest.mark.browser
 
 STATIC = Path(monitor.__file__).parent / "static"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 RUN_ID = "261121-194512-q7xd"
 PAGE = """<!doctype html><meta charset="utf-8"><title>monitor</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/monitor.css">
@@ -69,16 +59,6 @@ def site() -> Iterator[str]:
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Start chromium without a window, once for all tests of this file."""
-    path = which("chromium")  # conftest skips this file where there is none
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture

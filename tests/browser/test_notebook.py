@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import httpx
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page
 
 from flip_lab import Lab
 
@@ -87,64 +77,20 @@ class Jupyter:
 
 
 @pytest.fixture(scope="module")
-def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
-    """Start JupyterLab as a user has it after installation; stop it and what it started."""
+def jupyter(
+    tmp_path_factory: pytest.TempPathFactory,
+    serve_notebook: Callable[..., AbstractContextManager[str]],
+) -> Iterator[Jupyter]:
+    """Serve the notebook; stop what it started."""
     home = tmp_path_factory.mktemp("jupyter")
-    cells = [new_code_cell(text.strip()) for text in (LAUNCH, ANSWER, COME_BACK)]
-    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    (home / "work").mkdir()
-    nbformat.write(
-        new_notebook(cells=cells, metadata={"kernelspec": spec}), home / "work" / "nb.ipynb"
-    )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = secrets.token_hex(16)
     lab_path = home / ".flip-lab"
-    with TemporaryDirectory(prefix="flip-") as runtime, (home / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-            + [f"--ServerApp.{option}" for option in ("ip=127.0.0.1", f"port={port}")]
-            + ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
-            + ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]
-            + ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-            + ["--KernelManager.transport=ipc"],  # as our demo: nothing over TCP
-            cwd=home / "work",
-            env={
-                **os.environ,
-                "FLIP_LAB_HOME": str(lab_path),
-                "JUPYTER_CONFIG_DIR": str(home / "config"),
-                "JUPYTER_DATA_DIR": str(home / "data"),
-                "JUPYTER_RUNTIME_DIR": runtime,  # short: sockets have short names
-                "IPYTHONDIR": str(home / "ipython"),
-            },
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    variables = {"FLIP_LAB_HOME": str(lab_path)}
+    cells = (LAUNCH, ANSWER, COME_BACK)
+    with serve_notebook(home, cells, environment=variables) as url:
         try:
-            wait_for_server(server, port, token, home / "log")
-            url = f"http://127.0.0.1:{port}/doc/tree/nb.ipynb?token={token}&reset"
             yield Jupyter(url=url, lab_path=lab_path)
         finally:
             stop_runs(lab_path)
-            server.terminate()  # it ends its kernels
-            server.wait(timeout=PATIENCE_S)
-
-
-def wait_for_server(
-    server: subprocess.Popen[bytes], port: int, token: str, log: Path
-) -> None:
-    """Wait until JupyterLab answers; fail with its last words when it ends instead."""
-    end = time.monotonic() + PATIENCE_S
-    headers = {"Authorization": f"token {token}"}
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/api/status", headers=headers)
-        except httpx.TransportError:
-            time.sleep(0.2)
-        else:
-            return
-    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
 
 
 def stop_runs(lab_path: Path) -> None:
@@ -156,22 +102,14 @@ def stop_runs(lab_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def page(jupyter: Jupyter) -> Iterator[Page]:
-    """Open the notebook in Debian's chromium and wait for its kernel."""
-    flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-    quiet = "--disable-background-networking --disable-component-update"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            headless=True,
-            args=[*flags.split(), *quiet.split()],
-        )
-        opened = browser.new_page(viewport={"width": 1280, "height": 1000})
+def page(jupyter: Jupyter, chromium: Browser) -> Iterator[Page]:
+    """Open the notebook and wait for its kernel."""
+    with chromium.new_context(viewport={"width": 1280, "height": 1000}) as context:
+        opened = context.new_page()
         opened.set_default_timeout(PATIENCE_S * 1000)
         opened.goto(jupyter.url, wait_until="domcontentloaded")
         opened.wait_for_function(IS_IDLE)
         yield opened
-        browser.close()
 
 
 def monitor(page: Page, cell: int) -> Locator:

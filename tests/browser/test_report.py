@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from flip_lab.core.events import EventKind, Json
 from flip_lab.core.state import RunState
@@ -18,7 +18,6 @@ from flip_lab.store.layout import LabDir, open_lab, write_json_atomic
 
 pytestmark = pytest.mark.browser
 
-FLAGS = ["--no-sandbox", "--disable-gpu"]
 PAPER_PX = 688
 
 
@@ -76,13 +75,12 @@ def opened(page: Page, path: Path) -> tuple[list[str], list[str]]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_figure_is_drawn_in_the_readers_theme(
-    recorded: LabDir, chromium_path: str, scheme: Literal["light", "dark"]
+    recorded: LabDir, chromium: Browser, scheme: Literal["light", "dark"]
 ) -> None:
     """Nothing is asked of the network, nothing complains, and the title is the name."""
     path = write_report(recorded, ["r1"], recorded.root / "report.html")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=FLAGS)
-        page = browser.new_page(color_scheme=scheme)
+    with chromium.new_context(color_scheme=scheme) as context:
+        page = context.new_page()
         complaints, asked = opened(page, path)
         figures = page.locator("figure")
         assert figures.count() >= 2
@@ -93,15 +91,13 @@ def test_every_figure_is_drawn_in_the_readers_theme(
         assert [
             url for url in asked if not url.startswith(("file:", "data:", "blob:"))
         ] == []
-        browser.close()
 
 
-def test_paper_is_light_and_as_wide_as_paper(recorded: LabDir, chromium_path: str) -> None:
+def test_paper_is_light_and_as_wide_as_paper(recorded: LabDir, chromium: Browser) -> None:
     """Printing a dark page from the browser redraws its figures, and turns them back."""
     path = write_report(recorded, ["r1"], recorded.root / "report.html", theme="dark")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=FLAGS)
-        page = browser.new_page()
+    with chromium.new_context() as context:
+        page = context.new_page()
         opened(page, path)
         figure = page.locator("figure").first
         page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
@@ -110,7 +106,6 @@ def test_paper_is_light_and_as_wide_as_paper(recorded: LabDir, chromium_path: st
         assert width == PAPER_PX
         page.evaluate("() => dispatchEvent(new Event('afterprint'))")
         assert figure.get_attribute("data-drawn") == "dark"
-        browser.close()
 
 
 @pytest.mark.usefixtures("chromium_path")
