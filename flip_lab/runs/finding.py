@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from flip_lab.core.errors import InvalidValueError, RunNotFoundError, nearest
-from flip_lab.store.audit import labels, read_audit
-from flip_lab.store.layout import LabDir
+from flip_lab.store.audit import audited
+from flip_lab.store.layout import LabDir, names_in
 
 if TYPE_CHECKING:
     from flip_lab.runs.run import Run
@@ -21,13 +22,19 @@ _SHOWN = 20
 def visible_run_ids(lab: LabDir) -> list[str]:
     """Give the ids of all runs that were not deleted, sorted: the newest last."""
     hidden = hidden_run_ids(lab)
-    folders = (file.parent.name for file in lab.runs.glob("[!.]*/run.json"))
-    return sorted(run_id for run_id in folders if run_id not in hidden)
+    folders = f"{lab.runs}{os.sep}"
+    return sorted(
+        name
+        for name in names_in(lab.runs)
+        if name not in hidden
+        and not name.startswith(".")
+        and os.path.exists(f"{folders}{name}{os.sep}run.json")  # noqa: PTH110  # of a thousand runs: Path takes four times as long
+    )
 
 
 def hidden_run_ids(lab: LabDir) -> set[str]:
     """Give the ids of the runs that were deleted."""
-    said = labels(read_audit(lab))
+    _, said = audited(lab)
     return {run_id for run_id, label in said.items() if label.is_hidden}
 
 

@@ -16,7 +16,8 @@ from flip_lab.runs.relations import relation
 from flip_lab.runs.run import Frame, Run
 from flip_lab.runs.search import Names, RunFilter, Where, runs_question
 from flip_lab.store import query
-from flip_lab.store.layout import LabDir
+from flip_lab.store.layout import LabDir, names_in
+from flip_lab.store.manifest import read_manifest
 
 if TYPE_CHECKING:
     import duckdb
@@ -277,7 +278,11 @@ class LabReader:
 
     def _bury_the_dead(self) -> None:
         """Let no run whose process died look alive in a table."""
-        for run_dir in self._dir.runs.glob("[!.]*"):
+        sealed = read_manifest(self._dir).closed_runs  # they ended
+        for name in names_in(self._dir.runs):
+            if name in sealed or name.startswith("."):
+                continue
+            run_dir = self._dir.run_dir(name)
             if life_sign.needs_a_look(run_dir):
                 with suppress(RunNotFoundError):  # a damaged one must not hide the others
                     _ = Run(self._dir, run_dir.name).state  # looking at it writes its end

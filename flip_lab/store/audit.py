@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -101,6 +102,32 @@ def read_audit(lab: LabDir) -> list[AuditRecord]:
         StoreFormatError: If a newer version of FLIP Lab wrote it.
     """
     return [record for line in read_lines(lab) if (record := parse(line)) is not None]
+
+
+def audited(lab: LabDir) -> tuple[tuple[AuditRecord, ...], Mapping[str, Labels]]:
+    """Give every action and the labels after them; read again only when there are more.
+
+    Raises:
+        StoreError: If the log cannot be read.
+        StoreFormatError: If a newer version of FLIP Lab wrote it.
+    """
+    try:
+        file = audit_path(lab).stat()
+    except OSError:  # it is not there, or reading says what is wrong with it
+        return _audited(lab)
+    return _audited_before(lab, file.st_ino, file.st_size, file.st_mtime_ns)
+
+
+def _audited(lab: LabDir) -> tuple[tuple[AuditRecord, ...], Mapping[str, Labels]]:
+    records = tuple(read_audit(lab))
+    return records, MappingProxyType(labels(records))
+
+
+@lru_cache(maxsize=4)  # a line costs some microseconds, and each run has one at least
+def _audited_before(
+    lab: LabDir, *_: int
+) -> tuple[tuple[AuditRecord, ...], Mapping[str, Labels]]:
+    return _audited(lab)
 
 
 def labels(records: Iterable[AuditRecord]) -> dict[str, Labels]:

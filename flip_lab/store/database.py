@@ -23,5 +23,5 @@ def open_database(*, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
     }
     connection = duckdb.connect(config=config)
     connection.execute("SET enable_progress_bar = false")  # it prints to stdout
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     return connection

@@ -162,16 +162,25 @@ def encode_metrics(
         )
     metric = {
         "sequence": range(first, first + count),
-        "time_s": [float(time_s)] * count,
+        "time_s": _repeated(float(time_s), count),
         "server_round": series.server_rounds,
-        "phase": [series.phase] * count,
-        "scope": [series.scope] * count,
+        "phase": _repeated(series.phase, count),
+        "scope": _repeated(series.scope, count),
         "name": series.names,
         "value": _numbers(series.values),
     }
     return _line(
         {"v": VERSION, "run_id": run_id, "first": first, "n": count, "metric": metric}
     )
+
+
+def _repeated(value: float | str, count: int) -> orjson.Fragment:
+    """Write a column of equal values: one is turned into text, the others are copies."""
+    try:
+        one = orjson.dumps(value)
+    except TypeError:  # a lone surrogate
+        one = orjson.dumps(_scrubbed(value))
+    return orjson.Fragment(b"[" + ((one + b",") * count)[:-1] + b"]")
 
 
 def _line(frame: dict[str, Any]) -> bytes:

@@ -12,20 +12,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 import duckdb
 
 from flip_lab.core.errors import QueryError, StoreError, nearest
-from flip_lab.store import results
-from flip_lab.store.database import open_database
+from flip_lab.store import kept, results
 from flip_lab.store.layout import LabDir
 from flip_lab.store.schema import TABLES
-from flip_lab.store.tables import fill
 
 if TYPE_CHECKING:  # takes longer to import than many queries take to run
     import pandas as pd
 
+T = TypeVar("T")
 Parameters: TypeAlias = Sequence[object] | Mapping[str, object] | None
 Rows: TypeAlias = list[dict[str, Any]]
 
@@ -53,7 +52,8 @@ def connect(
     Raises:
         StoreError: If the files of the lab cannot be read.
     """
-    return _open(lab, tables=TABLES, run_ids=run_ids)
+    runs = None if run_ids is None else [*run_ids]
+    return _patiently(lab, lambda: kept.fresh(lab, tables=TABLES, run_ids=runs))
 
 
 @overload
@@ -142,18 +142,6 @@ def table(
     return _asked(lab, query, tables=[name], run_ids=run_ids, as_=as_)
 
 
-def _open(
-    lab: LabDir, *, tables: Iterable[str], run_ids: Iterable[str] | None
-) -> duckdb.DuckDBPyConnection:
-    connection = open_database()
-    try:
-        fill(connection, lab, tables=list(tables), run_ids=run_ids)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 def _asked(
     lab: LabDir,
     query: str,
@@ -163,24 +151,34 @@ def _asked(
     parameters: Parameters = None,
     as_: str,
 ) -> Any:  # noqa: ANN401 -- the public overloads say what it is
-    """Ask, and again when a file went meanwhile: it was sealed, merged, or removed.
+    names, runs = [*tables], None if run_ids is None else [*run_ids]
+
+    def ask() -> Any:  # noqa: ANN401 -- as above
+        with closing(kept.reading(lab, tables=names, run_ids=runs)) as connection:
+            return _answer(connection, query, parameters=parameters, as_=as_)
+
+    return _patiently(lab, ask)
+
+
+def _patiently(lab: LabDir, read: Callable[[], T]) -> T:
+    """Read, and again when a file went meanwhile: it was sealed, merged, or removed.
 
     Raises:
         StoreError: If files of the lab cannot be read.
     """
-    names, runs = [*tables], None if run_ids is None else [*run_ids]
-    for attempt in range(1, _ATTEMPTS + 1):
+    attempt = 1
+    while True:
         try:
-            with closing(_open(lab, tables=names, run_ids=runs)) as connection:
-                return _answer(connection, query, parameters=parameters, as_=as_)
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
-            if attempt == _ATTEMPTS or not isinstance(error, duckdb.IOException):
+            return read()
+        except (FileNotFoundError, duckdb.IOException, duckdb.InvalidInputException) as e:
+            kept.forget(lab)
+            if attempt == _ATTEMPTS or isinstance(e, duckdb.InvalidInputException):
                 raise StoreError(
                     f"The files of {lab.root} cannot be read.",
                     fix="Check that you may read them; flip-lab doctor looks for damage.",
-                    detail=str(error),
-                ) from error
-    return None  # never reached: the loop returns or raises
+                    detail=str(e),
+                ) from e
+            attempt += 1
 
 
 def _answer(

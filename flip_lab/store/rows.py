@@ -1,15 +1,19 @@
 """The rows that tables are made from: journals and sealed files, as views in DuckDB.
 
-All of it lives in the schema ``inside`` of an in-memory database. Live journals are parsed
-once, when the database is made; sealed files are read where a query needs them.
+All of it lives in the schema ``inside`` of an in-memory database. Lines of live journals
+are parsed once, into ``inside.frame``; sealed files are read where a query needs them.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
+from typing import BinaryIO
 
 import duckdb
 
@@ -38,6 +42,8 @@ _TYPES = {
     "error_code": "INTEGER",
     "body": "JSON",
 }  # what is not here is text
+_AT_ONCE_BYTES = 2**24
+_ENDS_WELL = re.compile(rb',"hash":"[0-9a-f]{16}"\}$')
 
 
 def _facts(part: str) -> tuple[Column, ...]:
@@ -65,6 +71,8 @@ def make_rows(
 ) -> None:
     """Make the views ``open_…`` and ``every_…`` of some parts of the journals.
 
+    The lines of the journals are left to ``read_journals`` or ``JournalLines``.
+
     Args:
         connection: A database with the schema ``inside`` that may still read files.
         snapshot: What to read.
@@ -73,7 +81,9 @@ def make_rows(
     Raises:
         duckdb.IOException: If a file is gone: the snapshot is too old.
     """
-    _read_journals(connection, snapshot, parts)
+    types = {"run_id": "VARCHAR"} | {part: _frame_type(part) for part in parts}
+    columns = ", ".join(f"{name} {sql_type}" for name, sql_type in types.items())
+    connection.execute(f"CREATE TABLE inside.frame ({columns})")
     told = snapshot.superseded()
     for part in parts:
         live = ", ".join(_live_column(part, column) for column in SEALED[part][:-1])
@@ -88,7 +98,9 @@ def make_rows(
             f"CREATE VIEW inside.open_{part} AS SELECT *, {test} AS superseded "  # noqa: S608  # as above
             f"FROM ({' UNION ALL '.join(rows)})"
         )
-        everything = [f"FROM inside.open_{part}"]
+        everything: list[str] = []
+        if snapshot.journals or not snapshot.closed:
+            everything.append(f"FROM inside.open_{part}")
         if snapshot.closed:
             everything.append(sealed_rows(snapshot, part, snapshot.closed))
         connection.execute(
@@ -105,12 +117,20 @@ def _superseded(spans: Iterable[tuple[str, int, int]]) -> str:
     return f"({' OR '.join(tests)})" if tests else "false"
 
 
-def _read_journals(
+def read_journals(
     connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, parts: Collection[str]
 ) -> None:
+    """Read whole journals, of any size, after ``make_rows``.
+
+    Args:
+        connection: A database that may still read files.
+        snapshot: What to read.
+        parts: As for ``make_rows``.
+
+    Raises:
+        duckdb.IOException: If a file is gone: the snapshot is too old.
+    """
     types = {"run_id": "VARCHAR"} | {part: _frame_type(part) for part in parts}
-    columns = ", ".join(f"{name} {sql_type}" for name, sql_type in types.items())
-    connection.execute(f"CREATE TABLE inside.frame ({columns})")
     files = [path for paths in snapshot.journals.values() for path in paths]
     if files and parts:
         connection.execute(
@@ -119,6 +139,77 @@ def _read_journals(
             f"columns = {types!r}, maximum_object_size = {frames.LIMIT_BYTES})",
             {"files": [_pattern(path) for path in files]},
         )
+
+
+class JournalLines:
+    """Reads journals as they grow: each line once, into ``inside.frame``.
+
+    Args:
+        snapshot: Whose journals.
+        parts: As for ``make_rows``.
+    """
+
+    def __init__(self, snapshot: Snapshot, parts: Collection[str]) -> None:
+        """Read nothing yet."""
+        types = {"run_id": "VARCHAR"} | {part: _frame_type(part) for part in parts}
+        self._form = json.dumps(types)
+        files = [path for paths in snapshot.journals.values() for path in paths]
+        self._offsets = dict.fromkeys(files, 0) if parts else {}
+        self._inodes: dict[Path, int] = {}
+
+    def read_new(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Read what came since the last time.
+
+        Args:
+            connection: The database, after ``make_rows``; it need reach no file.
+
+        Returns:
+            Whether files only grew; if not, a repair or a backup put others in their
+            place, and what was read before is void.
+
+        Raises:
+            FileNotFoundError: If a file is gone: the snapshot is too old.
+        """
+        for path, offset in self._offsets.items():
+            found = path.stat()
+            inode = self._inodes.setdefault(path, found.st_ino)
+            if found.st_size < offset or found.st_ino != inode:
+                return False
+            if found.st_size == offset:
+                continue
+            with path.open("rb") as file:
+                file.seek(offset)
+                while data := _whole_lines(file):
+                    self._keep(connection, data)
+                    self._offsets[path] += len(data)
+        return True
+
+    def _keep(self, connection: duckdb.DuckDBPyConnection, data: bytes) -> None:
+        lines = [line for line in data.split(b"\n") if _is_frame(line)]
+        if lines:
+            connection.execute(
+                "INSERT INTO inside.frame BY NAME "
+                "SELECT unnest(TRY(from_json(line, $form))) "
+                "FROM (SELECT unnest(string_split($text, chr(10))) AS line)",
+                {"text": b"\n".join(lines).decode(errors="replace"), "form": self._form},
+            )
+
+
+def _whole_lines(file: BinaryIO) -> bytes:
+    """Read lines; the part of one at the end, which is being written, is left for later."""
+    data = file.read(_AT_ONCE_BYTES)
+    if b"\n" not in data:
+        data += file.readline()
+    whole, newline, tail = data.rpartition(b"\n")
+    if tail and _is_frame(tail):  # its newline may come later, or never
+        return data
+    file.seek(-len(tail), os.SEEK_CUR)
+    return whole + newline
+
+
+def _is_frame(line: bytes) -> bool:
+    """Say whether a line is whole: one that was cut short does not end with its hash."""
+    return bool(_ENDS_WELL.search(line)) or frames.parse(line) is not None
 
 
 def _frame_type(part: str) -> str:

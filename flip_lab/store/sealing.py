@@ -33,7 +33,7 @@ from flip_lab.store.manifest import (
     manifest_path,
     publish,
 )
-from flip_lab.store.rows import SEALED, make_rows, quoted, sealed_rows
+from flip_lab.store.rows import SEALED, make_rows, quoted, read_journals, sealed_rows
 from flip_lab.store.schema import TABLES
 from flip_lab.store.schema_parts import SCHEMA
 from flip_lab.store.selects import KEPT, MOMENT, SELECTS
@@ -60,6 +60,7 @@ def seal_runs(snapshot: Snapshot) -> Segment:
     with _database(snapshot.lab) as connection:
         make_facts(connection, snapshot)
         make_rows(connection, snapshot, _PARTS)
+        read_journals(connection, snapshot, _PARTS)
         selects = {part: f"FROM inside.open_{part}" for part in _PARTS}
         selects |= {name: SELECTS[name] for name in KEPT}
         blank = Segment(name="", run_ids=tuple(sorted(snapshot.journals)), files={})
@@ -82,6 +83,7 @@ def seal_part(snapshot: Snapshot, run_id: str, paths: Sequence[Path]) -> Segment
     part = snapshot.only({run_id: list(paths)})
     with _database(snapshot.lab) as connection:
         make_rows(connection, part, _PARTS)
+        read_journals(connection, part, _PARTS)
         selects = {name: f"FROM inside.open_{name}" for name in _PARTS}
         blank = Segment(
             name="",

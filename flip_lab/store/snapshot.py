@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,9 +11,9 @@ from typing import Any, cast
 import orjson
 
 from flip_lab.core.events import superseded_spans
-from flip_lab.store.audit import AuditRecord, Labels, labels, read_audit
+from flip_lab.store.audit import AuditRecord, Labels, audited
 from flip_lab.store.journal import journals, resumer_events
-from flip_lab.store.layout import LabDir
+from flip_lab.store.layout import LabDir, names_in
 from flip_lab.store.manifest import Manifest, Segment, read_manifest
 
 Row = dict[str, Any]
@@ -38,7 +38,7 @@ class Snapshot:
     run_ids: frozenset[str] | None
     journals: Mapping[str, list[Path]]
     manifest: Manifest
-    records: list[AuditRecord]
+    records: Sequence[AuditRecord]
     labels: Mapping[str, Labels]
     hidden: frozenset[str]
 
@@ -61,14 +61,16 @@ class Snapshot:
             CorruptArtifactError: If the manifest cannot be read.
         """
         wanted = None if run_ids is None else frozenset(run_ids)
-        names = _run_ids(lab) if wanted is None else sorted(wanted)
-        found = {run_id: journals(lab, run_id) for run_id in names}
+        live = {*names_in(lab.live)}
+        names = sorted({*names_in(lab.runs), *live} if wanted is None else wanted)
+        found = {
+            run_id: journals(lab, run_id) if run_id in live else [] for run_id in names
+        }
         manifest = read_manifest(lab)
         sealed = {
             source for part in manifest.segments if part.is_open for source in part.sources
         }
-        records = read_audit(lab)
-        said = labels(records)
+        records, said = audited(lab)
         hidden = frozenset(
             run_id
             for run_id, label in said.items()
@@ -134,11 +136,6 @@ class Snapshot:
         """
         found = (_read_spec(self.lab, run_id) for run_id in self.journals)
         return [spec for spec in found if spec is not None]
-
-
-def _run_ids(lab: LabDir) -> list[str]:
-    folders = [folder for folder in (lab.runs, lab.live) if folder.is_dir()]
-    return sorted({path.name for folder in folders for path in folder.iterdir()})
 
 
 def _read_spec(lab: LabDir, run_id: str) -> Row | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import duckdb
 
-from flip_lab.store.layout import LabDir
-from flip_lab.store.rows import make_rows, quoted, sealed_path, sealed_rows
+from flip_lab.store.audit import Labels
+from flip_lab.store.rows import JournalLines, make_rows, quoted, sealed_path, sealed_rows
 from flip_lab.store.schema import TABLES
 from flip_lab.store.schema_runs import LABELS
 from flip_lab.store.selects import (
@@ -29,30 +29,29 @@ from flip_lab.store.snapshot import Snapshot, parameters
 
 def fill(
     connection: duckdb.DuckDBPyConnection,
-    lab: LabDir,
+    snapshot: Snapshot,
     *,
     tables: Collection[str],
-    run_ids: Iterable[str] | None,
-) -> None:
+) -> JournalLines:
     """Make every table of the schema; those that are asked for have rows.
 
     Args:
         connection: An empty in-memory database that may still read files. What it may
             read afterwards is what the tables need, and no other file.
-        lab: The lab to read.
+        snapshot: The lab.
         tables: Names of the tables that shall have rows.
-        run_ids: The runs to read; None reads all. Unknown ones have no rows.
+
+    Returns:
+        The lines of the journals, which are still to be read.
 
     Raises:
-        duckdb.IOException: If a file went while it was being read: ask again.
-        StoreError: If the lab cannot be read.
+        duckdb.IOException: If a file went meanwhile: take another snapshot.
     """
-    snapshot = Snapshot.take(lab, run_ids)
     needed = {*tables, *(name for table in tables for name in NEEDS.get(table, ()))}
     parts = sorted({part for name in needed for part in SOURCES[name]})
     connection.execute("CREATE SCHEMA inside")
     connection.execute(f"CREATE MACRO inside.moment(seconds) AS {MOMENT}")
-    make_facts(connection, snapshot)
+    make_facts(connection, snapshot, needed)
     make_rows(connection, snapshot, parts)
     for name in SELECTS:
         if name in needed:
@@ -60,6 +59,7 @@ def fill(
         else:
             connection.execute(TABLES[name].create_sql())
     _allow_only(connection, snapshot)
+    return JournalLines(snapshot, parts)
 
 
 def _allow_only(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
@@ -70,26 +70,34 @@ def _allow_only(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> No
     ]
     connection.execute(f"SET allowed_paths = [{', '.join(files)}]")
     connection.execute("SET enable_external_access = false")
-    connection.execute("SET python_enable_replacements = false")
+    connection.execute("SET GLOBAL python_enable_replacements = false")
     connection.execute("SET lock_configuration = true")
 
 
-def make_facts(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
+def make_facts(
+    connection: duckdb.DuckDBPyConnection,
+    snapshot: Snapshot,
+    tables: Collection[str] = KEPT,
+) -> None:
     """Make the small tables that Python reads: specs, parameters, labels, the log.
 
     Args:
         connection: A database with the schema ``inside``.
         snapshot: What to read.
+        tables: The tables that are made of them; what these need not stays empty.
     """
-    specs = snapshot.specs()
+    specs = snapshot.specs() if {"runs", "parameters"} & {*tables} else []
+    settings = specs if "parameters" in tables else []
+    records = snapshot.records if "audit" in tables else ()
     told = [
         {"run_id": run_id, **{name: getattr(label, name) for name in LABELS}}
         for run_id, label in snapshot.labels.items()
+        if "runs" in tables and label != _NO_LABELS
     ]
     _table(connection, "spec", SPEC, specs)
-    _table(connection, "parameter", PARAMETER, [r for s in specs for r in parameters(s)])
+    _table(connection, "parameter", PARAMETER, [r for s in settings for r in parameters(s)])
     _table(connection, "label", LABEL, told)
-    _table(connection, "record", RECORD, [asdict(record) for record in snapshot.records])
+    _table(connection, "record", RECORD, [asdict(record) for record in records])
 
 
 def _table(
@@ -98,22 +106,38 @@ def _table(
     form: Mapping[str, Any],
     rows: list[dict[str, Any]],
 ) -> None:
-    connection.execute(
-        f"CREATE TABLE inside.{name} AS SELECT unnest(row) FROM "  # noqa: S608  # our own names only
-        "(SELECT unnest(from_json($rows, $form)) AS row)",
-        {"rows": json.dumps(rows, default=str), "form": json.dumps([dict(form)])},
-    )
+    columns = ", ".join(f"{key} {_sql_type(value)}" for key, value in form.items())
+    connection.execute(f"CREATE TABLE inside.{name} ({columns})")
+    if rows:
+        connection.execute(
+            f"INSERT INTO inside.{name} SELECT unnest(row) FROM "  # noqa: S608  # our own names only
+            "(SELECT unnest(from_json($rows, $form)) AS row)",
+            {"rows": json.dumps(rows, default=str), "form": json.dumps([dict(form)])},
+        )
+
+
+def _sql_type(form: Any) -> str:  # noqa: ANN401  # a name, a list of one form, forms by name
+    if isinstance(form, str):
+        return form
+    if isinstance(form, list):
+        return f"{_sql_type(form[0])}[]"
+    inner = ", ".join(f"{name} {_sql_type(each)}" for name, each in form.items())
+    return f"STRUCT({inner})"
 
 
 def _select(snapshot: Snapshot, name: str) -> str:
     columns = [c for c in TABLES[name].columns if not (name == "runs" and c.name in LABELS)]
     names = ", ".join(f"CAST({c.name} AS {c.sql_type}) AS {c.name}" for c in columns)
-    rows = f"SELECT {names} FROM ({SELECTS[name]})"  # noqa: S608  # our own names only
+    selects: list[str] = []
+    if name not in KEPT or snapshot.journals or not snapshot.closed:
+        selects.append(f"SELECT {names} FROM ({SELECTS[name]})")  # noqa: S608  # our own names only
     if name in KEPT and snapshot.closed:
-        rows += f" UNION ALL BY NAME {sealed_rows(snapshot, name, snapshot.closed)}"
+        selects.append(sealed_rows(snapshot, name, snapshot.closed))
+    rows = " UNION ALL BY NAME ".join(selects)
     return _labelled(rows) if name == "runs" else rows
 
 
+_NO_LABELS = Labels()
 _UNLABELLED = {"tags": "[]", "note": "''", "is_archived": "false"}
 
 
