@@ -24,7 +24,7 @@ from flwr.clientapp.typing import Mod
 from flwr.serverapp.strategy import Result, Strategy
 from numpy.typing import NDArray
 
-from flip_lab.core.events import EventKind, Json, RunEvent
+from flip_lab.core.events import EventKind, Json, MetricSeries, RunEvent
 from flip_lab.core.seeds import Stream
 from flip_lab.engines.apps import PickledApp
 from flip_lab.engines.base import Job
@@ -114,10 +114,16 @@ class Sink:
     """Keeps events in a list."""
 
     events: list[RunEvent] = field(default_factory=list[RunEvent])
+    series: list[MetricSeries] = field(default_factory=list[MetricSeries])
 
     def append(self, events: Iterable[RunEvent]) -> None:
         """Keep them."""
         self.events += events
+
+    def append_metrics(self, series: MetricSeries, *, time_s: float) -> None:
+        """Keep them, without their time."""
+        del time_s
+        self.series.append(series)
 
     def close(self) -> None:
         """Have nothing to let go of."""

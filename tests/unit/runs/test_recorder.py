@@ -15,7 +15,7 @@ from flip_lab.core.errors import (
     SecondWriterError,
     StoreError,
 )
-from flip_lab.core.events import EventKind, RunEvent
+from flip_lab.core.events import EventKind, MetricSeries, RunEvent
 from flip_lab.core.state import RunLife, RunState
 from flip_lab.runs.recorder import Recorder
 from flip_lab.store.events import read_events
@@ -40,6 +40,27 @@ class Sink:
         if self.is_full:
             raise StoreError("The disk is full.", fix="Free some space.")
         self.batches.append(list(events))
+
+    def append_metrics(self, series: MetricSeries, *, time_s: float) -> None:
+        """Keep a series as a batch of its own.
+
+        Raises:
+            StoreError: While the disk is full.
+        """
+        first = len(self.sequences())
+        self.append(
+            RunEvent(
+                run_id="r1",
+                sequence=first + at,
+                time_s=time_s,
+                server_round=server_round,
+                kind=EventKind.METRIC,
+                body={"name": name, "value": value},
+            )
+            for at, (server_round, name, value) in enumerate(
+                zip(series.server_rounds, series.names, series.values, strict=True)
+            )
+        )
 
     def close(self) -> None:
         """Note it."""
@@ -167,3 +188,26 @@ def test_a_run_has_one_writer(lab: LabDir) -> None:
     second.enter(RunState.RUNNING)
     second.close()
     assert [event.sequence for event in read_events(lab, "r1")] == [0, 1]
+
+
+def test_a_series_comes_after_what_was_waiting() -> None:
+    """Sequences follow each other, and a disk that is full costs nothing."""
+    sink = Sink()
+    recorder = Recorder("r1", sink)
+    series = MetricSeries(
+        phase="train",
+        scope="central",
+        server_rounds=[1, 1],
+        names=["a", "b"],
+        values=[0.5, 0.25],
+    )
+    recorder.emit(EventKind.WARNING, {}, server_round=0)
+    sink.is_full = True
+    with pytest.raises(StoreError):
+        recorder.log(series)
+    sink.is_full = False
+    recorder.log(series)
+    recorder.emit(EventKind.WARNING, {}, server_round=0)
+    recorder.close()
+    assert [len(batch) for batch in sink.batches] == [1, 2, 1]
+    assert sink.sequences() == [0, 1, 2, 3]
