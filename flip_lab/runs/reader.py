@@ -13,7 +13,8 @@ from flip_lab.runs.conditions import Question
 from flip_lab.runs.facts import USUAL_KEYS, FactFilter, Numbers, facts_question
 from flip_lab.runs.finding import Selection, find_run, selected
 from flip_lab.runs.relations import relation
-from flip_lab.runs.run import Frame, Run
+from flip_lab.runs.run import Run
+from flip_lab.runs.run_facts import Frame
 from flip_lab.runs.search import Names, RunFilter, Where, runs_question
 from flip_lab.store import query
 from flip_lab.store.layout import LabDir, names_in

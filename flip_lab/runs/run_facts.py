@@ -1,0 +1,158 @@
+"""What is known of one run: its spec, its events, its tables, its files."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal
+
+from flip_lab.core.errors import NoResultError
+from flip_lab.core.events import RunEvent
+from flip_lab.runs.checkpoint_files import CheckpointFolder
+from flip_lab.runs.checkpoints import Checkpoint
+from flip_lab.runs.spec import RunSpec
+from flip_lab.store.events import EventTail
+from flip_lab.store.layout import LabDir
+from flip_lab.store.query import table
+
+if TYPE_CHECKING:
+    from flip_lab.core.scenario import Scenario
+    from flip_lab.runs.artifacts import Arrays
+
+Frame = Literal["pandas", "arrow"]
+
+
+class RunFacts:
+    """Reads one run of a lab; any number of handles may look at it at once.
+
+    Args:
+        lab: The lab that keeps the run.
+        run_id: The run's id.
+
+    Raises:
+        RunNotFoundError: If the lab keeps no such run.
+    """
+
+    def __init__(self, lab: LabDir, run_id: str) -> None:
+        """Read the run's spec; events are read when asked for."""
+        self._lab = lab
+        self._dir = lab.run_dir(run_id)
+        self._spec = RunSpec.load(self._dir)
+        self._reader: EventTail | None = None
+        self._reading = Lock()
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._spec.run_id
+
+    @property
+    def name(self) -> str:
+        """The scenario's or the app's name."""
+        return self._spec.name
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run as it was asked for."""
+        return self._spec
+
+    @property
+    def working_dir(self) -> Path:
+        """Where the app ran: relative paths that it wrote to are below."""
+        return Path(self._spec.working_dir)
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The rounds that the run can be taken up or forked from, oldest first."""
+        folder = CheckpointFolder(self._dir)
+        return [manifest.checkpoint() for manifest in folder.manifests()]
+
+    def events(self, *, after: int = -1) -> list[RunEvent]:
+        """Give the events whose sequence is above ``after``, in order, without a gap.
+
+        Asked for what follows its last answer, it reads only what is new.
+        """
+        with self._reading:
+            reader, self._reader = self._reader, None  # one that fails is not asked again
+            if reader is None or reader.reached != after:
+                reader = EventTail(self._lab, self.run_id, after=after)
+            found = reader.poll()
+            self._reader = reader
+            return found
+
+    def logs(self, *, tail: int | None = None) -> str:
+        """Give what the run's processes printed.
+
+        Args:
+            tail: Only that many last lines, 0 or more; ``None`` gives all.
+        """
+        file = self._dir / "output.log"
+        text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+        return text if tail is None else "\n".join(deque(text.splitlines(), maxlen=tail))
+
+    def metrics(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # pandas or Arrow
+        """Give the table ``metrics`` of this run: one row a round and aggregated metric."""
+        return table(self._lab, "metrics", run_ids=[self.run_id], as_=as_)
+
+    def clients(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # pandas or Arrow
+        """Give the table ``clients`` of this run: one row a round, phase and node."""
+        return table(self._lab, "clients", run_ids=[self.run_id], as_=as_)
+
+    def client_metrics(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
+        """Give the table ``client_metrics``: one row a round, node and reported number."""
+        return table(self._lab, "client_metrics", run_ids=[self.run_id], as_=as_)
+
+    def artifacts(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
+        """Give the table ``artifacts`` of this run: one row for each file that it keeps."""
+        from flip_lab.runs.artifacts import list_artifacts
+
+        return list_artifacts(self._lab, self.run_id, as_=as_)
+
+    def artifact(self, name: str) -> bytes:
+        """Give the content of a kept file.
+
+        Args:
+            name: What the run calls it; of several of one name, the newest.
+
+        Raises:
+            NoResultError: If the run keeps no file of this name; the names are listed.
+            CorruptArtifactError: If it is gone, or no longer matches its hash.
+        """
+        from flip_lab.runs.artifacts import artifact_bytes
+
+        return artifact_bytes(self._lab, self.run_id, name)
+
+    def artifact_path(self, name: str) -> Path:
+        """Say where a kept file lies; nobody may write to it. Errors as ``artifact``."""
+        from flip_lab.runs.artifacts import artifact_path
+
+        return artifact_path(self._lab, self.run_id, name)
+
+    def arrays(self, name: str = "model") -> Arrays:
+        """Give the arrays of a kept file by name; ``model`` is the final model.
+
+        Raises:
+            NoResultError: If the run keeps no file of this name, or it holds no arrays.
+            CorruptArtifactError: If it is gone, or no longer matches its hash.
+        """
+        from flip_lab.runs.artifacts import artifact_arrays
+
+        return artifact_arrays(self._lab, self.run_id, name)
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """The scenario as it was run, overrides included.
+
+        Raises:
+            NoResultError: If the run was launched from an app, not a scenario.
+        """
+        from flip_lab.fl.scenarios import scenario_from_dict
+
+        if self._spec.scenario is None:
+            raise NoResultError(
+                f"Run {self.run_id} was launched from the app {self.name!r}.",
+                fix="Only runs of a scenario have one; see run.spec.run_config.",
+            )
+        return scenario_from_dict(self._spec.scenario)
