@@ -31,6 +31,7 @@ from flip_lab.store.manifest import read_manifest
 _BATCH = 20
 _LONGEST_S = {"writer": 0.1, "compactor": 0.3, "merger": 0.8, "reader": 0.3}
 _TRIALS_IN_A_LAB = 25
+_START_S = 60.0
 
 
 @dataclass(slots=True)
@@ -74,7 +75,8 @@ def measure(folder: Path, *, trials: int) -> dict[str, Any]:
         is_at_it = context.Event()
         process = context.Process(target=_act, args=(role, lab, prefix, is_at_it))
         process.start()
-        is_at_it.wait()
+        if not is_at_it.wait(_START_S):
+            raise RuntimeError(f"The {role} ended with an error before it was killed.")
         time.sleep(float(generator.uniform(0.0, _LONGEST_S[role])))
         was_alive = process.is_alive()
         process.kill()
