@@ -230,7 +230,8 @@ class LabReader:
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Give a database in memory with all tables as they are now, to work in.
 
-        Tables that you make in it vanish when it is closed; the lab is safe from it.
+        Tables that you make in it vanish when it is closed. It takes any statement: only a
+        ``COPY`` to a file of the lab could do harm there.
         """
         self._bury_the_dead()
         return query.connect(self._dir)

@@ -45,8 +45,10 @@ def connect(
         run_ids: The runs to read; None reads all. Unknown ones have no rows.
 
     Returns:
-        An in-memory connection of the caller's own. It reaches no file and its settings
-        are locked; tables that the caller makes in it vanish when it is closed. Its
+        An in-memory connection of the caller's own. It reaches no file but the lab's
+        sealed ones and its settings are locked; tables that the caller makes in it vanish
+        when it is closed. Unlike ``sql`` it takes any statement, also a ``COPY`` that names
+        a sealed file and would overwrite it. Its
         ``fetchall`` of a time needs ``pytz``; ``sql`` does not.
 
     Raises:

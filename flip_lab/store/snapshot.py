@@ -176,7 +176,7 @@ def parameters(spec: Mapping[str, Any]) -> list[Row]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping):
             found |= _flat(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
         else:
             found[f"{prefix}{name}"] = value

@@ -36,14 +36,12 @@ _COLUMNS = (
     "git_commit",
     "git_dirty",
     "data_sha256",
-    "partition_sha256",
-    "app_sha256",
     "parent_run_id",
     "forked_at_round",
     "error_code",
     "is_archived",
 )
-"""Columns of ``runs`` that make sensible groups."""
+"""Columns of ``runs`` that make sensible groups; hashes of settings only repeat these."""
 
 _SETTINGS = """
     WITH held AS (
