@@ -133,14 +133,18 @@ def workers_of(grid: SimulationGrid) -> list[psutil.Process]:
 # --- death -----------------------------------------------------------------------------
 
 
-def test_a_killed_worker_is_replaced_and_nobody_notices(tmp_path: Path) -> None:
+def test_a_killed_worker_is_replaced_and_nobody_notices(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """In the middle of a batch; the calls are repeated, none of them counts twice."""
     with opened(num_nodes=60) as grid:
         replies = ask(grid, "query.die", victim=11, once=str(tmp_path / "dead"))
         assert (tmp_path / "dead").exists()
         assert [numbers(reply, "calls") for reply in replies] == [1] * 60
-        # the dead one may have been killed before it reported anything
-        assert len({numbers(reply, "process-id") for reply in replies}) in {2, 3}
+        # The dead one may not have reported anything; and on a slow machine the other one
+        # may have done all the work before there was a new one.
+        assert len({numbers(reply, "process-id") for reply in replies}) in {1, 2, 3}
+    assert "was killed by SIGKILL; a new one repeats its clients" in caplog.text
         all_well(grid, 2)
 
 
