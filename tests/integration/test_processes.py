@@ -144,7 +144,7 @@ def test_a_killed_worker_is_replaced_and_nobody_notices(
         # The dead one may not have reported anything; and on a slow machine the other one
         # may have done all the work before there was a new one.
         assert len({numbers(reply, "process-id") for reply in replies}) in {1, 2, 3}
-    assert "was killed by SIGKILL; a new one repeats its clients" in caplog.text
+        assert "was killed by SIGKILL; a new one repeats its clients" in caplog.text
         all_well(grid, 2)
 
 
