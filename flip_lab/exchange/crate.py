@@ -133,7 +133,7 @@ class _Crate:
     def _software(self, spec: Mapping[str, Any]) -> Any:  # noqa: ANN401  # an entity
         version = str((spec.get("lineage") or {}).get("flwr", ""))
         return self._context(
-            f"https://pypi.org/project/flwr/{version}",
+            f"https://github.com/adap/flower/tree/v{version}",
             "SoftwareApplication",
             name="Flower",
             description="The federated-learning framework, run by FLIP Lab.",
