@@ -247,7 +247,11 @@ def test_a_reader_beside_a_writer_sees_each_event_once(
     lab: LabDir, start: Callable[[str], subprocess.Popen[bytes]]
 ) -> None:
     """Polling while another process writes gives every event once and in order."""
-    writing = start("for k in range(400): writer.append(batch(3 * k, 3, 'y' * 500))")
+    writing = start("""
+for k in range(400):
+    writer.append(batch(3 * k, 3, 'y' * 500))
+    time.sleep(0.001)  # the reader has a chance to look in between
+""")
     tail = JournalTail(lab, "run")
     seen: list[int] = []
     polls = 0
