@@ -269,10 +269,11 @@ def test_sql_beside_a_writer_sees_a_gap_free_beginning(
     lab: LabDir, start: Callable[[str], subprocess.Popen[bytes]]
 ) -> None:
     """A notebook that asks while a run writes gets whole batches, never a hole."""
+    assert sql_sequences(lab) == []  # what the first question loads is not the writer's
     writing = start("""
 for k in range(500):
     writer.append(batch(3 * k, 3, 'y' * 500))
-    time.sleep(0.001)
+    time.sleep(0.005)
 """)
     answers = [0]
     while writing.poll() is None:
