@@ -164,6 +164,30 @@ class StrategyStateError(RunError):
     code = "FLIP-309"
 
 
+class CommandRefusedError(RunError):
+    """A running run cannot do what it was asked to."""
+
+    code = "FLIP-310"
+
+
+class ConditionError(RunError):
+    """A condition to stop or to break on cannot be understood."""
+
+    code = "FLIP-311"
+
+
+class NothingToInspectError(RunError):
+    """No round's replies are kept to look at."""
+
+    code = "FLIP-312"
+
+
+class LogError(RunError):
+    """Something cannot be logged as a fact of a run."""
+
+    code = "FLIP-313"
+
+
 class StoreError(FlipLabError):
     """The store cannot do what was asked."""
 

@@ -24,7 +24,10 @@ class EventKind(StrEnum):
     failure, see ``ClientFact``. ``METRIC``: ``phase``, ``scope``, ``name``, ``value``.
     ``ARTIFACT``: ``name``, ``sha256``, ``size_bytes``, ``media_type``. ``CHECKPOINT``:
     ``size_bytes`` written, ``duration_s``, ``model_digest`` (128-bit hash of the arrays).
-    ``LINEAGE``: hashes and versions behind the run. ``CONTROL``: ``command``, ``author``.
+    ``LINEAGE``: hashes and versions behind the run. ``CONTROL``: a user's wish, see
+    ``flip_lab.core.commands``. ``SETTINGS``: what is in force from this round on:
+    ``train``, ``evaluate``, ``strategy`` and ``run`` (values by name), ``excluded``
+    (partitions). ``LOGGED``: what ``flip_lab.log`` was told, besides plain numbers.
     ``WARNING``: ``code``, ``message``. ``RESOURCE``: numbers about the run's processes,
     see the table ``resources``.
     """
@@ -39,6 +42,8 @@ class EventKind(StrEnum):
     CHECKPOINT = "checkpoint"
     LINEAGE = "lineage"
     CONTROL = "control"
+    SETTINGS = "settings"
+    LOGGED = "logged"
     WARNING = "warning"
     RESOURCE = "resource"
 
