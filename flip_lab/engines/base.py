@@ -14,7 +14,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from flip_lab.core.clock import tick_s
-from flip_lab.core.errors import RunError
+from flip_lab.core.errors import CommandRefusedError, RunError
+from flip_lab.engines.gate import Gate
 
 RunConfig: TypeAlias = Mapping[str, bool | int | float | str]
 
@@ -67,6 +68,7 @@ class Job:
             that takes longer is stopped and counts as failed. ``None`` for no limit.
         durations_s: Seconds that partitions took to train before, where that is known;
             the longest are started first.
+        gate: Closed while the run is paused: then the engine starts no client.
     """
 
     run_id: str
@@ -79,6 +81,7 @@ class Job:
     work_dir: Path
     client_timeout_s: float | None = None
     durations_s: Mapping[int, float] = field(default_factory=dict[int, float])
+    gate: Gate = field(default_factory=Gate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +145,21 @@ class EngineGrid(Grid):
                 fix="Resume the run on the kind of engine that it ran on.",
             )
 
+    def reconfigure(self, changes: RunConfig) -> None:
+        """Let clients see other values of the run configuration from now on.
+
+        Args:
+            changes: All values that differ from those that the run began with.
+
+        Raises:
+            CommandRefusedError: If the nodes were told theirs once and for all.
+        """
+        if changes:
+            raise CommandRefusedError(
+                f"Real nodes were told {', '.join(sorted(changes))} when the run began.",
+                fix="Set what travels in the messages; run.settings lists it.",
+            )
+
     def set_run(self, run: object) -> None:
         """Refuse: a Grid of ours serves the one run it was opened for.
 
@@ -164,6 +182,10 @@ class EngineGrid(Grid):
         """Build a message, as Flower's older server loops ask the Grid to."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
+    def worked_s(self) -> float:
+        """Give the clock that time-outs go by, in s: it stands still in a pause."""
+        return tick_s()
+
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Give the replies that are there, without waiting."""
         return [reply.message for reply in self.await_replies(message_ids, timeout_s=0)]
@@ -182,11 +204,11 @@ class EngineGrid(Grid):
             of arrival: sums of floats depend on it.
         """
         order = list(self.push_messages(messages))
-        end_s = None if timeout is None else tick_s() + timeout
+        end_s = None if timeout is None else self.worked_s() + timeout
         missing = dict.fromkeys(order)
         replies: dict[str, Message] = {}
-        while missing and (end_s is None or tick_s() < end_s):
-            left_s = _BREATH_S if end_s is None else max(0.0, end_s - tick_s())
+        while missing and (end_s is None or self.worked_s() < end_s):
+            left_s = _BREATH_S if end_s is None else max(0.0, end_s - self.worked_s())
             for reply in self.await_replies(missing, timeout_s=min(_BREATH_S, left_s)):
                 message_id = reply.message.metadata.reply_to_message_id
                 replies[message_id] = reply.message

@@ -59,6 +59,8 @@ def test_kinds_are_the_words_of_the_tables() -> None:
         "checkpoint",
         "lineage",
         "control",
+        "settings",
+        "logged",
         "warning",
         "resource",
     ]
