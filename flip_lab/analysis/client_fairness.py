@@ -13,15 +13,10 @@ import pandas as pd
 from flip_lab.analysis.client_rows import rows_of
 from flip_lab.analysis.columns import Reals, by_group, reals
 from flip_lab.analysis.estimates import estimate
-from flip_lab.analysis.inputs import (
-    Goal,
-    goal_of,
-    require_choice,
-    require_columns,
-    require_share,
-)
+from flip_lab.analysis.inputs import require_choice, require_columns, require_share
 from flip_lab.analysis.scientific import quiet
 from flip_lab.core.errors import AnalysisError
+from flip_lab.core.goals import Goal, goal_of
 
 AtRound: TypeAlias = int | Literal["last", "all"]
 """Rounds to look at: one, each run's last recorded, or every one."""

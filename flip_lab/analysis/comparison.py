@@ -13,7 +13,7 @@ from flip_lab.analysis.columns import reals
 from flip_lab.analysis.confidence import BandKind, bands
 from flip_lab.analysis.costs import cumulative_costs
 from flip_lab.analysis.grouping import Grouping, group_runs, order_of
-from flip_lab.analysis.inputs import Goal, goal_of, require_choice, require_columns
+from flip_lab.analysis.inputs import require_choice, require_columns
 from flip_lab.analysis.pair_test import TestKind
 from flip_lab.analysis.pairs import Correction, Pairwise, pairwise
 from flip_lab.analysis.ranking import leaderboard
@@ -28,6 +28,7 @@ from flip_lab.analysis.selection import (
 from flip_lab.analysis.smoothing import Smoothing
 from flip_lab.analysis.targets import TimeToTarget, rounds_to_target
 from flip_lab.core.errors import AnalysisError
+from flip_lab.core.goals import Goal, goal_of
 
 _WORDS = ("final", "best")
 _OWN = ("group", "num_runs")  # columns of ours that a parameter may be called like

@@ -9,14 +9,10 @@ import pandas as pd
 
 from flip_lab.analysis.columns import by_group, cells, reals
 from flip_lab.analysis.estimates import Estimate, estimate
-from flip_lab.analysis.inputs import (
-    Goal,
-    require_choice,
-    require_columns,
-    require_share,
-)
+from flip_lab.analysis.inputs import require_choice, require_columns, require_share
 from flip_lab.analysis.pair_test import PairTest, TestKind
 from flip_lab.analysis.pairs import Correction, pairwise
+from flip_lab.core.goals import Goal
 
 BOARD_COLUMNS = (
     "rank",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from flip_lab.analysis.columns import reals
-from flip_lab.analysis.inputs import Goal
+from flip_lab.core.goals import Goal
 
 At: TypeAlias = Literal["final", "best"] | int
 """Where a run is read: at its last recorded round, its best one, or this round."""

@@ -11,9 +11,10 @@ import pandas as pd
 
 from flip_lab.analysis.columns import Reals, by_group, reals
 from flip_lab.analysis.costs import COST_COLUMNS
-from flip_lab.analysis.inputs import Goal, require_choice, require_columns
+from flip_lab.analysis.inputs import require_choice, require_columns
 from flip_lab.analysis.scientific import log_rank, survival
 from flip_lab.core.errors import AnalysisError
+from flip_lab.core.goals import Goal
 
 Unit: TypeAlias = Literal["rounds", "seconds", "bytes", "epsilon"]
 """What it is counted in."""

@@ -13,8 +13,8 @@ from flip_lab.runs.search import RunFilter, Where, runs_question
 
 if TYPE_CHECKING:
     from flip_lab.analysis.comparison import Comparison
-    from flip_lab.analysis.inputs import Goal
     from flip_lab.analysis.scores import At
+    from flip_lab.core.goals import Goal
     from flip_lab.runs.difference import RunDiff
     from flip_lab.runs.report_page import ReportTheme
     from flip_lab.runs.run import Run

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flip_lab.analysis.inputs import Goal
 from flip_lab.analysis.scores import At
+from flip_lab.core.goals import Goal
 
 if TYPE_CHECKING:
     import pandas as pd

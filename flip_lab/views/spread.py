@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from flip_lab.analysis.inputs import Goal, goal_of
+from flip_lab.core.goals import Goal, goal_of
 from flip_lab.views.canvas import (
     axis_label,
     counted,

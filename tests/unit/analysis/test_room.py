@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from flip_lab import analysis
-from flip_lab.analysis.inputs import goal_of
+from flip_lab.core.goals import goal_of
 
 
 def test_the_room_is_light_until_it_is_used() -> None:
