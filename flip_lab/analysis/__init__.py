@@ -19,8 +19,14 @@ if TYPE_CHECKING:
     from flip_lab.analysis.differences import CodeDiff as CodeDiff
     from flip_lab.analysis.differences import code_diff as code_diff
     from flip_lab.analysis.differences import configuration_diff as configuration_diff
+    from flip_lab.analysis.distances import distances_between as distances_between
+    from flip_lab.analysis.distances import distances_to_whole as distances_to_whole
+    from flip_lab.analysis.distances import gini as gini
     from flip_lab.analysis.estimates import Estimate as Estimate
     from flip_lab.analysis.estimates import estimate as estimate
+    from flip_lab.analysis.skew import SkewSummary as SkewSummary
+    from flip_lab.analysis.skew import label_skew as label_skew
+    from flip_lab.analysis.skew import skew_summary as skew_summary
     from flip_lab.analysis.odd_ones import odd_clients as odd_clients
     from flip_lab.analysis.odd_ones import robust_scores as robust_scores
     from flip_lab.analysis.pairs import Pairwise as Pairwise
@@ -36,20 +42,26 @@ _HOME = {
     "Comparison": "comparison",
     "Estimate": "estimates",
     "Pairwise": "pairs",
+    "SkewSummary": "skew",
     "Smoothing": "smoothing",
     "TimeToTarget": "targets",
     "bands": "confidence",
     "code_diff": "differences",
     "compare": "comparison",
     "configuration_diff": "differences",
+    "distances_between": "distances",
+    "distances_to_whole": "distances",
     "estimate": "estimates",
     "fairness": "client_fairness",
     "fairness_of_groups": "client_fairness",
+    "gini": "distances",
+    "label_skew": "skew",
     "leaderboard": "ranking",
     "odd_clients": "odd_ones",
     "pairwise": "pairs",
     "robust_scores": "odd_ones",
     "rounds_to_target": "targets",
+    "skew_summary": "skew",
     "smooth": "smoothing",
 }
 
@@ -58,20 +70,26 @@ __all__ = [
     "Comparison",
     "Estimate",
     "Pairwise",
+    "SkewSummary",
     "Smoothing",
     "TimeToTarget",
     "bands",
     "code_diff",
     "compare",
     "configuration_diff",
+    "distances_between",
+    "distances_to_whole",
     "estimate",
     "fairness",
     "fairness_of_groups",
+    "gini",
+    "label_skew",
     "leaderboard",
     "odd_clients",
     "pairwise",
     "robust_scores",
     "rounds_to_target",
+    "skew_summary",
     "smooth",
 ]
 

@@ -236,3 +236,26 @@ def log_rank(
         except np.linalg.LinAlgError:  # a group whose risk set is never compared
             return None, None
     return _finite(chi_square), _finite(p_value)
+
+
+def distances_between_rows(
+    rows: Reals, others: Reals, metric: Literal["cityblock", "jensenshannon"]
+) -> Reals:
+    """Give the distance of each row to each other row, as ``scipy.spatial`` measures it.
+
+    Args:
+        rows: Shape ``(n, k)``, k of 1 or more; NaN where there is none.
+        others: Shape ``(m, k)``.
+        metric: Its name there; Jensen-Shannon in natural units.
+
+    Returns:
+        Shape ``(n, m)``; NaN where a row holds NaN.
+    """
+    distance: Any = import_module("scipy.spatial.distance")
+    with quiet():
+        found = np.asarray(distance.cdist(rows, others, metric), dtype=np.float64)
+    # Rounding may leave the root of a number below 0 where two rows are equal.
+    found[np.isnan(found)] = 0.0
+    found[np.isnan(rows).any(axis=1)] = np.nan
+    found[:, np.isnan(others).any(axis=1)] = np.nan
+    return found
