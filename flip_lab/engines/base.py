@@ -15,6 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import CommandRefusedError, RunError
+from flip_lab.core.logged import Logged
 from flip_lab.engines.gate import Gate
 
 RunConfig: TypeAlias = Mapping[str, bool | int | float | str]
@@ -94,12 +95,14 @@ class Reply:
         started_s: When the client began, seconds since the Unix epoch.
         duration_s: Seconds the client took; on devices, from dispatch to reply.
         digest: Hash of the reply's arrays, where the engine took it beside the client.
+        logged: What the client's code logged beside its reply, by name.
     """
 
     message: Message
     started_s: float
     duration_s: float
     digest: str = ""
+    logged: Mapping[str, Logged] = field(default_factory=dict[str, Logged])
 
 
 class EngineGrid(Grid):

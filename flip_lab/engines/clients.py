@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from flip_lab.core.clock import now_s, tick_s
+from flip_lab.core.listening import Notes, listening
+from flip_lab.core.logged import Logged
 from flip_lab.core.seeds import Stream
 from flip_lab.engines.base import RunConfig
 from flip_lab.engines.failures import failure_tail
@@ -76,6 +78,7 @@ class ClientOutcome:
         started_s: When the client began, seconds since the Unix epoch.
         duration_s: Seconds it took.
         digest: Hash of the reply's arrays; empty when nobody took it yet.
+        logged: What the app logged meanwhile, by name, also one that raised then.
     """
 
     message_id: str
@@ -85,6 +88,7 @@ class ClientOutcome:
     started_s: float
     duration_s: float
     digest: str = ""
+    logged: Mapping[str, Logged] = field(default_factory=dict[str, Logged])
 
 
 class Executor(Protocol):
@@ -165,7 +169,8 @@ def call_client(app: ClientApp, call: ClientCall, setting: ClientSetting) -> Cli
     started_s, start = now_s(), tick_s()
     reply, error = None, ""
     context = seeded_context(call, setting)
-    with _this_directory():
+    notes = Notes()
+    with _this_directory(), listening(notes):
         try:
             reply = app(message=message, context=context)
         except (Exception, SystemExit) as raised:  # noqa: BLE001  # an app may do anything
@@ -179,6 +184,7 @@ def call_client(app: ClientApp, call: ClientCall, setting: ClientSetting) -> Cli
         started_s=started_s,
         duration_s=duration_s,
         digest=arrays_digest(reply) if reply else "",
+        logged=notes.facts,
     )
 
 

@@ -197,6 +197,7 @@ class SimulationGrid(EngineGrid):
             started_s=outcome.started_s,
             duration_s=outcome.duration_s,
             digest=outcome.digest,
+            logged=outcome.logged,
         )
         self._continue(node_id)
 

@@ -15,6 +15,7 @@ from flwr.app import Context
 from flwr.clientapp import ClientApp
 
 from flip_lab.core.clock import now_s, tick_s
+from flip_lab.core.listening import Notes, listening
 from flip_lab.engines.clients import (
     ClientCall,
     ClientOutcome,
@@ -47,11 +48,13 @@ class _Member:
         call: What it was asked.
         context: Its Context, for the state that it leaves.
         data: What it trains on.
+        notes: What the app's code logged while it loaded that.
     """
 
     call: ClientCall
     context: Context
     data: ClientData
+    notes: Notes
 
 
 def carry_out_together(
@@ -152,10 +155,11 @@ class _Group:
         """Load what the clients train on; those where this fails are left to the loop."""
         shape: tuple[int, ...] | None = None
         for call in self._calls:
-            context = seeded_context(call, self._setting)
+            context, notes = seeded_context(call, self._setting), Notes()
             try:
-                features, labels = self._declaration.load_train_data(context)
-                generator = self._declaration.generator_for(context, server_round)
+                with listening(notes):
+                    features, labels = self._declaration.load_train_data(context)
+                    generator = self._declaration.generator_for(context, server_round)
             except (Exception, SystemExit):  # noqa: BLE001  # as above
                 _LOG.debug("partition %d goes alone", call.partition_id, exc_info=True)
                 continue
@@ -165,7 +169,7 @@ class _Group:
             shape = shape or features.shape[1:]
             if len(labels) and len(labels) == len(features) and features.shape[1:] == shape:
                 data = ClientData(features=features, labels=labels, generator=generator)
-                yield _Member(call=call, context=context, data=data)
+                yield _Member(call=call, context=context, data=data, notes=notes)
 
 
 def _outcome(
@@ -183,4 +187,5 @@ def _outcome(
         started_s=started_s,
         duration_s=duration_s,
         digest=arrays_digest(reply),
+        logged=member.notes.facts,
     )
