@@ -67,6 +67,7 @@ class StopRule:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        self._check_patience()
         limits = {
             "patience": self.patience,
             "budget_s": self.budget_s,
@@ -82,7 +83,6 @@ class StopRule:
             )
         for name, value in given.items():
             _require_above_0(name, value)
-        self._check_patience()
 
     def _check_patience(self) -> None:
         if (self.patience is None) != (self.metric is None):
