@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from flip_lab.analysis.distances import gini as gini
     from flip_lab.analysis.estimates import Estimate as Estimate
     from flip_lab.analysis.estimates import estimate as estimate
-    from flip_lab.analysis.skew import SkewSummary as SkewSummary
-    from flip_lab.analysis.skew import label_skew as label_skew
-    from flip_lab.analysis.skew import skew_summary as skew_summary
     from flip_lab.analysis.odd_ones import odd_clients as odd_clients
     from flip_lab.analysis.odd_ones import robust_scores as robust_scores
     from flip_lab.analysis.pairs import Pairwise as Pairwise
     from flip_lab.analysis.pairs import pairwise as pairwise
     from flip_lab.analysis.ranking import leaderboard as leaderboard
+    from flip_lab.analysis.skew import SkewSummary as SkewSummary
+    from flip_lab.analysis.skew import label_skew as label_skew
+    from flip_lab.analysis.skew import skew_summary as skew_summary
     from flip_lab.analysis.smoothing import Smoothing as Smoothing
     from flip_lab.analysis.smoothing import smooth as smooth
     from flip_lab.analysis.targets import TimeToTarget as TimeToTarget
