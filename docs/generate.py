@@ -5,8 +5,7 @@ A test compares what this makes with what is committed, so these pages cannot go
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, fields
 from inspect import getdoc
 from pathlib import Path
@@ -27,10 +26,12 @@ from flip_lab.core.scenario import (
     TrainSpec,
 )
 from flip_lab.fl.data.catalog import DATASETS
+from flip_lab.fl.docstrings import meanings
 from flip_lab.fl.models import MODELS
 from flip_lab.fl.partitioners import PARTITIONERS
+from flip_lab.fl.schema import option_items
 from flip_lab.fl.strategies import STRATEGIES
-from flip_lab.fl.validation import describe, options_type
+from flip_lab.fl.validation import describe
 from flip_lab.store.schema import reference_page
 
 DOCS = Path(__file__).parent
@@ -95,10 +96,10 @@ def scenario_page() -> str:
 def _keys(kind: type[Any]) -> str:
     """Make the table of one part's keys; parts of parts have their own section."""
     hints = get_type_hints(kind, include_extras=True)
-    meanings = _attributes(kind)
+    said = meanings(kind)
     rows = [
         f"| `{item.name}` | {describe(hints[item.name])} | {_default(item)} "
-        f"| {meanings[item.name]} |"
+        f"| {_markdown(said[item.name])} |"
         for item in fields(kind)
     ]
     return "\n".join(["| key | value | default | meaning |", "|---|---|---|---|", *rows])
@@ -113,14 +114,6 @@ def _default(item: Field[Any]) -> str:
     if isinstance(value, bool | int | float):
         return f"`{str(value).lower()}`"
     return f'`"{value}"`' if value and isinstance(value, str) else ""
-
-
-def _attributes(kind: type[Any]) -> dict[str, str]:
-    """Read the ``Attributes:`` section of a Google docstring."""
-    section = (getdoc(kind) or "").partition("Attributes:\n")[2]
-    entries = re.split(r"^    (?=\w+: )", section, flags=re.MULTILINE)[1:]
-    pairs = (entry.partition(": ") for entry in entries)
-    return {name: _markdown(" ".join(text.split())) for name, _, text in pairs}
 
 
 def names_page() -> str:
@@ -153,17 +146,14 @@ def _things(registry: Registry[Any], options: str) -> Iterator[str]:
         thing = registry.get(name)
         yield f"- **`{name}`**: {_markdown((getdoc(thing) or '').splitlines()[0])}"
         if options:
-            yield from _options(options_type(thing), options)
+            yield from _options(thing, options)
 
 
-def _options(kind: type[Any], prefix: str) -> Iterator[str]:
-    hints = get_type_hints(kind, include_extras=True)
-    for item in fields(kind):
-        if item.name.endswith("_key"):  # settled between our ServerApp and our ClientApp
-            continue
+def _options(thing: Callable[..., Any], prefix: str) -> Iterator[str]:
+    for item in option_items(thing):
         default = _default(item)
         said = f" (default {default})" if default.startswith("`") else ""
-        yield f"    - `{prefix}.{item.name}`: {describe(hints[item.name])}{said}"
+        yield f"    - `{prefix}.{item.name}`: {describe(item.type)}{said}"
 
 
 def commands_page() -> str:

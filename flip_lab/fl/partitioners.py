@@ -10,10 +10,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Ge, Gt
 
 from flip_lab.core.errors import PartitionError
 from flip_lab.core.registry import Registry
@@ -105,8 +106,8 @@ def iid(pool: Pool) -> list[Indices]:
 def dirichlet(
     pool: Pool,
     *,
-    alpha: float = 0.5,
-    min_partition_size: int = 10,
+    alpha: Annotated[float, Gt(0)] = 0.5,
+    min_partition_size: Annotated[int, Ge(0)] = 10,
     self_balancing: bool = False,
 ) -> list[Indices]:
     """Split every class with shares drawn from Dirichlet(alpha): skewed labels and sizes.
@@ -118,16 +119,11 @@ def dirichlet(
         self_balancing: Give no more of a class to partitions that are above average size.
 
     Raises:
-        PartitionError: If ``alpha`` is not above 0, or ten draws left one too small.
+        PartitionError: If ten draws left a partition too small.
 
     Source:
         Yurochkin et al., ICML 2019 (arXiv:1905.12022).
     """
-    if not alpha > 0:  # also catches NaN
-        raise PartitionError(
-            f"data.options.alpha is {alpha}, not above 0.",
-            fix="Set it to 0.1 for strong skew, to 100 for nearly none.",
-        )
     arguments = {
         "num_partitions": pool.num_partitions,
         "partition_by": "label",
@@ -143,7 +139,7 @@ def dirichlet(
 def pathological(
     pool: Pool,
     *,
-    classes_per_partition: int = 2,
+    classes_per_partition: Annotated[int, Ge(1)] = 2,
     class_assignment: Literal[
         "random", "deterministic", "first-deterministic"
     ] = "first-deterministic",
@@ -164,7 +160,7 @@ def pathological(
         Optimization", ICLR 2021 (arXiv:2012.08565).
     """
     num_classes = np.unique(pool.labels).size
-    if not 1 <= classes_per_partition <= num_classes:
+    if classes_per_partition > num_classes:
         raise PartitionError(
             f"data.options.classes_per_partition is {classes_per_partition}, and the data "
             f"set has {num_classes} classes.",
@@ -182,7 +178,10 @@ def pathological(
 
 @PARTITIONERS.add("shard")
 def shard(
-    pool: Pool, *, shards_per_partition: int | None = None, shard_size: int | None = None
+    pool: Pool,
+    *,
+    shards_per_partition: Annotated[int, Ge(1)] | None = None,
+    shard_size: Annotated[int, Ge(1)] | None = None,
 ) -> list[Indices]:
     """Sort by label, cut into shards of equal size and deal the shards out at random.
 
@@ -197,14 +196,6 @@ def shard(
     Source:
         McMahan et al., AISTATS 2017 (arXiv:1602.05629), section 3.
     """
-    for name, value in (
-        ("shards_per_partition", shards_per_partition),
-        ("shard_size", shard_size),
-    ):
-        if value is not None and value < 1:
-            raise PartitionError(
-                f"data.options.{name} is {value}.", fix="Set it to a whole number from 1."
-            )
     if shards_per_partition is None and shard_size is None:
         shards_per_partition = 2
     arguments = {

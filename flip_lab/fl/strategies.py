@@ -76,15 +76,21 @@ def check_strategy(scenario: Scenario) -> dict[str, Any]:
                 f"The strategy {scenario.strategy.name} has no option {name!r}.",
                 fix=nearest(name, known),
             )
-    wanted = {key: value for key, value in _defaults(scenario).items() if key in known}
+    wanted = {
+        key: value for key, value in strategy_defaults(scenario).items() if key in known
+    }
     arguments = read_options(builder, {**wanted, **given}, prefix="strategy.options.")
     for name, value in arguments.items():
         _check_range(name, value, scenario.data.num_partitions)
     return arguments
 
 
-def _defaults(scenario: Scenario) -> dict[str, Any]:
-    """Choose every node in every round, unless the scenario says otherwise."""
+def strategy_defaults(scenario: Scenario) -> dict[str, Any]:
+    """Give the options that we choose in Flower's stead: every node in every round.
+
+    Returns:
+        Values by name; a strategy takes those that it knows.
+    """
     return {
         "fraction_train": 1.0,
         "fraction_evaluate": 1.0,
@@ -95,18 +101,37 @@ def _defaults(scenario: Scenario) -> dict[str, Any]:
     }
 
 
+def strategy_range(name: str, num_nodes: int) -> tuple[int, int] | None:
+    """Say between which numbers an option must lie so that the run does not wait for ever.
+
+    Args:
+        name: The option's name.
+        num_nodes: Nodes of the federation.
+
+    Returns:
+        The least and the greatest; ``None`` for an option of any other kind.
+    """
+    if name.startswith("fraction_"):
+        return 0, 1
+    if name.startswith("min_") and name.endswith("_nodes"):
+        return 0, num_nodes
+    return None
+
+
 def _check_range(name: str, value: Any, num_nodes: int) -> None:  # noqa: ANN401  # any
     """Refuse what Flower would accept and then wait for, for ever.
 
     Raises:
         InvalidValueError: If the value lies outside its range.
     """
-    if name.startswith("fraction_") and not 0 <= value <= 1:
+    limits = strategy_range(name, num_nodes)
+    if limits is None or limits[0] <= value <= limits[1]:
+        return
+    if name.startswith("fraction_"):
         raise InvalidValueError(
             f"strategy.options.{name} is {value}.", fix="Set it to a number ≥ 0 and ≤ 1."
         )
-    if name.startswith("min_") and name.endswith("_nodes") and not 0 <= value <= num_nodes:
-        raise InvalidValueError(
-            f"strategy.options.{name} is {value}, and there are {num_nodes} nodes.",
-            fix=f"Set it to a whole number from 0 to {num_nodes}.",
-        )
+    raise InvalidValueError(
+        f"strategy.options.{name} is {value}, and there are {num_nodes} nodes.",
+        fix=f"Set it to a whole number from 0 to {num_nodes}.",
+    )

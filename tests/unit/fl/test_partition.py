@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flip_lab.core.errors import PartitionError
+from flip_lab.core.errors import InvalidValueError, PartitionError
 from flip_lab.core.scenario import DataSpec, Scenario
 from flip_lab.fl.data.dataset import Dataset
 from flip_lab.fl.partition import (
@@ -131,14 +131,10 @@ def test_natural_takes_the_first_sites_in_the_order_of_their_names() -> None:
     ("wanted", "message"),
     [
         (spec("iid", 31), "60 examples cannot fill 31.*num_partitions to 30 or less"),
-        (spec("dirichlet", 2, alpha=0), "alpha is 0.*not above 0"),
-        (spec("dirichlet", 2, alpha=-1), "alpha is -1"),
         (spec("dirichlet", 10, alpha=0.001), "cannot be split like this"),
         (spec("pathological", 2, classes_per_partition=6), "has 5 classes.*from 1 to 5"),
-        (spec("pathological", 2, classes_per_partition=0), "classes_per_partition is 0"),
         (spec("pathological", 30, classes_per_partition=5), "cannot be split like this"),
         (spec("natural", 4), "3 natural sites.*num_partitions to 3 or less"),
-        (spec("shard", 2, shard_size=0), "shard_size is 0"),
         (spec("shard", 4, shards_per_partition=5, shard_size=10), "cannot be split"),
         (spec("shard", 30, shards_per_partition=2, shard_size=1), None),
         (spec("shard", 30, shards_per_partition=1, shard_size=1), "would hold 1 example"),
@@ -155,6 +151,23 @@ def test_an_impossible_split_says_what_would_be_possible(
     with pytest.raises(PartitionError, match=message) as caught:
         partition_indices(dataset, wanted, 0)
     assert caught.value.code == "FLIP-110"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (spec("dirichlet", 2, alpha=0), "alpha is 0.*a number > 0"),
+        (spec("dirichlet", 2, alpha=-1), "alpha is -1"),
+        (spec("pathological", 2, classes_per_partition=0), "classes_per_partition is 0"),
+        (spec("shard", 2, shard_size=0), "shard_size is 0"),
+    ],
+)
+def test_an_option_out_of_range_is_refused_before_any_data_is_split(
+    wanted: DataSpec, message: str
+) -> None:
+    """The range stands in the signature, where a launch and its form see it, too."""
+    with pytest.raises(InvalidValueError, match=message):
+        partition_indices(make_dataset([0, 1] * 30), wanted, 0)
 
 
 def test_a_data_set_without_sites_cannot_be_split_by_them() -> None:
