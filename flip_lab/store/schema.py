@@ -10,6 +10,7 @@ from flip_lab.store.schema_facts import (
     CLIENT_METRICS,
     CLIENTS,
     EVENTS,
+    LOGGED,
     METRICS,
     RESOURCES,
     ROUNDS,
@@ -18,10 +19,12 @@ from flip_lab.store.schema_facts import (
 from flip_lab.store.schema_parts import Table
 from flip_lab.store.schema_runs import (
     AUDIT,
+    COMMANDS,
     EXPERIMENTS,
     PARAMETERS,
     RUN_METRICS,
     RUNS,
+    SETTINGS,
     SWEEPS,
 )
 
@@ -36,7 +39,10 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             CLIENT_METRICS,
             EVENTS,
             ARTIFACTS,
+            LOGGED,
             PARAMETERS,
+            SETTINGS,
+            COMMANDS,
             RUN_METRICS,
             RESOURCES,
             SPANS,

@@ -118,7 +118,7 @@ EVENTS = Table(
         text(
             "kind",
             "state, round_started, round_ended, dispatched, client, metric, artifact, "
-            "checkpoint, lineage, control, resource or warning.",
+            "checkpoint, lineage, control, settings, logged, resource or warning.",
         ),
         json("body", "The content; its keys depend on the kind."),
     ),
@@ -136,6 +136,39 @@ ARTIFACTS = Table(
         text("sha256", "Hash of its content, by which the lab keeps it."),
         size("size_bytes", "Its length."),
         text("media_type", "What kind of file it is.", nullable=True),
+    ),
+)
+
+LOGGED = Table(
+    name="logged",
+    meaning="One thing that code of the app logged, besides numbers: those are metrics.",
+    order_by=("run_id", "sequence"),
+    columns=(
+        RUN,
+        SEQUENCE,
+        TIME,
+        ROUND,
+        PHASE,
+        count(
+            "node_id",
+            "The node whose client logged it; missing when the server or a callback did.",
+            sql_type="UBIGINT",
+            nullable=True,
+        ),
+        count("partition_id", "That node's slice of the data.", nullable=True),
+        text("name", "What the app calls it."),
+        text("type", "histogram, image or confusion_matrix."),
+        json(
+            "value",
+            "edges, counts and num_not_finite of a histogram; width, height and "
+            "size_bytes of an image; counts, row by row, and labels of a confusion matrix.",
+            nullable=True,
+        ),
+        text(
+            "sha256",
+            "Hash of an image's PNG, by which the lab keeps it; missing for others.",
+            nullable=True,
+        ),
     ),
 )
 

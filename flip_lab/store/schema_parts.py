@@ -102,7 +102,9 @@ TIME = moment("time_at", "When it happened, on the run process's clock.")
 ROUND = count("server_round", "Round, from 1; 0 is everything before the first round.")
 PHASE = text("phase", "What the round did: train, evaluate or query.")
 SCOPE = text(
-    "scope", "federated: aggregated from the clients; central: measured by the server."
+    "scope",
+    "federated: aggregated from the clients; central: measured by the server; server: "
+    "logged by its own code.",
 )
 NODE = count("node_id", "The node's id; differs between engines.", sql_type="UBIGINT")
 PARTITION = count("partition_id", "The node's slice of the data, from 0; -1 if unknown.")

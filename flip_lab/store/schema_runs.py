@@ -6,6 +6,8 @@ from flip_lab.store.schema_parts import (
     PHASE,
     RUN,
     SCOPE,
+    SEQUENCE,
+    TIME,
     Column,
     Table,
     count,
@@ -96,6 +98,49 @@ RUN_METRICS = Table(
         count("last_round", "Round of the last value."),
         count("min_round", "Round of the smallest value.", nullable=True),
         count("max_round", "Round of the largest value.", nullable=True),
+    ),
+)
+
+COMMANDS = Table(
+    name="commands",
+    meaning="One thing that a running run was asked to do: pause, set, exclude and others.",
+    order_by=("run_id", "sequence"),
+    columns=(
+        RUN,
+        SEQUENCE,
+        TIME,
+        count("server_round", "Round under way when it came; 0 before the first."),
+        count(
+            "from_round",
+            "The round that it takes effect in; missing where it only says when.",
+            nullable=True,
+        ),
+        text(
+            "command",
+            "pause, resume, step, stop, set, exclude, include, stop_when, break_when or "
+            "clear.",
+        ),
+        text("author", "Who asked for it."),
+        flag("is_refused", "Whether the run could not do it; the body says why."),
+        json("body", "All of it: its id, its arguments, the refusal."),
+    ),
+)
+
+SETTINGS = Table(
+    name="settings",
+    meaning="One value in force from a round on, until a later round names it again.",
+    order_by=("run_id", "from_round", "scope", "name"),
+    columns=(
+        RUN,
+        count("from_round", "The first round that it holds for."),
+        text(
+            "scope",
+            "train and evaluate: what the clients are told; strategy: its attributes; run: "
+            "Flower's run configuration, and excluded, the partitions left out.",
+        ),
+        text("name", "Its name there."),
+        text("value", "Its value as text; lists are JSON.", nullable=True),
+        real("number", "Its value where that is a number or true or false.", nullable=True),
     ),
 )
 

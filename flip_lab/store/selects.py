@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from flip_lab.store.selects_steering import COMMANDS, SETTINGS
+
 MOMENT = "make_timestamptz(TRY_CAST(seconds * 1e6 AS BIGINT))"
 """Body of the macro ``moment(seconds)``; NaN, which no clock can show, becomes NULL."""
 
@@ -24,7 +26,10 @@ SOURCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "client_metrics": ("client",),
         "events": ("event", "metric", "client"),
         "artifacts": ("event",),
+        "logged": ("event",),
         "parameters": (),
+        "settings": ("event",),
+        "commands": ("event",),
         "run_metrics": ("metric",),
         "resources": ("event",),
         "spans": ("event", "client"),
@@ -212,6 +217,14 @@ _ARTIFACTS = """
     FROM inside.every_event WHERE kind = 'artifact' AND NOT superseded
 """
 
+_LOGGED = """
+    SELECT run_id, sequence, inside.moment(time_s) AS time_at, server_round,
+        body->>'phase' AS phase, (body->>'node_id')::UBIGINT AS node_id,
+        (body->>'partition_id')::INTEGER AS partition_id, body->>'name' AS name,
+        body->>'type' AS type, body->'value' AS value, body->>'sha256' AS sha256
+    FROM inside.every_event WHERE kind = 'logged' AND NOT superseded
+"""
+
 _RESOURCES = """
     WITH sample AS (
         SELECT run_id, sequence, inside.moment(time_s) AS time_at, server_round,
@@ -288,7 +301,10 @@ SELECTS: Mapping[str, str] = MappingProxyType(
         "clients": _CLIENTS,
         "events": _EVENTS,
         "artifacts": _ARTIFACTS,
+        "logged": _LOGGED,
         "resources": _RESOURCES,
+        "settings": SETTINGS,
+        "commands": COMMANDS,
         "spans": _SPANS,
         "experiments": _EXPERIMENTS,
         "sweeps": _SWEEPS,

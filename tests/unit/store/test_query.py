@@ -95,6 +95,8 @@ STORY: list[tuple[int, EventKind, dict[str, Any]]] = [
         {"name": "log", "sha256": "ll", "size_bytes": 1, "media_type": "t"},
     ),
     (2, EventKind.RESOURCE, {"cpu_percent": 150.5, "rss_mib": 812}),
+    (2, EventKind.SETTINGS, {"train": {"lr": 0.1, ODD: "x"}, "excluded": [3]}),
+    (2, EventKind.CONTROL, {"id": "c", "command": "pause", "author": ODD}),
     (
         2,
         EventKind.STATE,
@@ -199,7 +201,7 @@ def test_runs_tell_where_each_run_stands(told: LabDir) -> None:
         "workers": 4,
         "created_at": at(-1),
         "started_at": at(0),
-        "ended_at": at(14),
+        "ended_at": at(len(STORY) - 1),
         "scenario": '{"name":"a \\"b\\"\\n\\u0000\'é😀"}',
         "scenario_fingerprint": "ff",
         "experiment": "Größe",
@@ -329,9 +331,10 @@ def test_events_are_the_whole_stream(told: LabDir) -> None:
     query = """
         SELECT (body->>'value')::DOUBLE AS value, (body->>'node_id')::UBIGINT AS node_id,
             (body->'metrics'->>'train_loss')::DOUBLE AS loss, body->>'state' AS state
-        FROM events WHERE sequence IN (4, 7, 10, 14) ORDER BY sequence
+        FROM events WHERE sequence IN (4, 7, 10, ?) ORDER BY sequence
     """
-    client, nan, infinite, state = sql(told, query, as_="rows")
+    last = [len(STORY) - 1]
+    client, nan, infinite, state = sql(told, query, last, as_="rows")
     assert client["node_id"] == BIG
     assert math.isnan(client["loss"])
     assert math.isnan(nan["value"])
