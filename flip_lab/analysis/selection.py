@@ -15,7 +15,7 @@ from flip_lab.core.errors import AnalysisError, nearest
 
 METRIC_COLUMNS = ("run_id", "server_round", "phase", "scope", "name", "value")
 _PHASES = ("evaluate", "train", "query")
-_SCOPES = ("federated", "central")
+_SCOPES = ("federated", "central", "server")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

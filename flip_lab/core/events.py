@@ -27,7 +27,9 @@ class EventKind(StrEnum):
     ``LINEAGE``: hashes and versions behind the run. ``CONTROL``: a user's wish, see
     ``flip_lab.core.commands``. ``SETTINGS``: what is in force from this round on:
     ``train``, ``evaluate``, ``strategy`` and ``run`` (values by name), ``excluded``
-    (partitions). ``LOGGED``: what ``flip_lab.log`` was told, besides plain numbers.
+    (partitions). ``LOGGED``: what ``flip_lab.log`` was told, besides numbers: ``phase``,
+    ``node_id`` and ``partition_id`` (null from the server), ``name``, ``type``,
+    ``value``, and ``sha256`` of an image.
     ``WARNING``: ``code``, ``message``. ``RESOURCE``: numbers about the run's processes,
     see the table ``resources``.
     """
@@ -113,7 +115,7 @@ class MetricSeries:
 
     Attributes:
         phase: ``"train"``, ``"evaluate"`` or ``"query"``.
-        scope: ``"federated"`` or ``"central"``.
+        scope: ``"federated"``, ``"central"`` or ``"server"``.
         server_rounds: The round of each value, 0 or more.
         names: The metric of each value.
         values: The values; NaN and the infinities are kept. All three are of one length.

@@ -39,6 +39,11 @@ _ENDS = {
     "failed": "http://schema.org/FailedActionStatus",
     "stopped": "http://schema.org/FailedActionStatus",
 }
+_MEASURED = {
+    "federated": "aggregated from the clients",
+    "central": "measured centrally",
+    "server": "logged by the server",
+}
 _PARQUET = "application/vnd.apache.parquet"
 
 
@@ -222,10 +227,7 @@ def _model(record: RunRecord) -> bool:
 
 def _meaning(series: Series) -> str:
     phase, scope, _ = series.identity
-    measured = (
-        "aggregated from the clients" if scope == "federated" else "measured centrally"
-    )
-    return f"{phase}, {measured}, after round {series.rounds[-1]}"
+    return f"{phase}, {_MEASURED.get(scope, scope)}, after round {series.rounds[-1]}"
 
 
 def _description(record: RunRecord) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from flip_lab.exchange.records import Series
 
 PHASES = ("train", "evaluate", "query")
-SCOPES = ("federated", "central")
+SCOPES = ("federated", "central", "server")
 
 _PARTS = 3
 _TRAINING = ("train", "training", "fit")

@@ -197,7 +197,11 @@ def _files(
     path: Path, events: Iterable[RunEvent], spec: Mapping[str, Any]
 ) -> dict[str, Path]:
     """Find what the run kept, and what stood behind it: packages, uncommitted changes."""
-    kept = {str(e.body["sha256"]) for e in events if e.kind is EventKind.ARTIFACT}
+    kept = {
+        str(e.body.get("sha256"))
+        for e in events
+        if e.kind in {EventKind.ARTIFACT, EventKind.LOGGED}
+    }
     lineage = (spec.get("lineage") or {}).items()
     kept |= {str(value) for name, value in lineage if name.endswith("_sha256")}
     hashes = filter(_SHA256.fullmatch, kept)  # and no path that leads elsewhere

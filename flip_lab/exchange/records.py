@@ -17,7 +17,7 @@ class Series:
 
     Attributes:
         phase: ``"train"``, ``"evaluate"`` or ``"query"``.
-        scope: ``"federated"`` or ``"central"``.
+        scope: ``"federated"``, ``"central"`` or ``"server"``.
         name: The metric's name; any text.
         rounds: Round of each point, or the other tool's step.
         times_s: When each was recorded, seconds since the Unix epoch.

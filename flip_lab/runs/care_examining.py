@@ -65,7 +65,12 @@ def examine(lab: LabDir, *, is_quick: bool = False) -> list[Finding]:
 
 
 def _artifacts(lab: LabDir) -> dict[str, str]:
-    rows = query.sql(lab, "SELECT sha256, run_id FROM artifacts", as_="rows")
+    rows = query.sql(
+        lab,
+        "SELECT sha256, run_id FROM artifacts UNION ALL "
+        "SELECT sha256, run_id FROM logged WHERE sha256 IS NOT NULL",
+        as_="rows",
+    )
     return {row["sha256"]: row["run_id"] for row in rows}
 
 

@@ -93,7 +93,7 @@ def _model_sha256(events: list[RunEvent]) -> str:
 
 def _last_metrics(events: list[RunEvent]) -> dict[str, float]:
     last: dict[str, float] = {}
-    for scope in ("central", "federated"):
+    for scope in ("server", "central", "federated"):  # the last counts
         for event in events:
             body = event.body
             if event.kind is not EventKind.METRIC or body["scope"] != scope:

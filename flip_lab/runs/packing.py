@@ -33,7 +33,8 @@ def parcel_of(lab: LabDir, run: Run) -> Parcel:
     events = tuple(run.events())
     log = folder / "output.log"
     tags, note = _labels(lab, run)
-    kept = {file.path.name: file.path for file in _files(lab, in_force(events))}
+    facts = in_force(events)
+    kept = {file.path.name: file.path for file in _files(lab, facts)}
     return Parcel(
         run_id=run.run_id,
         spec=spec,
@@ -42,7 +43,7 @@ def parcel_of(lab: LabDir, run: Run) -> Parcel:
         note=note,
         log=log if log.is_file() else None,
         folder=folder,
-        files={**kept, **files_behind(lab, spec)},
+        files={**kept, **_images(lab, facts), **files_behind(lab, spec)},
     )
 
 
@@ -153,6 +154,15 @@ def series_of(facts: Iterable[RunEvent]) -> tuple[Series, ...]:
             value = cast("float", event.body["value"])
             series.add(event.server_round, event.time_s, value)
     return tuple(found.values())
+
+
+def _images(lab: LabDir, facts: Iterable[RunEvent]) -> dict[str, Path]:
+    hashes = {
+        str(event.body["sha256"])
+        for event in facts
+        if event.kind is EventKind.LOGGED and "sha256" in event.body
+    }
+    return {sha256: Blobs(lab).check(sha256) for sha256 in hashes}
 
 
 def _files(lab: LabDir, facts: Iterable[RunEvent]) -> tuple[KeptFile, ...]:

@@ -154,7 +154,7 @@ def _sealed(lab: LabDir) -> list[bytes]:
         with closing(open_database()) as connection:
             found = connection.execute(
                 f"SELECT DISTINCT CAST(body AS VARCHAR) FROM ({rows}) "  # noqa: S608  # our own names
-                "WHERE kind IN ('artifact', 'lineage')"
+                "WHERE kind IN ('artifact', 'lineage', 'logged')"
             ).fetchall()
     except duckdb.Error as error:
         raise StoreError(

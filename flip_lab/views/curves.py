@@ -34,6 +34,7 @@ _COLUMNS = ("run_id", "server_round", "phase", "scope", "name", "value")
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up")
 _GAP = 0.11  # between panels side by side, as a share of the drawing area
 _GAP_PX = 76  # between panels one above the other: an axis title and a heading
+_DASHES = {"federated": "solid", "central": "dash", "server": "dot"}
 _DENSE = 40  # rounds above which a marker on each point hides the line
 
 
@@ -118,9 +119,8 @@ def _losses_first(name: str) -> tuple[bool, bool, str]:
 
 def _scoped(look: Mapping[str, str], scope: str) -> dict[str, str]:
     """Tell scopes apart on lines by the dash, and on single points by the open symbol."""
-    central = scope == "central"
-    symbol = f"{look['symbol']}-open" if central else look["symbol"]
-    return {**look, "symbol": symbol, "dash": "dash" if central else "solid"}
+    symbol = look["symbol"] if scope == "federated" else f"{look['symbol']}-open"
+    return {**look, "symbol": symbol, "dash": _DASHES.get(scope, "dot")}
 
 
 def _line(
@@ -182,8 +182,8 @@ def _legend(
             )
             for run_id, look in looks.items()
         ]
-    if len(kept["scope"].unique()) > 1:
-        for scope in ("federated", "central"):
+    if len(scopes := kept["scope"].unique()) > 1:
+        for scope in (known for known in _DASHES if known in scopes):
             look = _scoped({"color": palette.muted, "symbol": "circle"}, scope)
             line = {"color": look["color"], "dash": look["dash"]}
             marker = {"symbol": look["symbol"]}
