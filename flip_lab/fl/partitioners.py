@@ -250,10 +250,24 @@ def _split(pool: Pool, kind: str, arguments: dict[str, Any]) -> list[Indices]:
         try:
             partitioner = getattr(flower, kind)(**arguments)
             partitioner.dataset = datasets.Dataset.from_dict(columns)
-            parts = [partitioner.load_partition(i) for i in range(pool.num_partitions)]
+            parts = _positions(partitioner, pool.num_partitions)
         except ValueError as error:
             raise PartitionError(
                 f"The data cannot be split like this: {error}",
                 fix="Lower data.num_partitions, or change data.options.",
             ) from error
-    return [np.sort(np.asarray(part["index"][:], dtype=np.int64)) for part in parts]
+    return [np.sort(part) for part in parts]
+
+
+def _positions(partitioner: Any, num_partitions: int) -> list[Indices]:  # noqa: ANN401  # untyped
+    """Read the column ``index`` of each partition."""
+    partitioner.load_partition(0)  # now it has drawn, and sorted the data if it does so
+    held = partitioner.dataset
+    index = np.asarray(held["index"], dtype=np.int64)
+
+    def select(indices: Any, **_: object) -> Indices:  # noqa: ANN401  # a list or a range
+        return index[np.asarray(indices, dtype=np.int64)]
+
+    # A data set for each partition would take a millisecond: ten seconds for 10,000 nodes.
+    held.select = select
+    return [partitioner.load_partition(i) for i in range(num_partitions)]
