@@ -36,7 +36,8 @@ class AutoExecutor:
             AppError: If the ClientApp cannot be loaded.
         """
         self._job = job
-        self._here = InProcessExecutor(job.app.load_client_app(), setting_of(job))
+        app = job.app.load_client_app()
+        self._here = InProcessExecutor(app, setting_of(job), job.gate)
         self._workers: ProcessExecutor | None = None
         self._may_move = job.workers > 1
         self._spent_s = 0.0

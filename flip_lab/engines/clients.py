@@ -55,6 +55,8 @@ class ClientCall:
         phase: ``"train"``, ``"evaluate"`` or ``"query"``.
         state: The node's Context state from its last successful call.
         expected_s: Seconds that the call will take, as far as known; 0 when unknown.
+        overlay: Values of the run configuration that differed, when the message was sent,
+            from those that the run began with.
     """
 
     message: Message
@@ -63,6 +65,7 @@ class ClientCall:
     phase: str
     state: RecordDict
     expected_s: float = 0.0
+    overlay: RunConfig = field(default_factory=dict[str, bool | int | float | str])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,13 @@ def lost_call(call: ClientCall, error: str, *, duration_s: float = 0.0) -> Clien
     )
 
 
+def run_config_of(
+    call: ClientCall, setting: ClientSetting
+) -> dict[str, bool | int | float | str]:
+    """Give the run configuration that the client of a call sees."""
+    return {**setting.run_config, **call.overlay}
+
+
 def seeded_context(call: ClientCall, setting: ClientSetting) -> Context:
     """Give the Context of a call, and set the global generators to the call's streams.
 
@@ -148,7 +158,7 @@ def seeded_context(call: ClientCall, setting: ClientSetting) -> Context:
             "num-partitions": setting.num_nodes,
         },
         state=copy_content(call.state),
-        run_config=dict(setting.run_config),
+        run_config=run_config_of(call, setting),
     )
 
 

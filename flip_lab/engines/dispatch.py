@@ -147,6 +147,11 @@ class Backlog:
         """Note that a worker is through with the oldest batch it was given."""
         self._batches[worker] -= 1
 
+    def put_back(self, worker: int, message_ids: Sequence[str]) -> None:
+        """Queue calls again that a worker was given and did not begin."""
+        if message_ids:
+            self.add([self._held[worker].pop(message_id) for message_id in message_ids])
+
     def holds(self, worker: int) -> list[ClientCall]:
         """List what a worker was given and has not finished, in the order given."""
         return list(self._held[worker].values())

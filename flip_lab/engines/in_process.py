@@ -23,6 +23,7 @@ from flip_lab.engines.clients import (
     lost_call,
 )
 from flip_lab.engines.flower.arrays import install_fast_arrays
+from flip_lab.engines.gate import Gate
 from flip_lab.engines.seeding import kept_generators
 from flip_lab.engines.simulation import SimulationGrid, setting_of
 
@@ -31,12 +32,19 @@ _AGAIN_S = 0.1  # after the first time: an app may catch the exception and go on
 
 
 class InProcessExecutor:
-    """Carries out calls in the thread that asks for outcomes, oldest call first."""
+    """Carries out calls in the thread that asks for outcomes, oldest call first.
 
-    def __init__(self, app: ClientApp, setting: ClientSetting) -> None:
+    Args:
+        app: The run's ClientApp.
+        setting: What is the same for every client of the run.
+        gate: Looked at before each call; other threads open and close it.
+    """
+
+    def __init__(self, app: ClientApp, setting: ClientSetting, gate: Gate) -> None:
         """Serve one run's ClientApp."""
         self._app = app
         self._setting = setting
+        self._gate = gate
         self._waiting: deque[ClientCall] = deque()
 
     def __len__(self) -> int:
@@ -48,14 +56,20 @@ class InProcessExecutor:
         self._waiting.extend(calls)
 
     def completed(self, *, timeout_s: float) -> list[ClientOutcome]:
-        """Carry out the oldest waiting call, however long it takes, or a few short ones."""
-        del timeout_s  # a call in this thread cannot be left half-way
-        if not self._waiting:
+        """Carry out the oldest waiting call, however long it takes, or a few short ones.
+
+        Args:
+            timeout_s: How long to wait at a closed gate; a call in this thread cannot be
+                left half-way.
+        """
+        if not self._waiting or not self._gate.wait(timeout_s):
             return []
         outcomes: list[ClientOutcome] = []
         end_s = tick_s() + _SLICE_S
         with kept_generators():
-            while self._waiting and (not outcomes or tick_s() < end_s):
+            while (
+                self._waiting and self._gate.is_open and (not outcomes or tick_s() < end_s)
+            ):
                 outcomes.append(self._carry_out(self._waiting.popleft()))
         return outcomes
 
@@ -114,5 +128,5 @@ class InProcessEngine:
             AppError: If the ClientApp cannot be loaded.
         """
         install_fast_arrays()
-        executor = InProcessExecutor(job.app.load_client_app(), setting_of(job))
+        executor = InProcessExecutor(job.app.load_client_app(), setting_of(job), job.gate)
         yield SimulationGrid(job, executor)

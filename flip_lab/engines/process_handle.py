@@ -14,6 +14,7 @@ from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import AppImportError
 from flip_lab.engines import nursery as nurseries
 from flip_lab.engines.channel import Channel
+from flip_lab.engines.gate import Gate
 from flip_lab.engines.nursery import Nursery, NurseryDiedError
 from flip_lab.engines.process_worker import Assignment
 
@@ -79,8 +80,13 @@ class WorkerProcess:
         since_s: When its present call began, by the monotonic clock; 0 while it has none.
     """
 
-    def __init__(self, cradle: Cradle, assignment: Assignment) -> None:
+    def __init__(self, cradle: Cradle, assignment: Assignment, gate: Gate) -> None:
         """Start it; it loads the app meanwhile.
+
+        Args:
+            cradle: Where it comes from.
+            assignment: The run.
+            gate: What its clients pass.
 
         Raises:
             EngineStartError: If there can be no more processes.
@@ -97,7 +103,7 @@ class WorkerProcess:
                 self._process_id = cradle.start([theirs.fileno()])
             with suppress(OSError):  # a dead worker is noticed where replies are received
                 self.channel.send(list(sys.path))
-                self.channel.send(assignment)
+                self.channel.send(assignment, descriptors=[gate.descriptor])
         except BaseException:
             self.channel.close()
             raise

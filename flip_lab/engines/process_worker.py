@@ -25,6 +25,7 @@ from flip_lab.engines.clients import ClientCall, ClientOutcome, ClientSetting, c
 from flip_lab.engines.failures import failure_tail
 from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.flower.messages import for_client
+from flip_lab.engines.gate import Gate
 from flip_lab.engines.parcels import allow_open_files, open_parcel
 
 _FLUSH_EVERY_S = 0.01  # replies of short calls travel together
@@ -81,10 +82,13 @@ class Done:
     Attributes:
         outcomes: One for each call that is finished.
         is_last: Whether the batch is over.
+        left: Message ids of calls that were not begun, since the gate was closed; told
+            when the batch is over.
     """
 
     outcomes: Sequence[ClientOutcome]
     is_last: bool
+    left: Sequence[str] = ()
 
 
 def main(fds: Sequence[int], arguments: Mapping[str, Json]) -> None:
@@ -106,8 +110,9 @@ def main(fds: Sequence[int], arguments: Mapping[str, Json]) -> None:
 def _serve(channel: Channel) -> None:
     path, _ = channel.receive()
     sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
-    assignment, _ = channel.receive()  # may hold a class that is found on that path only
-    worker = _Worker(assignment)
+    # The assignment may hold a class that is found on that path only.
+    assignment, [descriptor] = channel.receive()
+    worker = _Worker(assignment, Gate(descriptor))
     channel.send(worker.prepare())
     while True:
         order, descriptors = channel.receive()
@@ -129,11 +134,11 @@ def _report(channel: Channel, done: Done) -> None:
         for outcome in others:
             _report(channel, Done(outcomes=[outcome], is_last=False))
         if others:
-            _report(channel, Done(outcomes=[last], is_last=done.is_last))
+            _report(channel, replace(done, outcomes=[last]))
         else:
             error = f"The reply could not be sent. {failure_tail(raised)}"
             failed = replace(last, reply=None, state=None, error=error)
-            channel.send(Done(outcomes=[failed], is_last=done.is_last))
+            channel.send(replace(done, outcomes=[failed]))
 
 
 def _die_with_parent() -> None:
@@ -148,8 +153,9 @@ def _die_with_parent() -> None:
 class _Worker:
     """Holds the app of one run and the contents of its messages."""
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, gate: Gate) -> None:
         self._assignment = assignment
+        self._gate = gate
         self._contents: dict[int, RecordDict] = {}
         self._app: ClientApp | None = None
 
@@ -176,17 +182,22 @@ class _Worker:
         self._contents[content.key] = open_parcel(descriptor)
 
     def carry_out(self, batch: Batch) -> Iterable[Done]:
-        """Carry out a batch; outcomes come as soon as it is worth a message."""
+        """Carry out a batch; outcomes come as soon as it is worth a message.
+
+        Where the gate is closed meanwhile the batch is over, and the rest is given back.
+        """
         content = self._contents[batch.key]
         finished: list[ClientOutcome] = []
+        left = dict.fromkeys(call.message.metadata.message_id for call in batch.calls)
         flushed_s = tick_s()
         is_timed = self._assignment.setting.timeout_s is not None  # whose time is it?
         for outcome in self._outcomes([_filled(call, content) for call in batch.calls]):
             finished.append(outcome)
+            del left[outcome.message_id]
             if is_timed or tick_s() - flushed_s > _FLUSH_EVERY_S:
                 yield Done(outcomes=finished, is_last=False)
                 finished, flushed_s = [], tick_s()
-        yield Done(outcomes=finished, is_last=True)
+        yield Done(outcomes=finished, is_last=True, left=[*left])
 
     def _outcomes(self, calls: Sequence[ClientCall]) -> Iterable[ClientOutcome]:
         app, setting = self._app, self._assignment.setting
@@ -195,9 +206,11 @@ class _Worker:
         if self._assignment.together:
             from flip_lab.engines.together import carry_out_together
 
-            yield from carry_out_together(app, calls, setting)
+            yield from carry_out_together(app, calls, setting, self._gate)
             return
         for call in calls:
+            if not self._gate.is_open:
+                return
             yield call_client(app, call, setting)
 
 

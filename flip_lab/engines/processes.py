@@ -23,6 +23,7 @@ from flip_lab.engines.clients import ClientCall, ClientOutcome, lost_call
 from flip_lab.engines.dispatch import MAX_ATTEMPTS, Backlog
 from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.flower.messages import for_client
+from flip_lab.engines.gate import Bell
 from flip_lab.engines.parcels import allow_open_files
 from flip_lab.engines.process_contents import SharedContents
 from flip_lab.engines.process_handle import Cradle, WorkerProcess
@@ -50,6 +51,7 @@ class ProcessExecutor:
             EngineStartError: If a worker cannot be started, or ends while it loads.
         """
         self._cradle = Cradle()
+        self._gate, self._bell = job.gate, Bell()
         self._timeout_s = job.client_timeout_s
         self._assignment = Assignment(
             source=job.app,
@@ -62,6 +64,8 @@ class ProcessExecutor:
         self._contents = SharedContents()
         self._calls: dict[str, ClientCall] = {}
         self._selector = selectors.DefaultSelector()
+        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._gate.watch(self._bell.ring)
         self._workers: list[WorkerProcess] = []
         self._failed_starts = 0
         try:
@@ -77,7 +81,7 @@ class ProcessExecutor:
             raise
 
     def _new_worker(self, number: int) -> WorkerProcess:
-        worker = WorkerProcess(self._cradle, self._assignment)
+        worker = WorkerProcess(self._cradle, self._assignment, self._gate)
         self._selector.register(worker.channel, selectors.EVENT_READ, number)
         return worker
 
@@ -91,7 +95,7 @@ class ProcessExecutor:
             self._feed()
 
     def _feed(self) -> None:
-        given = True
+        given = self._gate.is_open
         while given:  # one batch each in turn, so that nobody takes another's share
             given = False
             for number, worker in enumerate(self._workers):
@@ -122,7 +126,9 @@ class ProcessExecutor:
         while True:
             ready = self._selector.select(min(self._patience_s(), end_s - tick_s()))
             with self._lock:
-                outcomes = [each for key, _ in ready for each in self._hear(key.data)]
+                self._bell.silence()
+                heard = [self._hear(key.data) for key, _ in ready if key.data is not None]
+                outcomes = [each for some in heard for each in some]
                 outcomes += self._stop_hanging()
                 for outcome in outcomes:
                     call = self._calls.pop(outcome.message_id)
@@ -172,6 +178,7 @@ class ProcessExecutor:
             done: Done = worker.channel.receive()[0]
             outcomes = [*done.outcomes]
             self._backlog.finished(number, [each.message_id for each in outcomes])
+            self._backlog.put_back(number, done.left)
             if done.is_last:
                 self._backlog.batch_over(number)
         worker.since_s = tick_s() if self._backlog.holds(number) else 0.0
@@ -205,6 +212,8 @@ class ProcessExecutor:
 
     def close(self) -> None:
         """End the workers and let go of all memory."""
+        self._gate.unwatch(self._bell.ring)
+        self._bell.close()
         for worker in self._workers:
             worker.end()
         self._selector.close()

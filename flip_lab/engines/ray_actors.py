@@ -64,9 +64,15 @@ class ClientActor:
         """Carry out what comes by socket, until the run process hangs up."""
         self._worker.serve()
 
-    def carry_out(self, key: int, content: Any, calls: Any) -> tuple[Any, bool]:  # noqa: ANN401  # as above
+    def carry_out(
+        self,
+        key: int,
+        content: Any,  # noqa: ANN401  # as above
+        calls: Any,  # noqa: ANN401  # as above
+        ticket: int,
+    ) -> tuple[Any, bool]:
         """Carry out a batch that came through Ray; see ``Worker.carry_out``."""
-        return self._worker.carry_out(key, content, calls)
+        return self._worker.carry_out(key, content, calls, ticket)
 
     def forget(self) -> None:
         """Drop the run: its app, its records, its paths and its environment."""

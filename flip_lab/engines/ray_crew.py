@@ -15,6 +15,7 @@ from flip_lab.engines.channel import Channel
 from flip_lab.engines.clients import ClientCall
 from flip_lab.engines.process_contents import SharedContents
 from flip_lab.engines.ray_door import Door
+from flip_lab.engines.ray_gate import Herald
 from flip_lab.engines.ray_inbox import Inbox
 from flip_lab.engines.ray_lease import Leases, Slot
 from flip_lab.engines.ray_package import is_our_own, package_of
@@ -60,10 +61,10 @@ class Member:
         """The batch that it is busy with; empty when it is not."""
         return next(iter(self.batches.values()), ())
 
-    def answered(self, batch: int) -> None:
+    def answered(self, batch: int) -> Sequence[ClientCall]:
         """Note that it is through with a batch, and begins with the next one."""
-        del self.batches[batch]
         self.since_s = tick_s()
+        return self.batches.pop(batch)
 
 
 class Crew:
@@ -83,12 +84,14 @@ class Crew:
         """
         self._leases = leases
         self._is_reusable = is_our_own(job.app)
-        self._package = ray.put(package_of(ray, job))
+        self._gate, self._herald = job.gate, Herald(job.gate)
+        self._package = ray.put(package_of(ray, job, self._herald.name))
         self.contents = SharedContents()
         self._by_ray = RayContents(ray, self.contents)
         self._serials = count()
         self.members = [Member(slot=slot) for slot in leases.take()]
         self._inbox = Inbox()
+        self._gate.watch(self._gate_moved)
         for member in self.members:
             self._adopt(member)
 
@@ -98,18 +101,32 @@ class Crew:
         )
         self._inbox.expect(member.slot.name, ADOPTION, reference)
 
+    def _gate_moved(self) -> None:
+        self._inbox.ring()
+        self._herald.tell()
+
     def begin(self, number: int) -> None:
         """Take on an actor that has loaded the app; one of this machine by socket."""
         member = self.members[number]
         member.is_ready = True
         member.channel = member.door.open()
-        if member.channel is not None:
+        if member.channel is None:
+            self._herald.begin()
+        else:
+            with suppress(OSError):  # as in ``give``
+                member.channel.send(None, descriptors=[self._gate.descriptor])
             self._inbox.watch(member.slot.name, member.channel)
             service = member.slot.actor.serve.remote()
             self._inbox.expect(member.slot.name, SERVICE, service)
 
-    def give(self, number: int, batch: Sequence[ClientCall]) -> None:
-        """Give an actor a batch of calls that share a content."""
+    def give(self, number: int, batch: Sequence[ClientCall], ticket: int) -> None:
+        """Give an actor a batch of calls that share a content.
+
+        Args:
+            number: The actor's place.
+            batch: The calls.
+            ticket: What the gate gave before they were taken.
+        """
         member = self.members[number]
         if not member.batches:
             member.since_s = tick_s()
@@ -120,7 +137,7 @@ class Crew:
         bare = without_content(batch)
         if member.channel is None:
             content = None if is_known else self._by_ray.reference(key)
-            reference = member.slot.actor.carry_out.remote(key, content, pack(bare))
+            reference = member.slot.actor.carry_out.remote(key, content, pack(bare), ticket)
             self._inbox.expect(member.slot.name, serial, reference)
         else:
             files = [] if is_known else [self.contents.parcel(key).descriptor]
@@ -173,11 +190,14 @@ class Crew:
             gives_back: Whether others may use them from now on. Those of a session that is
                 gone are gone too.
         """
+        self._gate.unwatch(self._gate_moved)
+        self._herald.close()
         for member in self.members:
             self._part(member)
         self._inbox.close()
         self.contents.close()
         if gives_back and self._leases.is_session_alive():
+            self._herald.erase()
             busy = [each.slot for each in self.members if each.batches]
             rest = [each.slot for each in self.members if not each.batches]
             self._leases.end(busy)

@@ -46,6 +46,7 @@ class RayExecutor:
         """
         self._ray = ray
         self._leases = leases
+        self._gate = job.gate
         self._timeout_s = job.client_timeout_s
         self._lock = RLock()
         self._heard_s = self._served_s = tick_s()
@@ -114,16 +115,19 @@ class RayExecutor:
 
     def _feed(self) -> None:
         """Give one batch each in turn, so that nobody takes another's share."""
-        while sum(map(self._feed_one, range(len(self._crew.members)))):
+        ticket = self._gate.ticket()
+        while ticket is not None and sum(
+            self._feed_one(number, ticket) for number in range(len(self._crew.members))
+        ):
             pass
 
-    def _feed_one(self, number: int) -> bool:
+    def _feed_one(self, number: int, ticket: int) -> bool:
         member = self._crew.members[number]
         if not member.is_ready or (member.batches and self._suspects):
             return False  # nothing waits behind a call that may have killed its actor
         batch = self._backlog.take(number)
         if batch:
-            self._crew.give(number, batch)
+            self._crew.give(number, batch, ticket)
         return bool(batch)
 
     # --- news -----------------------------------------------------------------------
@@ -151,8 +155,9 @@ class RayExecutor:
         if hung:
             cause = "was stopped: its client took too long"
             return [*outcomes, *self._replace(number, cause)]
+        left = self._crew.members[number].answered(batch)[len(outcomes) :]
+        self._backlog.put_back(number, [_id(call) for call in left])
         self._backlog.batch_over(number)
-        self._crew.members[number].answered(batch)
         return outcomes
 
     def _begin(self, number: int, problem: FlipLabError | None) -> list[ClientOutcome]:

@@ -35,6 +35,10 @@ class Inbox:
 
     def _tell(self, name: str, task: int, future: Any) -> None:  # noqa: ANN401  # as above
         self._by_ray.put((name, task, future.result))
+        self.ring()
+
+    def ring(self) -> None:
+        """Wake who waits."""
         with suppress(OSError):  # it has been rung enough, or nobody listens any more
             self._cord.send(b".")
 

@@ -23,10 +23,12 @@ import flip_lab
 from flip_lab.core.errors import EngineStartError
 from flip_lab.engines.ray_actors import ClientActor
 from flip_lab.engines.ray_head import NAMESPACE, answers, living_jobs
+from flip_lab.engines.ray_store import RayStore
 
 _IDLE_S = 600.0  # a cluster's processors belong to others too
 _PLACEMENT_S = 30.0
 _FORGET_S = 2.0
+_KEEP_WARM = "keep-warm"  # where it stands, actors stay for as long as the session
 _log = getLogger("flip_lab.engines.ray")
 
 
@@ -56,35 +58,6 @@ def gpu_share(num_gpus: float, workers: int) -> float:
     return 1 / ceil(workers / int(num_gpus)) if num_gpus >= 1 else 0.0
 
 
-class _Store:
-    """Ray's own key-value store, which every process of a session sees alike."""
-
-    def __init__(self) -> None:
-        store = import_module("ray.experimental.internal_kv")
-        # Ray has no other store, and offers this one under these names only
-        self._get = store._internal_kv_get  # noqa: SLF001
-        self._put = store._internal_kv_put  # noqa: SLF001
-        self._del = store._internal_kv_del  # noqa: SLF001
-
-    def owner(self, name: str) -> str | None:
-        found: bytes | None = self._get(f"lease/{name}", namespace=NAMESPACE)
-        return None if found is None else found.decode()
-
-    def claim(self, name: str, owner: str) -> bool:
-        """Write an entry; false when somebody else has done so."""
-        return not self._put(f"lease/{name}", owner, overwrite=False, namespace=NAMESPACE)
-
-    def release(self, name: str) -> None:
-        self._del(f"lease/{name}", namespace=NAMESPACE)
-
-    def keep_warm(self) -> None:
-        """Let actors stay for as long as the session does."""
-        self._put("keep-warm", "yes", namespace=NAMESPACE)
-
-    def is_kept_warm(self) -> bool:
-        return self._get("keep-warm", namespace=NAMESPACE) is not None
-
-
 class Leases:
     """The actors of a session, as one run process sees them.
 
@@ -96,7 +69,7 @@ class Leases:
     def __init__(self, ray: Any, workers: int) -> None:  # noqa: ANN401  # an optional package
         """Look at what the session has."""
         self._ray = ray
-        self._store = _Store()
+        self._store = RayStore()
         self.job_id = str(ray.get_runtime_context().get_job_id())
         self._gcs_address = str(ray.get_runtime_context().gcs_address)
         node: Any = import_module("ray._private.worker").global_worker.node
@@ -144,7 +117,7 @@ class Leases:
             "list[dict[str, str]]", self._ray.util.list_named_actors(all_namespaces=True)
         )
         names = sorted(each["name"] for each in found if each["namespace"] == NAMESPACE)
-        owners = {name: self._store.owner(name) for name in names}
+        owners = {name: self._store.read(_lease(name)) for name in names}
         jobs = living_jobs()  # after the leases: a job is there before its first lease
         for name, owner in owners.items():
             if owner is not None and owner not in jobs:
@@ -152,7 +125,7 @@ class Leases:
         return [name for name, owner in owners.items() if owner is None]
 
     def _claim(self, name: str) -> bool:
-        return self._store.claim(name, self.job_id)
+        return self._store.claim(_lease(name), self.job_id)
 
     def _find(self, name: str) -> Any:  # noqa: ANN401  # Ray's handles are untyped
         with suppress(ValueError):  # it has just ended
@@ -177,7 +150,7 @@ class Leases:
                 max_restarts=0,
                 max_task_retries=0,
             )
-            .remote(None if self._store.is_kept_warm() else _IDLE_S, is_warm=is_warm)
+            .remote(None if self._store.read(_KEEP_WARM) else _IDLE_S, is_warm=is_warm)
         )
 
     def _placed(self, slots: Sequence[Slot]) -> list[Slot]:
@@ -262,7 +235,7 @@ class Leases:
         self._release(name)
 
     def _release(self, name: str) -> None:
-        self._store.release(name)
+        self._store.delete(_lease(name))
 
     # --- the session --------------------------------------------------------------
 
@@ -272,7 +245,7 @@ class Leases:
         Raises:
             EngineStartError: If they cannot be started.
         """
-        self._store.keep_warm()
+        self._store.write(_KEEP_WARM, "yes")
         actors = [
             self._start(f"{self._prefix}{uuid4().hex}", is_warm=True)
             for _ in range(self.workers)
@@ -293,3 +266,8 @@ class Leases:
         """Whether the object store is there; Ray ends a process that misses it."""
         with socket.socket(socket.AF_UNIX) as probe:
             return not probe.connect_ex(self._store_socket)
+
+
+def _lease(name: str) -> str:
+    """Give the key of an actor's lease."""
+    return f"lease/{name}"

@@ -38,6 +38,7 @@ class RunPackage:
         environment: The run process's environment; ``None`` leaves an actor its own.
         host: The machine on which these paths exist.
         files: The app's files by relative path, where the session has other machines.
+        gate: Where actors that do not share memory with the run find its gate.
     """
 
     app: AppSource
@@ -47,6 +48,7 @@ class RunPackage:
     environment: Mapping[str, str] | None
     host: str
     files: Mapping[str, bytes]
+    gate: str
 
 
 def is_our_own(app: object) -> bool:
@@ -54,11 +56,16 @@ def is_our_own(app: object) -> bool:
     return isinstance(app, ScenarioApp)
 
 
-def package_of(ray: Any, job: Job) -> RunPackage:  # noqa: ANN401  # an optional package
+def package_of(ray: Any, job: Job, gate: str) -> RunPackage:  # noqa: ANN401  # an optional package
     """Pack the run.
 
     Where the session has other machines, the app's files go along, and the environment,
     which may hold secrets, stays here.
+
+    Args:
+        ray: The ``ray`` module, connected.
+        job: The run.
+        gate: The name of the run's gate in the session.
     """
     hosts = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     is_spread = len(hosts) > 1
@@ -70,6 +77,7 @@ def package_of(ray: Any, job: Job) -> RunPackage:  # noqa: ANN401  # an optional
         environment=None if is_spread else dict(os.environ),
         host=this_host(),
         files=_files_of(job.app) if is_spread else {},
+        gate=gate,
     )
 
 

@@ -6,9 +6,10 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,8 +28,10 @@ from flip_lab.engines.clients import (
     lost_call,
 )
 from flip_lab.engines.flower.arrays import install_fast_arrays
+from flip_lab.engines.gate import Gate
 from flip_lab.engines.parcels import allow_open_files, open_parcel
 from flip_lab.engines.ray_door import knock
+from flip_lab.engines.ray_gate import FarGate
 from flip_lab.engines.ray_package import RunPackage, move_in, this_host
 from flip_lab.engines.ray_parcels import Packed, pack, unpack, with_content
 
@@ -55,6 +58,7 @@ class Worker:
         self._app: ClientApp | None = None
         self._setting: ClientSetting | None = None
         self._scratch: TemporaryDirectory[str] | None = None
+        self._far_gate: FarGate | None = None
         self._key = -1
         self._content = RecordDict()
 
@@ -71,6 +75,7 @@ class Worker:
         allow_open_files()
         self._channel = knock(door)
         self._setting = package.setting
+        self._far_gate = FarGate(package.gate)
         scratch = package.work_dir
         if package.host != this_host():
             self._scratch = TemporaryDirectory(prefix="flip-lab-app-")
@@ -87,7 +92,7 @@ class Worker:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-        self._app = self._setting = None
+        self._app = self._setting = self._far_gate = None
         self._key, self._content = -1, RecordDict()
         path, environment, directory = self._as_born
         sys.path[:] = path
@@ -101,6 +106,8 @@ class Worker:
     def serve(self) -> None:
         """Carry out what comes by socket, until the run process hangs up.
 
+        The run's gate comes first.
+
         Raises:
             RuntimeError: If there is no run, or no connection.
         """
@@ -108,15 +115,17 @@ class Worker:
             raise RuntimeError("a connection was expected")
         hung = False
         with suppress(EOFError, ConnectionError):
+            _, [descriptor] = self._channel.receive()
+            gate = Gate(descriptor)
             while not hung:
                 (batch, calls), files = self._channel.receive()
                 if files:
                     self._content = open_parcel(files[0])
-                outcomes, hung = self._carried_out(calls)
+                outcomes, hung = self._carried_out(calls, lambda: gate.is_open)
                 _send_all(self._channel, batch, outcomes, hung=hung)
 
     def carry_out(
-        self, key: int, content: Packed | None, calls: Packed
+        self, key: int, content: Packed | None, calls: Packed, ticket: int
     ) -> tuple[Packed, bool]:
         """Carry out a batch of calls that came through Ray.
 
@@ -124,29 +133,33 @@ class Worker:
             key: Names the content that the messages of all these calls share.
             content: That content; ``None`` when it came with an earlier batch.
             calls: The calls, their messages without content.
+            ticket: What lets them pass the run's gate until that is closed again.
 
         Returns:
-            The packed outcomes, and whether the last of them is that of a client which
-            was stopped in the middle: calls after it were not begun, and this process
-            should serve no more.
+            The packed outcomes of the calls that were begun, and whether the last of them
+            is that of a client which was stopped in the middle: this process should serve
+            no more then. Without that, the others were left since the gate was closed.
 
         Raises:
             RuntimeError: If there is no run, or not this content.
         """
         if content is not None:
             self._key, self._content = key, unpack(content)
-        if key != self._key:
-            raise RuntimeError("a batch came before its content")
-        outcomes, hung = self._carried_out(unpack(calls))
+        if key != self._key or self._far_gate is None:
+            raise RuntimeError("a batch came before its content, or its run")
+        may_begin = partial(self._far_gate.admits, ticket)
+        outcomes, hung = self._carried_out(unpack(calls), may_begin)
         return _pack_all(outcomes), hung
 
     def _carried_out(
-        self, calls: Sequence[ClientCall]
+        self, calls: Sequence[ClientCall], may_begin: Callable[[], bool]
     ) -> tuple[Sequence[ClientOutcome], bool]:
         if self._app is None or self._setting is None:
             raise RuntimeError("a batch came before its run")
         outcomes: list[ClientOutcome] = []
         for call in with_content(calls, self._content):
+            if not may_begin():
+                break
             start_s, limit_s = tick_s(), self._setting.timeout_s
             try:
                 with _time_limit(limit_s):

@@ -12,7 +12,7 @@ from flwr.app import Message, RecordDict
 
 from flip_lab.core.errors import RunError
 from flip_lab.core.seeds import Stream
-from flip_lab.engines.base import EngineGrid, Job, Reply
+from flip_lab.engines.base import EngineGrid, Job, Reply, RunConfig
 from flip_lab.engines.clients import ClientCall, ClientOutcome, ClientSetting, Executor
 from flip_lab.engines.flower.messages import (
     RunInfo,
@@ -67,7 +67,8 @@ class SimulationGrid(EngineGrid):
         self._numbers = itertools.count(1)
         self._states: dict[int, RecordDict] = {}
         self._sent: dict[str, Message] = {}
-        self._queues: dict[int, deque[Message]] = {}  # of nodes at work: what waits there
+        self._queues: dict[int, deque[tuple[Message, RunConfig]]] = {}  # of nodes at work
+        self._overlay: RunConfig = {}
         self._ready: dict[str, Reply] = {}
         self._durations_s = {
             ("train", partition): seconds for partition, seconds in job.durations_s.items()
@@ -96,6 +97,18 @@ class SimulationGrid(EngineGrid):
         with self._news:
             self._states = dict(states)
 
+    def reconfigure(self, changes: RunConfig) -> None:
+        """Let clients see other values of the run configuration from now on.
+
+        Messages that were sent before go with what was in force then, whenever their
+        clients start: on every engine a client sees the same.
+
+        Args:
+            changes: All values that differ from those that the run began with.
+        """
+        with self._news:
+            self._overlay = dict(changes)
+
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Hand messages to the executor and give their ids, in the same order."""
         batch = list(messages)
@@ -104,7 +117,7 @@ class SimulationGrid(EngineGrid):
         snapshots = self._snapshots(batch)
         with self._news:
             ready = [each for each in snapshots if self._accept(each)]
-            self._executor.submit([self._call(message) for message in ready])
+            self._executor.submit([self._call(each, self._overlay) for each in ready])
         message_ids = [each.metadata.message_id for each in snapshots]
         for message, message_id in zip(batch, message_ids, strict=True):
             stamp(message, message_id)
@@ -135,12 +148,12 @@ class SimulationGrid(EngineGrid):
         self._sent[message_id] = message
         node_id = message.metadata.dst_node_id
         if node_id in self._queues:
-            self._queues[node_id].append(message)
+            self._queues[node_id].append((message, self._overlay))
             return False
         self._queues[node_id] = deque()
         return True
 
-    def _call(self, message: Message) -> ClientCall:
+    def _call(self, message: Message, overlay: RunConfig) -> ClientCall:
         node_id, phase = message.metadata.dst_node_id, phase_of(message)
         partition_id = self.partition_of(node_id)
         return ClientCall(
@@ -150,6 +163,7 @@ class SimulationGrid(EngineGrid):
             phase=phase,
             state=self._states.get(node_id) or RecordDict(),
             expected_s=self._durations_s.get((phase, partition_id), 0.0),
+            overlay=overlay,
         )
 
     def await_replies(self, message_ids: Iterable[str], *, timeout_s: float) -> list[Reply]:
@@ -205,7 +219,7 @@ class SimulationGrid(EngineGrid):
         """Let a node begin with what waits for it, from the state it has now."""
         waiting = self._queues[node_id]
         if waiting:
-            self._executor.submit([self._call(waiting.popleft())])
+            self._executor.submit([self._call(*waiting.popleft())])
         else:
             del self._queues[node_id]
 

@@ -288,6 +288,7 @@ def test_closing_in_the_middle_of_work_leaves_nothing(until: Until) -> None:
     """No process, no open file, whatever was under way."""
     with opened() as grid:
         all_well(grid, 1)  # what is made once and kept
+    del grid
     gc.collect()
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # names only
     with opened() as grid:

@@ -5,28 +5,32 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import AppImportError, EngineError
-from flip_lab.engines import ray_executor
+from flip_lab.engines import ray_executor, ray_gate
 from flip_lab.engines.apps import ScenarioApp
 from flip_lab.engines.base import AppSource, Job
 from flip_lab.engines.clients import ClientCall, ClientOutcome
 from flip_lab.engines.flower.messages import become_server, stamp
+from flip_lab.engines.gate import Gate
 from flip_lab.engines.parcels import open_parcel
 from flip_lab.engines.ray_door import knock
 from flip_lab.engines.ray_executor import RayExecutor
+from flip_lab.engines.ray_gate import FarGate
 from flip_lab.engines.ray_lease import Slot
+from flip_lab.engines.ray_package import RunPackage
 from flip_lab.engines.ray_parcels import Packed, pack, unpack
 from flip_lab.testing.probe_app import ProbeApp
 
@@ -105,16 +109,19 @@ class FakeLeases:
 
     def new(self) -> Slot:
         """Give one more."""
-        actor = SimpleNamespace(is_stuck=False, is_serving=False, channel=None)
+        actor = SimpleNamespace(
+            is_stuck=False, is_serving=False, channel=None, far_gate=None
+        )
         tasks = {"adopt": self._adopt, "serve": self._serve, "carry_out": self._carry_out}
         for name, task in tasks.items():
             setattr(actor, name, SimpleNamespace(remote=partial(task, actor)))
         return Slot(name=f"actor-{next(self._numbers)}", actor=actor)
 
     def _adopt(
-        self, actor: SimpleNamespace, _job: str, _run: object, door: str
+        self, actor: SimpleNamespace, _job: str, run: RunPackage, door: str
     ) -> Reference:
         """Give what the app raises when it is loaded; as a value, not as an exception."""
+        self.gate_name = run.gate
         if self.problem is not None:
             return Reference(Answer(self.problem))
         actor.channel = knock(door) if self.are_here else None
@@ -129,31 +136,47 @@ class FakeLeases:
     def _serve_until(self, end: Reference, actor: SimpleNamespace) -> None:
         answer: object = None
         with suppress(EOFError, ConnectionError):
+            gate = Gate(actor.channel.receive()[1][0])
             while not isinstance(answer, Exception):
                 (serial, batch), files = actor.channel.receive()
-                answer = self._done(actor, open_parcel(files[0]) if files else None, batch)
+                content = open_parcel(files[0]) if files else None
+                answer = self._done(actor, content, batch, lambda: gate.is_open)
                 if isinstance(answer, tuple):
                     actor.channel.send((serial, answer))
         actor.channel.close()
         end.settle(answer)
 
     def _carry_out(
-        self, actor: SimpleNamespace, _key: int, content: Packed | None, calls: Packed
+        self,
+        actor: SimpleNamespace,
+        _key: int,
+        content: Packed | None,
+        calls: Packed,
+        ticket: int,
     ) -> Reference:
-        answer = self._done(actor, content and unpack(content), unpack(calls))
+        if actor.far_gate is None:
+            actor.far_gate = FarGate(self.gate_name)
+        may_begin = partial(actor.far_gate.admits, ticket)
+        answer = self._done(actor, content and unpack(content), unpack(calls), may_begin)
         if isinstance(answer, tuple):
             outcomes, hung = answer
             answer = (pack(outcomes), hung)
         return Reference(answer)
 
     def _done(
-        self, actor: SimpleNamespace, content: RecordDict | None, batch: list[ClientCall]
+        self,
+        actor: SimpleNamespace,
+        content: RecordDict | None,
+        batch: list[ClientCall],
+        may_begin: Callable[[], bool],
     ) -> object:
         """Give outcomes and whether the last one hung; or a death, or ``NEVER``."""
         self.batches.append([call.message.metadata.message_id for call in batch])
         self.contents.append(content)
         outcomes: list[ClientOutcome] = []
         for call in batch:
+            if not may_begin():
+                break
             result = self.act(call)
             actor.is_stuck |= result is NEVER
             if isinstance(result, Exception) or actor.is_stuck:
@@ -206,6 +229,38 @@ def are_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return request.param
 
 
+class FakeStore:
+    """Ray's store, of this process alone; it may fail a few times before it answers."""
+
+    texts: ClassVar[dict[str, str]] = {}
+    failures: ClassVar[list[Exception]] = []
+
+    def read(self, key: str) -> str | None:
+        """Give a text."""
+        return self.texts.get(key)
+
+    def write(self, key: str, text: str) -> None:
+        """Keep a text, or fail as a head does that starts again."""
+        if self.failures:
+            raise self.failures.pop()
+        self.texts[key] = text
+
+    def delete(self, key: str) -> None:
+        """Forget a text."""
+        self.texts.pop(key, None)
+
+
+@pytest.fixture(autouse=True)
+def store(monkeypatch: pytest.MonkeyPatch) -> type[FakeStore]:
+    """Give actors of other machines a store, and let them look each time."""
+    monkeypatch.setattr(FakeStore, "texts", {})
+    monkeypatch.setattr(FakeStore, "failures", [])
+    monkeypatch.setattr(ray_gate, "RayStore", FakeStore)
+    monkeypatch.setattr(ray_gate, "_LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(ray_gate, "_AGAIN_S", 0.01)
+    return FakeStore
+
+
 def outcome_of(call: ClientCall) -> ClientOutcome:
     """Give the outcome of a client that did well."""
     return ClientOutcome(
@@ -224,7 +279,11 @@ def num_descriptors() -> int:
 
 
 def make_executor(
-    leases: FakeLeases, *, timeout_s: float | None = None, app: AppSource | None = None
+    leases: FakeLeases,
+    *,
+    timeout_s: float | None = None,
+    app: AppSource | None = None,
+    gate: Gate | None = None,
 ) -> RayExecutor:
     """Open an executor on a fake session."""
     job = Job(
@@ -237,6 +296,7 @@ def make_executor(
         workers=leases.size,
         work_dir=Path(),
         client_timeout_s=timeout_s,
+        gate=gate or Gate(),
     )
     return RayExecutor(FAKE_RAY, job, leases)  # pyright: ignore[reportArgumentType]  # a fake
 
@@ -385,6 +445,44 @@ def test_silence_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineError, match="ended in the middle"):
         executor.completed(timeout_s=1.0)
     executor.close()
+
+
+@pytest.mark.parametrize("num_failures", [0, 2])
+def test_while_the_gate_is_closed_nobody_begins_and_nothing_is_lost(
+    store: type[FakeStore], num_failures: int, *, are_here: bool
+) -> None:
+    """The fifth client sees the gate closed behind it; the others wait, each comes once.
+
+    Where Ray's head is away for a while, actors of other machines hear of it later.
+    """
+    gate, begun = Gate(), list[str]()
+    store.failures.extend([RuntimeError("the head does not answer")] * num_failures)
+
+    def act(call: ClientCall) -> None:
+        begun.append(call.message.metadata.message_id)
+        if len(begun) == 5:
+            gate.close()
+            end_s = tick_s() + 20
+            while not (are_here or store.texts) and tick_s() < end_s:
+                time.sleep(0.001)
+
+    leases = FakeLeases(1, act)
+    executor = make_executor(leases, gate=gate)
+    executor.submit(make_calls(40))
+    found = {each.message_id for each in executor.completed(timeout_s=20.0)}
+    found |= {each.message_id for each in executor.completed(timeout_s=0.2)}
+    assert found == {*begun}
+    assert len(begun) == 5
+    threading.Timer(0.1, gate.open).start()
+    end_s = tick_s() + 20
+    while len(found) < 40 and tick_s() < end_s:
+        new = {each.message_id for each in executor.completed(timeout_s=20.0)}
+        assert not new & found
+        found |= new
+    assert len(found) == len(begun) == 40
+    executor.close()
+    assert store.texts == {}
+    assert leases.ended == []
 
 
 def test_an_app_that_cannot_be_loaded_is_named_with_its_cause() -> None:

@@ -60,7 +60,7 @@ def packed(app: DirectoryApp, *hosts: str) -> RunPackage:
         work_dir=app.directory,
     )
     ray: Any = SimpleNamespace(nodes=lambda: nodes)
-    return package_of(ray, job)
+    return package_of(ray, job, "gate/1")
 
 
 def test_on_one_machine_paths_and_environment_are_taken_over(

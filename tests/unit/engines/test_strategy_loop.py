@@ -140,7 +140,7 @@ def central(server_round: int, arrays: ArrayRecord) -> MetricRecord:
 
 def start(strategy: Strategy, num_rounds: int = 3) -> Result:
     """Start a strategy on a fresh in-process federation with the same seeds."""
-    grid = SimulationGrid(JOB, InProcessExecutor(app, setting_of(JOB)))
+    grid = SimulationGrid(JOB, InProcessExecutor(app, setting_of(JOB), JOB.gate))
     random.seed(4)  # Flower samples nodes with the global generator
     return strategy.start(
         grid=grid,

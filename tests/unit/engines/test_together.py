@@ -19,6 +19,7 @@ from flip_lab.engines import together
 from flip_lab.engines.clients import ClientCall, ClientOutcome, ClientSetting, call_client
 from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.flower.messages import become_server, stamp
+from flip_lab.engines.gate import Gate
 from flip_lab.engines.together import carry_out_together
 from flip_lab.fl import choice
 from flip_lab.fl.choice import WAYS
@@ -102,6 +103,18 @@ def calls_of(
     return calls
 
 
+def together_of(
+    app: ClientApp, calls: Sequence[ClientCall], gate: Gate | None = None
+) -> list[ClientOutcome]:
+    """Carry out calls together; give the outcomes in the order of the calls."""
+    found = {
+        outcome.message_id: outcome
+        for outcome in carry_out_together(app, calls, SETTING, gate or Gate())
+    }
+    ids = [call.message.metadata.message_id for call in calls]
+    return [found[message_id] for message_id in ids if message_id in found]
+
+
 def arrays_of(outcome: ClientOutcome) -> dict[str, torch.Tensor]:
     """Give the weights of a reply."""
     assert outcome.reply is not None, outcome.error
@@ -157,9 +170,10 @@ def test_a_batch_is_trained_together_and_answers_like_single_calls(
 ) -> None:
     """Same order, same metrics, same weights within a millionth; shares of one time."""
     calls, app = calls_of(), app_of()
-    ours = carry_out_together(app, calls, SETTING)
+    ours = together_of(app, calls)
     assert stacked == [6]
     check_same(ours, [call_client(app, call, SETTING) for call in calls])
+    ours.sort(key=lambda each: each.started_s)
     ends = [each.started_s + each.duration_s for each in ours]
     starts = [each.started_s for each in ours[1:]]
     assert all(
@@ -174,7 +188,7 @@ def test_groups_share_weights_and_settings(stacked: list[int]) -> None:
     other = calls_of(2, content=content_of(2, **{"learning-rate": 0.01}))
     single = calls_of(1, content=content_of(3))
     calls = [one[0], other[0], single[0], one[1], other[1], one[2]]
-    ours = carry_out_together(app, calls, SETTING)
+    ours = together_of(app, calls)
     assert stacked == [3, 2]
     check_same(ours, [call_client(app, call, SETTING) for call in calls])
 
@@ -182,7 +196,7 @@ def test_groups_share_weights_and_settings(stacked: list[int]) -> None:
 def test_other_phases_and_other_apps_go_one_by_one(stacked: list[int]) -> None:
     """What is not declared training is called as ever."""
     app = app_of()
-    tested = carry_out_together(app, calls_of(message_type="evaluate"), SETTING)
+    tested = together_of(app, calls_of(message_type="evaluate"))
     counts = [
         outcome.reply.content.metric_records["metrics"]["num-examples"]
         for outcome in tested
@@ -196,7 +210,7 @@ def test_other_phases_and_other_apps_go_one_by_one(stacked: list[int]) -> None:
         del context
         return Message(RecordDict(), reply_to=message)
 
-    outcomes = carry_out_together(plain, calls_of(), SETTING)
+    outcomes = together_of(plain, calls_of())
     assert all(outcome.error == "" for outcome in outcomes)
     assert stacked == []
 
@@ -211,7 +225,7 @@ def test_modifiers_and_lifespans_see_each_message(stacked: list[int]) -> None:
         seen.append("modifier")
         return call_next(message, context)
 
-    carry_out_together(app_of(mods=[watch]), calls_of(3), SETTING)
+    together_of(app_of(mods=[watch]), calls_of(3))
     app = app_of()
 
     @app.lifespan()
@@ -220,7 +234,7 @@ def test_modifiers_and_lifespans_see_each_message(stacked: list[int]) -> None:
         seen.append("lifespan")
         yield
 
-    carry_out_together(app, calls_of(3), SETTING)
+    together_of(app, calls_of(3))
     assert seen == ["modifier"] * 3 + ["lifespan"] * 3
     assert stacked == []
 
@@ -258,7 +272,7 @@ def test_an_error_of_one_client_hits_only_that_client(
 ) -> None:
     """The others train; the one that cannot says why, as in a call of its own."""
     app, calls = app_of(load_data), calls_of()
-    ours = carry_out_together(app, calls, SETTING)
+    ours = together_of(app, calls)
     theirs = [call_client(app, call, SETTING) for call in calls]
     check_same(ours, theirs)
     assert [outcome.error != "" for outcome in ours] == [False, True] + [False] * 4
@@ -269,7 +283,7 @@ def test_an_error_of_one_client_hits_only_that_client(
 def test_settings_that_are_missing_are_each_clients_error() -> None:
     """A message that does not say enough fails every call, and says what is missing."""
     declaration = ClientDeclaration(build_model=build, load_train_data=load)
-    outcomes = carry_out_together(declared_app(declaration), calls_of(2), SETTING)
+    outcomes = together_of(declared_app(declaration), calls_of(2))
     assert all("local_epochs" in outcome.error for outcome in outcomes)
 
 
@@ -288,7 +302,7 @@ def test_loading_sees_the_context_and_the_streams_of_a_single_call() -> None:
 
     before, app = Path.cwd(), app_of(drawn)
     calls = calls_of(state=RecordDict({"kept": MetricRecord({"rounds": 1})}))
-    ours = carry_out_together(app, calls, SETTING)
+    ours = together_of(app, calls)
     assert Path.cwd() == before
     check_same(ours, [call_client(app, call, SETTING) for call in calls])
     assert all(each.state and each.state["kept"]["rounds"] == 2 for each in ours)
@@ -302,13 +316,13 @@ def test_a_group_that_is_left_to_the_loop_gives_the_loops_bits(
     app, calls = app_of(), calls_of()
     expected = [call_client(app, call, SETTING) for call in calls]
     monkeypatch.setattr(together, "choose_way", lambda *_: "in_turn")
-    found = carry_out_together(app, calls, SETTING)
+    found = together_of(app, calls)
     assert [each.digest for each in found] == [each.digest for each in expected]
     monkeypatch.setattr(together, "choose_way", lambda *_: "broken")
     with caplog.at_level(logging.DEBUG, logger=together.__name__):
-        found = carry_out_together(app, calls, SETTING)
+        found = together_of(app, calls)
     assert [each.digest for each in found] == [each.digest for each in expected]
     assert "one by one" in caplog.text
     monkeypatch.setattr(together, "is_left_to_loop", lambda *_: True)
-    carry_out_together(app, calls, SETTING)
+    together_of(app, calls)
     assert stacked == []
