@@ -15,7 +15,12 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 if TYPE_CHECKING:
+    from flip_lab.core.callback import Callback as Callback
     from flip_lab.core.errors import FlipLabError as FlipLabError
+    from flip_lab.core.listening import log as log
+    from flip_lab.core.logged import confusion_matrix as confusion_matrix
+    from flip_lab.core.logged import histogram as histogram
+    from flip_lab.core.logged import image as image
     from flip_lab.core.scenario import Scenario as Scenario
     from flip_lab.fl.scenarios import load_scenario as load_scenario
     from flip_lab.fl.scenarios import scenario_names as scenario_names
@@ -30,26 +35,36 @@ __version__ = "0.1.0"
 
 _HOME = {
     "App": "flip_lab.runs.inputs",
+    "Callback": "flip_lab.core.callback",
     "Checkpoints": "flip_lab.runs.checkpoints",
     "Comparer": "flip_lab.widgets.comparer",
     "FlipLabError": "flip_lab.core.errors",
     "Lab": "flip_lab.runs.lab",
     "Run": "flip_lab.runs.run",
     "Scenario": "flip_lab.core.scenario",
+    "confusion_matrix": "flip_lab.core.logged",
+    "histogram": "flip_lab.core.logged",
+    "image": "flip_lab.core.logged",
     "load_scenario": "flip_lab.fl.scenarios",
+    "log": "flip_lab.core.listening",
     "scenario_names": "flip_lab.fl.scenarios",
     "watch": "flip_lab.widgets.monitor",
 }
 
 __all__ = [
     "App",
+    "Callback",
     "Checkpoints",
     "Comparer",
     "FlipLabError",
     "Lab",
     "Run",
     "Scenario",
+    "confusion_matrix",
+    "histogram",
+    "image",
     "load_scenario",
+    "log",
     "scenario_names",
     "watch",
 ]

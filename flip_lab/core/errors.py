@@ -188,6 +188,12 @@ class LogError(RunError):
     code = "FLIP-313"
 
 
+class CallbackError(RunError):
+    """A callback raised; it is a warning, since the run goes on without it."""
+
+    code = "FLIP-314"
+
+
 class StoreError(FlipLabError):
     """The store cannot do what was asked."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Protocol
 
@@ -37,8 +38,9 @@ class Notes:
         self.facts.update(facts)
 
 
-# Of a process, not of a thread or context: a process carries out one client at a time, and
-# threads that the client starts belong to it.
+_here: ContextVar[Listener | None] = ContextVar("flip_lab_listener", default=None)
+# Threads that an app starts know nothing of that: they belong to the code that is carried
+# out now, of which a process has one at a time.
 _listeners: list[Listener] = []
 
 
@@ -46,9 +48,11 @@ _listeners: list[Listener] = []
 def listening(listener: Listener) -> Generator[None]:
     """Let a listener hear what is logged in the block, in place of any around it."""
     _listeners.append(listener)
+    token = _here.set(listener)
     try:
         yield
     finally:
+        _here.reset(token)
         _listeners.remove(listener)
 
 
@@ -77,8 +81,9 @@ def log(values: Mapping[str, object] | None = None, /, **more: object) -> None:
     """
     given = {**(values or {}), **more}
     facts = {name: checked(name, value) for name, value in given.items()}
-    if _listeners:
-        _listeners[-1].hear(facts)
+    listener = _here.get() or (_listeners[-1] if _listeners else None)
+    if listener is not None:
+        listener.hear(facts)
     elif facts:
         _say_that_nobody_listens()
 

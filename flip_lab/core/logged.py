@@ -223,6 +223,11 @@ def checked(name: object, value: object) -> Logged:
     return number
 
 
+def numbers_in(facts: Mapping[str, Logged]) -> dict[str, float]:
+    """Give what is a single number, by name."""
+    return {name: value for name, value in facts.items() if isinstance(value, int | float)}
+
+
 def _number(value: Any) -> float | None:  # noqa: ANN401  # whatever an app logs
     if isinstance(value, int | float):
         return _as_float(value)
