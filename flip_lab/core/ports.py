@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from flip_lab.core.edits import InForce
 from flip_lab.core.events import EventKind, Json, MetricSeries, RunEvent
 
 
@@ -83,8 +84,30 @@ class ArtifactStore(Protocol):
 
 
 class Control(Protocol):
-    """What the user wants of a running run; asked between rounds and messages."""
+    """What the user wants of a running run; asked between rounds and messages.
+
+    The methods with a body are those of a run that nobody steers.
+    """
 
     def stop_requested(self) -> bool:
         """Whether the run should end now and keep what it has."""
         ...
+
+    def hold(self) -> None:
+        """Wait while the run is paused; a wish to stop ends the wait."""
+
+    def paused_s(self) -> float:
+        """Give the seconds that the run has spent paused so far."""
+        return 0.0
+
+    def begin_round(self, server_round: int) -> InForce:
+        """Wait while the run is paused, then begin a round.
+
+        Args:
+            server_round: The round, 1-based.
+
+        Returns:
+            What the user's edits come to in this round.
+        """
+        del server_round
+        return InForce()

@@ -5,34 +5,46 @@ Unmodified apps meet only this Grid, so a simulated and a real run leave the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
-from flwr.app import Message, RecordDict
+from flwr.app import ArrayRecord, Message, RecordDict
 
-from flip_lab.core.clock import now_s, tick_s
+from flip_lab.core.clock import now_s
 from flip_lab.core.errors import ClientsFailedError
 from flip_lab.core.events import ClientFact, EventKind
+from flip_lab.core.logged import numbers_in
 from flip_lab.core.ports import Control, Emit
 from flip_lab.core.seeds import Stream
-from flip_lab.engines.base import EngineGrid, Reply
+from flip_lab.engines.base import EngineGrid, Reply, RunConfig
 from flip_lab.engines.flower.messages import (
     NO_REPLY,
     RunInfo,
     arrays_digest,
+    first_arrays,
     payload_bytes,
     phase_of,
     reply_metrics,
     server_round_of,
 )
 from flip_lab.engines.seeding import seed_globals
+from flip_lab.engines.settings import SettingsBook
 
 _WEIGHT_KEYS = ("num-examples", "num_examples")  # Message API, Flower's legacy API
 
 
 class StopRun(BaseException):
-    """The user asked the run to end; passes through an app's ``except Exception``."""
+    """The user asked the run to end; passes through an app's ``except Exception``.
+
+    Args:
+        because: Which of the user's rules was met; empty when the user stopped the run.
+    """
+
+    def __init__(self, because: str = "") -> None:
+        """Keep the reason."""
+        super().__init__(because)
+        self.because = because
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +65,23 @@ class _Round:
     number: int = 0
     started_s: float = 0.0
     trained: int = 0
+    num_bytes: int = 0
     failures: list[str] = field(default_factory=list[str])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundDone:
+    """A round that has ended.
+
+    Attributes:
+        duration_s: Seconds that it took; pauses do not count.
+        num_bytes: Bytes that its messages carried, both ways.
+        failures: Clients that failed to train.
+    """
+
+    duration_s: float = 0.0
+    num_bytes: int = 0
+    failures: int = 0
 
 
 class RunGrid(EngineGrid):
@@ -64,12 +92,36 @@ class RunGrid(EngineGrid):
         emit: Where facts go.
         control: What the user wants; asked before each message and while waiting.
         seed: The run's seed; the server's global generators restart from it each round.
+        run_config: Flower's run configuration, as clients see it.
+
+    Attributes:
+        settings: The run's settings, and what the user set.
+        excluded: Nodes that the user leaves out.
+        sent_arrays: What went out with the newest training messages; where they differ,
+            with the first of them.
+        last_round: The newest round that has ended.
+        on_round_over: Called once after each round, before the next one begins; may raise
+            ``StopRun``.
+        on_reply: Called after each reply that came, once it is on record.
     """
 
     def __init__(
-        self, inner: EngineGrid, *, emit: Emit, control: Control, seed: int
+        self,
+        inner: EngineGrid,
+        *,
+        emit: Emit,
+        control: Control,
+        seed: int,
+        run_config: RunConfig | None = None,
     ) -> None:
         """Wrap an open Grid."""
+        self.settings = SettingsBook(run_config or {}, emit)
+        self.excluded: frozenset[int] = frozenset()
+        self.sent_arrays: ArrayRecord | None = None
+        self.last_round = RoundDone()
+        self.on_round_over: Callable[[int], None] = _nothing
+        self.on_reply: Callable[[ClientFact, Reply, int], None] = _ignore
+        self._unsettled = 0
         self._inner = inner
         self._emit = emit
         self._control = control
@@ -87,7 +139,14 @@ class RunGrid(EngineGrid):
         return self._inner.run
 
     def get_node_ids(self) -> Iterable[int]:
-        """List the nodes in order of their partitions."""
+        """List the nodes in order of their partitions, without those that are left out."""
+        nodes = self._inner.get_node_ids()
+        if not self.excluded:
+            return nodes
+        return tuple(node_id for node_id in nodes if node_id not in self.excluded)
+
+    def all_node_ids(self) -> Iterable[int]:
+        """List all nodes in order of their partitions."""
         return self._inner.get_node_ids()
 
     def partition_of(self, node_id: int) -> int:
@@ -107,6 +166,10 @@ class RunGrid(EngineGrid):
         """Seconds that each partition's last training took; failed ones are left out."""
         return self._durations_s
 
+    def worked_s(self) -> float:
+        """Give the clock that time-outs go by, in s: it stands still in a pause."""
+        return super().worked_s() - self._control.paused_s()
+
     # --- rounds -------------------------------------------------------------------
 
     def begin_round(self, server_round: int, num_rounds: int | None = None) -> None:
@@ -122,8 +185,13 @@ class RunGrid(EngineGrid):
         """
         self._looped = num_rounds is not None or self._looped
         self.end_round()
+        self.settle_round()
+        in_force = self._control.begin_round(server_round)
         self.check_stop()
-        self._round = _Round(number=server_round, started_s=tick_s())
+        self.excluded = in_force.excluded
+        partitions = [self.partition_of(node_id) for node_id in in_force.excluded]
+        self._inner.reconfigure(self.settings.put_in_force(in_force.values, partitions))
+        self._round = _Round(number=server_round, started_s=self.worked_s())
         self._emit(
             EventKind.ROUND_STARTED, {"num_rounds": num_rounds}, server_round=server_round
         )
@@ -139,11 +207,27 @@ class RunGrid(EngineGrid):
         if closing.number == 0:
             return
         self._raise_if_all_failed(closing)
+        self.last_round = RoundDone(
+            duration_s=self.worked_s() - closing.started_s,
+            num_bytes=closing.num_bytes,
+            failures=len(closing.failures),
+        )
         self._emit(
             EventKind.ROUND_ENDED,
-            {"duration_s": tick_s() - closing.started_s},
+            {"duration_s": self.last_round.duration_s},
             server_round=closing.number,
         )
+        self._unsettled = closing.number
+
+    def settle_round(self) -> None:
+        """Ask the user's rules about the round that has ended, if nobody did yet.
+
+        Raises:
+            StopRun: If one of them ends the run.
+        """
+        server_round, self._unsettled = self._unsettled, 0
+        if server_round:
+            self.on_round_over(server_round)
 
     def check_trained(self) -> None:
         """Fail now, before a strategy keeps the old model as if nothing had happened.
@@ -178,16 +262,21 @@ class RunGrid(EngineGrid):
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages and record the cohort."""
-        batch = list(messages)
+        self._control.hold()
         self.check_stop()
+        given = list(messages)
+        batch = self.settings.lay_over(given)
         sizes = {id(each.content): payload_bytes(each) for each in _distinct(batch)}
         dispatches = [self._describe(each, sizes[id(each.content)]) for each in batch]
         for message, dispatch in zip(batch, dispatches, strict=True):
             _name_round(message, dispatch.server_round)
         message_ids = list(self._inner.push_messages(batch))
+        self.settings.tell(self._round.number)
         with self._lock:
             self._sent.update(zip(message_ids, dispatches, strict=True))
         for phase in dict.fromkeys(dispatch.phase for dispatch in dispatches):
+            if phase == "train":
+                self.sent_arrays = first_arrays(batch, phase)
             cohort = [d.node_id for d in dispatches if d.phase == phase]
             self._emit(
                 EventKind.DISPATCHED,
@@ -241,26 +330,27 @@ class RunGrid(EngineGrid):
             return
         metrics = reply_metrics(message)
         weights = [metrics.pop(key) for key in _WEIGHT_KEYS if key in metrics]
+        metrics = {**numbers_in(reply.logged), **metrics}
         failed = message.has_error()
-        self._keep(
-            dispatch,
-            ClientFact(
-                phase=dispatch.phase,
-                node_id=dispatch.node_id,
-                partition_id=self.partition_of(dispatch.node_id),
-                num_examples=weights[0] if weights else 0,
-                started_s=reply.started_s,
-                duration_s=reply.duration_s,
-                bytes_down=dispatch.bytes_down,
-                bytes_up=payload_bytes(message),
-                metrics=metrics,
-                error_code=message.error.code if failed else 0,
-                error=(message.error.reason or "no reason given") if failed else "",
-                digest=reply.digest or arrays_digest(message),
-            ),
+        fact = ClientFact(
+            phase=dispatch.phase,
+            node_id=dispatch.node_id,
+            partition_id=self.partition_of(dispatch.node_id),
+            num_examples=weights[0] if weights else 0,
+            started_s=reply.started_s,
+            duration_s=reply.duration_s,
+            bytes_down=dispatch.bytes_down,
+            bytes_up=payload_bytes(message),
+            metrics=metrics,
+            error_code=message.error.code if failed else 0,
+            error=(message.error.reason or "no reason given") if failed else "",
+            digest=reply.digest or arrays_digest(message),
         )
+        self._keep(dispatch, fact)
+        self.on_reply(fact, reply, dispatch.server_round)
 
     def _keep(self, dispatch: _Dispatch, fact: ClientFact) -> None:
+        self._round.num_bytes += fact.bytes_down + fact.bytes_up
         if dispatch.phase == "train":
             with self._lock:
                 if fact.error_code:
@@ -304,6 +394,14 @@ class RunGrid(EngineGrid):
                 error=f"No reply within the strategy's timeout; waited {waited_s:.1f} s.",
             ),
         )
+
+
+def _ignore(fact: ClientFact, reply: Reply, server_round: int) -> None:
+    """Do what a run that nobody looks at does with a reply that is on record."""
+
+
+def _nothing(server_round: int) -> None:
+    """Do what a run that nobody steers does after a round."""
 
 
 def _distinct(messages: Iterable[Message]) -> Iterable[Message]:

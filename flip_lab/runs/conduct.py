@@ -31,8 +31,10 @@ from flip_lab.runs.checkpoint_keeper import CheckpointKeeper
 from flip_lab.runs.durations import keep_durations, load_durations
 from flip_lab.runs.hooks import RunHooks
 from flip_lab.runs.leftovers import Home
+from flip_lab.runs.observers import observed
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.resources import ResourceSampler
+from flip_lab.runs.round_steering import RoundSteering, rounds_past
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.stage import Stage
 
@@ -48,12 +50,14 @@ def conduct(stage: Stage) -> RunState:
     Returns:
         The final state.
     """
-    recorder = stage.recorder
+    recorder, because = stage.recorder, ""
     try:
         recorder.enter(RunState.STARTING, more=asdict(Home.here()))
+        stage.control.start()
         final = _perform(stage)
-    except StopRun:
-        final = RunState.STOPPED
+    except StopRun as stop:
+        final = RunState.COMPLETED if stop.because else RunState.STOPPED
+        because = stop.because
     except FlipLabError as error:
         return _fail(recorder, error)
     except BaseException as raised:  # noqa: BLE001  # an app may even call sys.exit
@@ -65,7 +69,8 @@ def conduct(stage: Stage) -> RunState:
                 detail=failure_tail(raised),
             ),
         )
-    recorder.enter(final)
+    stage.control.finish()
+    recorder.enter(final, more={"because": because} if because else {})
     return final
 
 
@@ -93,17 +98,29 @@ def _perform(stage: Stage) -> RunState:
         work_dir=Path(spec.working_dir),
         client_timeout_s=spec.client_timeout_s,
         durations_s=load_durations(stage.run_dir, spec),
+        gate=stage.control.gate,
     )
     with ExitStack() as stack:
-        inner = stack.enter_context(_engine(stage).open(job))
         grid = RunGrid(
-            inner, emit=stage.recorder.emit, control=stage.control, seed=spec.seed
+            stack.enter_context(_engine(stage).open(job)),
+            emit=stage.recorder.emit,
+            control=stage.control,
+            seed=spec.seed,
+            run_config=spec.run_config,
         )
         keeper = CheckpointKeeper(
             stage.run_dir, spec.checkpoints, grid=grid, recorder=stage.recorder
         )
         stack.callback(keeper.close)
-        hooks = RunHooks(grid, stage.recorder, keeper)
+        steering = RoundSteering(
+            stage.run_dir,
+            stage.control,
+            grid,
+            stage.recorder,
+            past=rounds_past(stage.earlier),
+        )
+        grid.on_round_over = steering.round_over
+        hooks = RunHooks(grid, stage.recorder, keeper, steering)
         stack.enter_context(fast_strategies())
         stack.enter_context(hooked_strategies(hooks))
         stack.enter_context(hooked_legacy_server(hooks))
@@ -111,14 +128,18 @@ def _perform(stage: Stage) -> RunState:
         stack.callback(
             lambda: keep_durations(stage.run_dir, spec, grid.training_durations_s)
         )
+        stack.enter_context(
+            observed(stage, grid, note=steering.note, arrays=lambda: hooks.arrays)
+        )
         stage.recorder.enter(RunState.RUNNING)
+        stage.control.attach(grid)
         sampler = ResourceSampler(stage.recorder, stage.run_dir)
         stack.callback(sampler.close)
         sampler.start()
         gc.freeze()  # what is imported stays: looking it through takes a tenth of a second
         server_app(grid=grid, context=_server_context(grid, spec))
-        if hooks.stopped:
-            raise StopRun  # so that a real federation hears of it too
+        if hooks.stop is not None:
+            raise hooks.stop  # so that a real federation hears of it too
         grid.end_round()
     return RunState.COMPLETED
 

@@ -13,15 +13,17 @@ import sys
 from pathlib import Path
 
 from flip_lab.core.errors import EngineStartError
+from flip_lab.core.events import in_force
 from flip_lab.core.state import RunState
 from flip_lab.engines import nursery
 from flip_lab.runs import life_sign
-from flip_lab.runs.control import FileControl
+from flip_lab.runs.control_room import ControlRoom, Replay
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.sealing import FullJournals, seal_ended
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.stage import Stage
 from flip_lab.store.blobs import Blobs
+from flip_lab.store.events import read_events
 from flip_lab.store.journal import JournalWriter
 from flip_lab.store.layout import open_lab
 
@@ -64,8 +66,9 @@ def conduct_run(run_dir: Path) -> int:
     writer = JournalWriter(lab, spec.run_id, rolled=full)
     # A resumed run goes on where its journal stands.
     recorder = Recorder(spec.run_id, writer, first=writer.next_sequence)
+    earlier = read_events(lab, spec.run_id) if writer.next_sequence else []
+    control = ControlRoom(run_dir, recorder, replay=Replay.of(spec.edits, earlier))
     try:
-        control = FileControl(run_dir, recorder.emit)
         signal.signal(signal.SIGTERM, control.on_signal)
         sys.path[:] = [
             *spec.search_path,
@@ -79,9 +82,11 @@ def conduct_run(run_dir: Path) -> int:
                 recorder=recorder,
                 control=control,
                 blobs=Blobs(lab),
+                earlier=in_force(earlier),
             )
         )
     finally:
+        control.close()
         recorder.close()
         full.close()
     seal_ended(lab)

@@ -13,11 +13,13 @@ from threading import Event, Lock, Thread
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import FlipLabError, StoreError
 from flip_lab.core.events import EventKind, Json, MetricSeries, RunEvent
-from flip_lab.core.ports import EventSink
+from flip_lab.core.ports import Emit, EventSink
 from flip_lab.core.state import RunLife, RunState
 
 _FLUSH_EVERY_S = 0.2
-_AT_ONCE = frozenset({EventKind.STATE, EventKind.ROUND_ENDED, EventKind.ARTIFACT})
+_AT_ONCE = frozenset(
+    {EventKind.STATE, EventKind.ROUND_ENDED, EventKind.ARTIFACT, EventKind.CONTROL}
+)
 
 
 class Recorder:
@@ -41,6 +43,8 @@ class Recorder:
         self._waiting: list[RunEvent] = []
         self._server_round = 0
         self._lock = Lock()
+        self._stepping = Lock()  # the run ends while somebody pauses it
+        self._followers: list[Emit] = []
         self._closed = Event()
         self._thread = Thread(target=self._flush_often, name="flip-recorder", daemon=True)
 
@@ -85,6 +89,12 @@ class Recorder:
                 self._thread.start()
         if kind in _AT_ONCE:
             self.flush()
+        for follower in self._followers:
+            follower(kind, body, server_round=server_round)
+
+    def add_follower(self, follower: Emit) -> None:
+        """Tell somebody each fact from now on, once it is recorded, in the same thread."""
+        self._followers.append(follower)
 
     def log(self, series: MetricSeries) -> None:
         """Record many metrics of this moment at once; they are kept when this returns.
@@ -114,8 +124,14 @@ class Recorder:
         Raises:
             IllegalTransitionError: If the run cannot go there from where it is.
         """
-        self._life = self._life.step(state)
-        body: dict[str, Json] = {"state": state.value, **(more or {})}
+        with self._stepping:
+            self._life = self._life.step(state)
+            self._tell_step(state, error, more or {})
+
+    def _tell_step(
+        self, state: RunState, error: FlipLabError | None, more: Mapping[str, Json]
+    ) -> None:
+        body: dict[str, Json] = {"state": state.value, **more}
         if error is not None:
             body |= {
                 "code": error.code,

@@ -19,6 +19,7 @@ from flip_lab.core.state import RunLife, RunState
 from flip_lab.runs import life_sign
 from flip_lab.runs.checkpoint_files import CheckpointFolder
 from flip_lab.runs.checkpoints import Manifest
+from flip_lab.runs.commands import drop_wishes
 from flip_lab.runs.launch import Place, start_process
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
@@ -78,8 +79,8 @@ def resume_run(lab: LabDir, spec: RunSpec, place: Place) -> RunSpec:
             workers=place.workers,
         )
         write_json_atomic(run_dir / "run.json", spec.to_json())
-        for wish in (run_dir / "control").glob("*.json"):
-            wish.unlink(missing_ok=True)  # each is on record already
+        # Edits that nobody took are taken now; the rest was about the process that died.
+        drop_wishes(run_dir, frozenset({"stop", "pause", "resume", "step"}))
         reopen(lab, spec.run_id)
         _tell(lab, spec, _state_in(events), start)
         life_sign.forget_end(run_dir)

@@ -17,12 +17,10 @@ from flip_lab.core.errors import (
 from flip_lab.core.events import EventKind
 from flip_lab.core.state import RunLife, RunState
 from flip_lab.runs import life_sign
-from flip_lab.runs.control import send_command
 from flip_lab.runs.leftovers import Home, end_leftovers
 from flip_lab.runs.outcome import error_in, home_in
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.run_facts import RunFacts
-from flip_lab.store.audit_writer import append_audit
 from flip_lab.store.events import EventTail
 from flip_lab.store.journal import JournalWriter, last_sequence
 from flip_lab.store.layout import LabDir
@@ -118,12 +116,3 @@ class LivingRun(RunFacts):
                 )
             time.sleep(_POLL_S)
         return state
-
-    def stop(self) -> None:
-        """Ask the run to end after the message under way; what it has is kept.
-
-        Does nothing when the run has already ended.
-        """
-        if not self.state.is_final:
-            send_command(self._dir, "stop")
-            append_audit(self._lab, "stop", run_ids=[self.run_id])

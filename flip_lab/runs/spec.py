@@ -54,6 +54,8 @@ class RunSpec:
         sweep: The sweep that it is a point of; ``None`` for none.
         tags: Its tags at launch; the lab's log says which it has now.
         note: Its note at launch; may be empty.
+        edits: What users change in it while it runs, as it was known at the launch: a
+            run that is repeated or forked does it again.
     """
 
     run_id: str
@@ -84,6 +86,7 @@ class RunSpec:
     sweep: str | None = None
     tags: list[str] = field(default_factory=list[str])
     note: str = ""
+    edits: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     def to_json(self) -> dict[str, Any]:
         """Give the spec as plain data, fit for JSON."""

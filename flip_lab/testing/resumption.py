@@ -25,6 +25,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from numpy.typing import NDArray
 
 from flip_lab.core.events import EventKind, Json, MetricSeries, RunEvent
+from flip_lab.core.ports import Control
 from flip_lab.core.seeds import Stream
 from flip_lab.engines.apps import PickledApp
 from flip_lab.engines.base import Job
@@ -134,7 +135,7 @@ class Sink:
 
 
 @dataclass(kw_only=True)
-class Patience:
+class Patience(Control):
     """A user who wants to stop when asked for the so many-th time; -1 never does."""
 
     left: int = -1
@@ -266,5 +267,5 @@ def process(run_dir: Path, setup: Setup, *, patience: int = -1) -> Left:
         states=grid.node_states(),
         draws=(random.random(), float(np.random.random())),  # noqa: NPY002, S311  # as above
         sink=sink,
-        stopped=hooks.stopped,
+        stopped=hooks.stop is not None,
     )

@@ -98,13 +98,15 @@ def sample_nodes(
 
     Args:
         grid: Lists the nodes.
-        min_available_nodes: Waits until there are as many.
+        min_available_nodes: Waits until there are as many; those that the user leaves out
+            count, or a strategy that wants them all would wait for ever.
         sample_size: Number of nodes to draw.
 
     Returns:
         The drawn nodes and all nodes.
     """
-    enough = max(min_available_nodes, sample_size)
+    left_out = len(getattr(grid, "excluded", ()))
+    enough = max(min_available_nodes - left_out, sample_size)
     while len(nodes := _sequence(grid.get_node_ids())) < enough:
         time.sleep(_NODES_EVERY_S)
     return random.sample(nodes, sample_size), nodes

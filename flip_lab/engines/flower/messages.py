@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +24,7 @@ from flip_lab.engines.flower.arrays import array_bytes, backing, detached, share
 
 CLIENT_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
 NO_REPLY = int(ErrorCode.MESSAGE_UNAVAILABLE)
+WEIGHT_KEYS = ("num-examples", "num_examples")  # Message API, Flower's legacy API
 
 
 def become_server(run_number: int) -> RunInfo:
@@ -141,6 +142,14 @@ def server_round_of(message: Message) -> int | None:
 def phase_of(message: Message) -> str:
     """Name what a message asks for: ``"train"``, ``"evaluate"`` or ``"query"``."""
     return message.metadata.message_type.split(".")[0]
+
+
+def first_arrays(messages: Iterable[Message], phase: str) -> ArrayRecord | None:
+    """Give the arrays of the first message of a phase; ``None`` if it carries none."""
+    for message in messages:
+        if phase_of(message) == phase:
+            return next(iter(message.content.array_records.values()), None)
+    return None
 
 
 def reply_metrics(reply: Message) -> dict[str, float]:

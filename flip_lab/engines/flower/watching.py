@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from flwr.app import ArrayRecord, MetricRecord
+from flwr.app import ArrayRecord, Message, MetricRecord
 from flwr.serverapp.strategy import Strategy
 
 MARK = "_flip_lab_watched"
@@ -22,6 +22,10 @@ class Watcher(Protocol):
 
     def check_trained(self) -> None:
         """Training replies are in, not yet aggregated; raises if none is any good."""
+        ...
+
+    def replied(self, server_round: int, replies: list[Message]) -> list[Message]:
+        """Training replies are in; gives those that the strategy is to aggregate."""
         ...
 
     def trained(
@@ -74,6 +78,10 @@ def _train(aggregate: Callable[..., Any], watcher: Watcher) -> Callable[..., Any
     @functools.wraps(aggregate)
     def watched(server_round: int, *rest: Any, **more: Any) -> Any:
         watcher.check_trained()
+        if rest:
+            rest = (watcher.replied(server_round, list(rest[0])), *rest[1:])
+        elif "replies" in more:
+            more["replies"] = watcher.replied(server_round, list(more["replies"]))
         arrays, metrics = aggregate(server_round, *rest, **more)
         watcher.trained(arrays, metrics, server_round=server_round)
         return arrays, metrics

@@ -16,6 +16,7 @@ from flwr.supercore.run import Run
 
 from flip_lab.core.errors import ClientsFailedError, RunError
 from flip_lab.core.events import EventKind, Json
+from flip_lab.core.ports import Control
 from flip_lab.engines.base import EngineGrid, Reply
 from flip_lab.engines.flower.messages import (
     CLIENT_RAISED,
@@ -91,7 +92,7 @@ class MemoryGrid(EngineGrid):
         return replies
 
 
-class Bench:
+class Bench(Control):
     """A RunGrid on a MemoryGrid, with everything it tells."""
 
     def __init__(self, answer: Answer = fine, *, seed: int = 3) -> None:
@@ -109,8 +110,9 @@ class Bench:
         return self.stop
 
     def story(self) -> list[tuple[str, int]]:
-        """Give kinds and rounds, client facts left out."""
-        return [(kind, number) for kind, number, _ in self.events if kind != "client"]
+        """Give kinds and rounds; client facts and settings are left out."""
+        quiet = {"client", "settings"}
+        return [(kind, number) for kind, number, _ in self.events if kind not in quiet]
 
     def facts(self) -> list[Mapping[str, Any]]:
         """Give the client facts."""
@@ -178,7 +180,7 @@ def test_the_cohort_is_recorded_when_it_is_sent_for() -> None:
     bench = Bench()
     bench.grid.begin_round(4, 9)
     bench.send("evaluate")
-    assert bench.events[1] == (
+    assert next(told for told in bench.events if told[0] == "dispatched") == (
         "dispatched",
         4,
         {

@@ -108,6 +108,11 @@ class Story:
         """Write down."""
         self.told.append(("check",))
 
+    def replied(self, server_round: int, replies: list[Message]) -> list[Message]:
+        """Write down; nothing is left out."""
+        self.told.append(("replied", server_round))
+        return replies
+
     def trained(
         self, arrays: ArrayRecord | None, metrics: MetricRecord | None, *, server_round: int
     ) -> None:
@@ -182,6 +187,7 @@ def test_the_hooks_are_told_in_order() -> None:
         expected += [
             ("begin", number, 2),
             ("check",),
+            ("replied", number),
             ("trained", number),
             ("evaluated", "federated", number),
             ("evaluated", "central", number),
@@ -248,7 +254,7 @@ def test_a_strategy_with_a_loop_of_its_own_is_watched() -> None:
     with hooked_strategies(story):
         hooked = numbers(start(OwnLoop()))
     assert hooked == original
-    assert story.told == [("check",), ("trained", 1)]
+    assert story.told == [("check",), ("replied", 1), ("trained", 1)]
 
 
 def test_a_strategy_defined_during_the_run_is_let_go_too() -> None:
@@ -270,4 +276,4 @@ def test_a_strategy_defined_during_the_run_is_let_go_too() -> None:
 
         start(Late())
     start(Late())
-    assert story.told == [("check",), ("trained", 1)]
+    assert story.told == [("check",), ("replied", 1), ("trained", 1)]

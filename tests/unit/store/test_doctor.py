@@ -23,7 +23,7 @@ from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.runs import life_sign
 from flip_lab.runs.artifacts import add_artifact
 from flip_lab.runs.care_examining import examine, repair
-from flip_lab.runs.control import send_command
+from flip_lab.runs.commands import send_command
 from flip_lab.runs.run import Run
 from flip_lab.store.audit_writer import append_audit
 from flip_lab.store.blobs import Blobs
