@@ -160,20 +160,30 @@ class Scenario:
         """
         scenario = self
         for key, value in changes.items():
-            scenario = cast("Scenario", _put(scenario, self._path(key), value))
+            path = self.path(key)
+            scenario = cast("Scenario", _put(scenario, path.split(".", 2), value))
         return scenario
 
-    def _path(self, key: str) -> list[str]:
-        paths = _paths(self)
+    def paths(self) -> list[str]:
+        """List the dotted path of every value; a table of options is one of them."""
+        return _paths(self)
+
+    def path(self, key: str) -> str:
+        """Say what ``override`` takes a name for: give its dotted path.
+
+        Raises:
+            UnknownKeyError: If it names no field; the message names the nearest one.
+        """
+        paths = self.paths()
         for exact in (key, f"{key}.name"):
             if exact in paths:
-                return exact.split(".")
+                return exact
         matches = [path for path in paths if path.endswith(f".{key}")]
         if len(matches) == 1:
-            return matches[0].split(".")
+            return matches[0]
         head, _, option = key.partition(".options.")
         if option and f"{head}.options" in paths:
-            return [head, "options", option]
+            return key
         raise UnknownKeyError(f"A scenario has no value {key!r}.", fix=nearest(key, paths))
 
 

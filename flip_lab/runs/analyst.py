@@ -12,6 +12,8 @@ from flip_lab.runs.reader import LabReader
 from flip_lab.runs.search import RunFilter, Where, runs_question
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from flip_lab.analysis.comparison import Comparison
     from flip_lab.analysis.scores import At
     from flip_lab.core.goals import Goal
@@ -78,7 +80,10 @@ class LabAnalyst(LabReader):
         )
 
     def diff(self, first: Run | str, second: Run | str) -> RunDiff:
-        """Say how two runs differ: in settings, code and packages.
+        """Say how two runs differ: in settings, edits, code and packages.
+
+        Of runs that share rounds, because one is a fork of the other or both are of a
+        third, the metrics are compared from there on.
 
         Args:
             first: One run, or its id.
@@ -93,6 +98,30 @@ class LabAnalyst(LabReader):
         return diff_runs(
             self._dir, *(selected(self._dir, each)[0] for each in (first, second))
         )
+
+    def family(self, run: Run | str, *, metric: str | None = None) -> pd.DataFrame:
+        """Describe a run's family: what it was forked from, and all forks of these.
+
+        Args:
+            run: Any run of the family, or its id.
+            metric: Whose best and last value are given; default: the evaluated accuracy,
+                or else what most of the runs recorded.
+
+        Returns:
+            One row a run, each parent before its forks: ``run_id``, ``name``,
+            ``parent_run_id``, ``forked_at_round``, ``depth`` (0 for the first one),
+            ``changed`` (the settings in which it differs from its parent), ``state``,
+            ``rounds_done``, ``num_rounds``, ``metric``, ``best``, ``last``, ``num_edits``
+            and ``marks`` (a list: the ``server_round``, ``kind`` and ``text`` of each
+            edit, pause and break).
+
+        Raises:
+            RunNotFoundError: If there is no such run.
+        """
+        from flip_lab.runs.family import family_frame  # loads pandas
+
+        self._bury_the_dead()
+        return family_frame(self._dir, selected(self._dir, run)[0], metric=metric)
 
     def report(  # noqa: PLR0913  # what to report on, and what to ask of it
         self,

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from flip_lab.core.edits import Edit, edits_in, inherited
 from flip_lab.core.errors import (
     CorruptArtifactError,
     InvalidValueError,
     NoCheckpointError,
     StoreNotWritableError,
 )
-from flip_lab.runs.arguments import overrides_by_key
 from flip_lab.runs.checkpoint_files import CheckpointFolder
 from flip_lab.runs.checkpoints import Checkpoints, Manifest
+from flip_lab.runs.fork_changes import changed_names, with_fitting_options
 from flip_lab.runs.groups import Group
 from flip_lab.runs.inputs import Changes, Prepared, prepare_again
 from flip_lab.runs.launch import Place, blank_spec, launch_prepared, place_of
 from flip_lab.runs.resume import why_none
 from flip_lab.runs.spec import RunSpec
+from flip_lab.store.events import read_events
 from flip_lab.store.layout import LabDir
 
-_FIXED = ("model.", "data.num_partitions")
+_NOTHING = Changes(num_nodes=None, seed=None, overrides={})
 _ATTEMPTS = 3  # a living run may remove a checkpoint while it is copied
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fork:
+    """What is asked of a fork.
+
+    Attributes:
+        at_round: The parent's round to go on from; ``None`` takes the newest checkpoint.
+        place: Where the fork runs.
+        changes: What it changes, see ``read_changes``; ``None`` repeats the parent.
+        checkpoints: When it writes checkpoints; ``None`` does as the parent.
+        group: What it belongs to and is called; without an experiment, the parent's.
+    """
+
+    at_round: int | None
+    place: Place
+    changes: Changes | None = None
+    checkpoints: Checkpoints | None = None
+    group: Group = field(default_factory=Group)
 
 
 def same_place(spec: RunSpec, on: str | None, workers: int | None) -> Place:
@@ -52,7 +71,7 @@ def same_place(spec: RunSpec, on: str | None, workers: int | None) -> Place:
 
 
 def repeat_run(lab: LabDir, spec: RunSpec, place: Place) -> str:
-    """Launch the same again: the kept app, the same configuration and seed.
+    """Launch the same again: the kept app, the same configuration, seed and edits.
 
     Args:
         lab: The lab that keeps the run.
@@ -65,31 +84,25 @@ def repeat_run(lab: LabDir, spec: RunSpec, place: Place) -> str:
     Raises:
         FlipLabError: If the kept app or the lab will not do.
     """
+    again = Fork(at_round=spec.forked_at_round, place=place)
     if spec.parent_run_id is not None:
-        return fork_run(lab, spec, at_round=spec.forked_at_round, place=place)
-    prepared = _again(lab, spec, place, Changes(num_nodes=None, seed=None, overrides={}))
+        return fork_run(lab, spec, again)
+    prepared = _again(lab, spec, again)
+    edits = [edit.body() for edit in _edits_of(lab, spec)]
+    prepared = replace(prepared, spec=replace(prepared.spec, edits=edits))
     because = {"original": spec.run_id}
     return launch_prepared(lab, prepared, action="rerun", because=because)
 
 
-def fork_run(
-    lab: LabDir,
-    parent: RunSpec,
-    *,
-    at_round: int | None,
-    place: Place,
-    changes: Changes | None = None,
-    checkpoints: Checkpoints | None = None,
-) -> str:
+def fork_run(lab: LabDir, parent: RunSpec, fork: Fork) -> str:
     """Launch a new run that goes on from a checkpoint of another one.
+
+    The parent's edits up to that round stay in force, but for what the fork changes.
 
     Args:
         lab: The lab that keeps the parent.
         parent: The parent.
-        at_round: The round to go on from; ``None`` takes the newest.
-        place: Where the fork runs.
-        changes: What it changes; ``None`` repeats the parent.
-        checkpoints: When it writes checkpoints; ``None`` does as the parent.
+        fork: What is asked for.
 
     Returns:
         The fork's id.
@@ -100,28 +113,33 @@ def fork_run(
         StoreNotWritableError: If the lab cannot be written.
         FlipLabError: If the kept app will not do.
     """
-    wishes = changes or Changes(num_nodes=None, seed=None, overrides={})
-    _check_fit(wishes.overrides)
-    prepared = _again(lab, parent, place, wishes, checkpoints)
+    fitting = with_fitting_options(parent, fork.changes or _NOTHING)
+    prepared = _again(lab, fitting, fork)
     source = CheckpointFolder(lab.run_dir(parent.run_id))
     for attempt in range(1, _ATTEMPTS + 1):
-        manifest = find_checkpoint(parent, source, at_round)
+        manifest = find_checkpoint(parent, source, fork.at_round)
+        _check_nodes(parent, prepared.spec, source, manifest)
+        edits = _edits_of(lab, parent)
+        if fork.changes is not None:
+            changed = changed_names(parent, fork.changes)
+            edits = inherited(edits, at_round=manifest.server_round, changed=changed)
         spec = replace(
             prepared.spec,
             parent_run_id=parent.run_id,
             forked_at_round=manifest.server_round,
+            edits=[edit.body() for edit in edits],
         )
         try:
             return launch_prepared(
                 lab,
                 _with_checkpoint(prepared, spec, source, manifest),
-                action="rerun" if changes is None else "fork",
+                action="rerun" if fork.changes is None else "fork",
                 because={"original": parent.run_id},
             )
         except StoreNotWritableError:
             if attempt == _ATTEMPTS or source.folder(manifest.server_round).exists():
                 raise
-    raise NoCheckpointError(**why_none(parent, source.manifests(), at_round))
+    raise NoCheckpointError(**why_none(parent, source.manifests(), fork.at_round))
 
 
 def _with_checkpoint(
@@ -133,6 +151,13 @@ def _with_checkpoint(
         return app_sha256
 
     return Prepared(spec=spec, unpack=unpack)
+
+
+def _edits_of(lab: LabDir, spec: RunSpec) -> list[Edit]:
+    """Give all edits of a run: those that it was launched with, and its users'."""
+    found = {edit.id: edit for edit in map(Edit.from_body, spec.edits)}
+    found |= {edit.id: edit for edit in edits_in(read_events(lab, spec.run_id))}
+    return list(found.values())
 
 
 def find_checkpoint(
@@ -152,30 +177,36 @@ def find_checkpoint(
     raise NoCheckpointError(**why_none(spec, kept, at_round))
 
 
-def _again(
-    lab: LabDir,
-    spec: RunSpec,
-    place: Place,
-    changes: Changes,
-    checkpoints: Checkpoints | None = None,
-) -> Prepared:
-    group = Group(experiment=spec.experiment or spec.name)
-    blank = blank_spec(place, checkpoints or spec.checkpoints, group)
-    if place.federation is not None and place.federation == spec.federation:
+def _again(lab: LabDir, spec: RunSpec, fork: Fork) -> Prepared:
+    group = fork.group
+    if group.experiment is None:
+        group = replace(group, experiment=spec.experiment or spec.name)
+    blank = blank_spec(fork.place, fork.checkpoints or spec.checkpoints, group)
+    if blank.federation is not None and blank.federation == spec.federation:
         blank = replace(blank, launched_from=spec.launched_from)  # its flip-lab.toml
-    return prepare_again(spec, lab.run_dir(spec.run_id), blank, changes)
+    return prepare_again(spec, lab.run_dir(spec.run_id), blank, fork.changes or _NOTHING)
 
 
-def _check_fit(overrides: Mapping[str, Any]) -> None:
-    """Refuse what would not fit the arrays and the clients' states of a checkpoint.
+def _check_nodes(
+    parent: RunSpec, spec: RunSpec, source: CheckpointFolder, manifest: Manifest
+) -> None:
+    """Refuse another number of nodes where clients keep something from round to round.
 
     Raises:
-        InvalidValueError: If such a thing is changed.
+        InvalidValueError: If they do: nobody knows whose state a new node should have.
     """
-    for name in overrides_by_key(overrides):
-        if name.startswith(_FIXED):
-            raise InvalidValueError(
-                f"A fork cannot change {name!r}: the parent's model and its clients' "
-                "states would not fit.",
-                fix="Launch a new run with this change.",
-            )
+    if spec.num_nodes == parent.num_nodes:
+        return
+    from flip_lab.runs.checkpoint_journal import Replay  # loads torch
+
+    replay = Replay()
+    for piece in manifest.journal:
+        replay.add(*source.read(manifest, piece))
+    keeping = sum(bool(records) for records in replay.states().values())
+    if keeping:
+        raise InvalidValueError(
+            f"A fork cannot have {spec.num_nodes} nodes in place of {parent.num_nodes}: "
+            f"{keeping} clients keep a state after round {manifest.server_round}, which "
+            "would not fit.",
+            fix="Keep the number of nodes, or launch a new run with this change.",
+        )

@@ -149,12 +149,12 @@ def prepare_again(
         AppError: If the kept app lacks a part, or is gone.
     """
     blank = replace(blank, search_path=old.search_path)
-    seed = old.seed if changes.seed is None else changes.seed
-    overrides = {**old.overrides, **overrides_by_key(changes.overrides)}
-    changes = Changes(num_nodes=old.num_nodes, seed=seed, overrides=overrides)
     if old.scenario is not None:
-        changes = replace(changes, num_nodes=None)
-        return _prepare_scenario(scenario_from_dict(old.scenario), blank, changes)
+        return _scenario_again(old, blank, changes)
+    seed = old.seed if changes.seed is None else changes.seed
+    num_nodes = old.num_nodes if changes.num_nodes is None else changes.num_nodes
+    overrides = {**old.overrides, **overrides_by_key(changes.overrides)}
+    changes = Changes(num_nodes=num_nodes, seed=seed, overrides=overrides)
     app = run_dir / "app"
     if not app.is_dir():
         raise AppError(
@@ -168,7 +168,7 @@ def prepare_again(
             kind="notebook",
             name=old.name,
             seed=_seed(changes),
-            num_nodes=old.num_nodes,
+            num_nodes=_num_nodes(changes, old.num_nodes),
             run_config={**old.run_config, **config},
             overrides=dict(config),
             working_dir=old.working_dir,
@@ -177,6 +177,15 @@ def prepare_again(
     only = frozenset(json.loads((run_dir / _CONTENTS).read_text(encoding="utf-8")))
     prepared = _prepare_directory(app, blank, changes)
     return Prepared(spec=prepared.spec, unpack=lambda into: _unpack(app, into, only=only))
+
+
+def _scenario_again(old: RunSpec, blank: RunSpec, changes: Changes) -> Prepared:
+    """Change the scenario as it was run; what had been changed before is in it."""
+    scenario = scenario_from_dict(old.scenario or {})
+    again = _prepare_scenario(scenario, blank, changes)
+    before = {scenario.path(name): value for name, value in old.overrides.items()}
+    overrides = {**before, **again.spec.overrides}
+    return replace(again, spec=replace(again.spec, overrides=overrides))
 
 
 def _copy_pickles(source: Path, into: Path) -> str:

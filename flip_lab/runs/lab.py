@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flip_lab.core.errors import IllegalTransitionError, RunNotFoundError
 from flip_lab.runs.care_keeper import LabKeeper
 from flip_lab.runs.checkpoints import Checkpoints
-from flip_lab.runs.finding import Selection, visible_run_ids
+from flip_lab.runs.finding import Selection, selected, visible_run_ids
 from flip_lab.runs.forks import repeat_run, same_place
 from flip_lab.runs.groups import group_of
 from flip_lab.runs.inputs import Changes, Launchable
@@ -103,6 +103,23 @@ class Lab(LabKeeper):
             group=group_of(experiment, sweep, tags, note),
         )
         return Run(self._dir, run_id)
+
+    def fork(self, run: Run | str, at_round: int | None = None, **changes: Any) -> Run:  # noqa: ANN401  # as Run.fork
+        """Launch a new run that goes on from a checkpoint of another one.
+
+        Args:
+            run: The parent, or its id.
+            at_round: The round to go on from; ``None`` takes the newest checkpoint.
+            **changes: What is changed, and where it runs, see ``Run.fork``.
+
+        Returns:
+            A handle on the new run.
+
+        Raises:
+            RunNotFoundError: If there is no such run.
+            FlipLabError: As ``Run.fork``.
+        """
+        return self.run(selected(self._dir, run)[0]).fork(at_round, **changes)
 
     def rerun(
         self,

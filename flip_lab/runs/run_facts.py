@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -18,10 +17,25 @@ from flip_lab.store.layout import LabDir
 from flip_lab.store.query import table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from flip_lab.core.scenario import Scenario
     from flip_lab.runs.artifacts import Arrays
 
 Frame = Literal["pandas", "arrow"]
+_BLOCK_BYTES = 2**16
+
+
+def _last_lines(file: Path, count: int) -> list[str]:
+    """Read the end of a text file, block by block until it holds so many lines."""
+    found, begin = b"", file.stat().st_size
+    with file.open("rb") as opened:
+        while begin and found.count(b"\n") <= count:
+            end, begin = begin, max(0, begin - _BLOCK_BYTES)
+            opened.seek(begin)
+            found = opened.read(end - begin) + found
+    lines = found.decode(errors="replace").splitlines()
+    return lines[-count:] if count else []
 
 
 class RunFacts:
@@ -89,8 +103,11 @@ class RunFacts:
             tail: Only that many last lines, 0 or more; ``None`` gives all.
         """
         file = self._dir / "output.log"
-        text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-        return text if tail is None else "\n".join(deque(text.splitlines(), maxlen=tail))
+        if not file.exists():
+            return ""
+        if tail is None:
+            return file.read_text(encoding="utf-8", errors="replace")
+        return "\n".join(_last_lines(file, tail))
 
     def metrics(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # pandas or Arrow
         """Give the table ``metrics`` of this run: one row a round and aggregated metric."""
@@ -103,6 +120,22 @@ class RunFacts:
     def client_metrics(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
         """Give the table ``client_metrics``: one row a round, node and reported number."""
         return table(self._lab, "client_metrics", run_ids=[self.run_id], as_=as_)
+
+    def commands(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # pandas or Arrow
+        """Give the table ``commands`` of this run: one row for each thing it was asked."""
+        return table(self._lab, "commands", run_ids=[self.run_id], as_=as_)
+
+    def settings_by_round(self) -> pd.DataFrame:
+        """Give the settings in force, a row for each round from which they changed.
+
+        Returns:
+            A column for each setting, such as ``train.learning_rate`` or
+            ``run.excluded``; numbers where all of a column are, otherwise text. The index
+            is ``from_round``.
+        """
+        from flip_lab.runs.settings import settings_frame  # loads pandas
+
+        return settings_frame(table(self._lab, "settings", run_ids=[self.run_id]))
 
     def artifacts(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
         """Give the table ``artifacts`` of this run: one row for each file that it keeps."""
