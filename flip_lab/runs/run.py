@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flip_lab.core.errors import NoResultError
 from flip_lab.core.events import in_force
 from flip_lab.runs.checkpoints import Checkpoints
-from flip_lab.runs.finding import selected
+from flip_lab.runs.finding import selected, visible_run_ids
+from flip_lab.runs.groups import group_of
 from flip_lab.runs.labelling import note_runs, tag_runs
 from flip_lab.runs.outcome import Outcome, RunResult, outcome_of
-from flip_lab.runs.run_life import LivingRun
+from flip_lab.runs.steered_run import SteeredRun
 from flip_lab.store.blobs import Blobs
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from flip_lab.runs.report_page import ReportTheme
 
 
-class Run(LivingRun):
+class Run(SteeredRun):
     """One run of a lab; any number of handles may look at it at once.
 
     Args:
@@ -72,29 +73,63 @@ class Run(LivingRun):
         self._spec = resume_run(self._lab, self._spec, same_place(self._spec, on, workers))
         return self
 
-    def fork(
+    @property
+    def parent(self) -> Run | None:
+        """The run that it was forked from; ``None`` for others, or when that is gone."""
+        parent = self._spec.parent_run_id
+        known = parent is not None and parent in visible_run_ids(self._lab)
+        return Run(self._lab, parent) if parent is not None and known else None
+
+    @property
+    def forks(self) -> list[Run]:
+        """The runs that were forked from it, oldest first."""
+        from flip_lab.runs.family import read_links
+
+        return [
+            Run(self._lab, run_id)
+            for run_id, link in read_links(self._lab).items()
+            if link is not None and link[0] == self.run_id
+        ]
+
+    def fork(  # noqa: PLR0913  # one parameter for each thing a fork can settle
         self,
         at_round: int | None = None,
         *,
         seed: int | None = None,
+        num_nodes: int | None = None,
         overrides: Mapping[str, Any] | None = None,
         on: str | None = None,
         workers: int | None = None,
         checkpoints: Checkpoints | None = None,
+        experiment: str | None = None,
+        sweep: str | None = None,
+        tags: Iterable[str] = (),
+        note: str = "",
+        **changes: Any,  # noqa: ANN401  # any setting
     ) -> Run:
         """Launch a new run that goes on from one of this run's checkpoints.
 
         What is not changed is as it was at the checkpoint: the model, the strategy's
-        state, the clients' states. A value that the overrides change stays changed.
+        state, the clients' states, what users had set by then. What the fork changes
+        stays changed. Another strategy starts fresh; options of the old one that it has,
+        too, stay, and the others are dropped.
 
         Args:
             at_round: The round to go on from; ``None`` takes the newest checkpoint.
             seed: Seed of the rounds that follow; ``None`` keeps this run's.
-            overrides: Scenario values or the app's configuration, as at a launch: another
-                learning rate, more rounds, options of the strategy.
+            num_nodes: Number of nodes from now on, where clients keep no state; ``None``
+                keeps this run's.
+            overrides: Changes by key, as at a launch; for keys with dots or dashes.
             on: Where the fork runs; ``None``: where this run did.
             workers: Processes that train side by side; ``None`` keeps their number.
             checkpoints: The fork's checkpoints; ``None`` keeps this run's settings.
+            experiment: What it belongs to; ``None``: this run's experiment.
+            sweep: The sweep that it is a point of, if any.
+            tags: Its first tags.
+            note: Its first note.
+            **changes: Values by a short name: ``learning_rate=0.01``, ``num_rounds=40``,
+                ``strategy="FedProx"``, an option of the strategy (``proximal_mu=0.1``); of
+                an app, keys of its run configuration, with ``_`` for ``-``.
 
         Returns:
             A handle on the new run.
@@ -102,21 +137,24 @@ class Run(LivingRun):
         Raises:
             NoCheckpointError: If there is no good checkpoint of that round; the message
                 names the rounds that there are.
+            UnknownKeyError: If a name means nothing; the message names the nearest.
             InvalidValueError: If a change would not fit the checkpoint.
             FlipLabError: As ``Lab.launch``.
         """
-        from flip_lab.runs.forks import fork_run, same_place
-        from flip_lab.runs.inputs import Changes
+        from flip_lab.runs.fork_changes import read_changes
+        from flip_lab.runs.forks import Fork, fork_run, same_place
 
-        changes = Changes(num_nodes=None, seed=seed, overrides=overrides or {})
-        run_id = fork_run(
-            self._lab,
-            self._spec,
+        wanted = read_changes(
+            self._spec, changes, overrides=overrides, seed=seed, num_nodes=num_nodes
+        )
+        fork = Fork(
             at_round=at_round,
             place=same_place(self._spec, on, workers),
-            changes=changes,
+            changes=wanted,
             checkpoints=checkpoints,
+            group=group_of(experiment, sweep, tags, note),
         )
+        run_id = fork_run(self._lab, self._spec, fork)
         return Run(self._lab, run_id)
 
     def add_artifact(
