@@ -73,6 +73,11 @@ class RunFacts:
         return self._spec
 
     @property
+    def lab_path(self) -> Path:
+        """The directory of the lab that keeps the run: ``Lab(run.lab_path)`` opens it."""
+        return self._lab.root
+
+    @property
     def working_dir(self) -> Path:
         """Where the app ran: relative paths that it wrote to are below."""
         return Path(self._spec.working_dir)
