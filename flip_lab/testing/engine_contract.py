@@ -11,85 +11,26 @@ For pytest, in a file of your own::
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
-from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import FlipLabError
-from flip_lab.core.seeds import Stream
-from flip_lab.engines.base import Engine, EngineGrid, Job
-from flip_lab.engines.seeding import kept_generators, seed_globals
-from flip_lab.testing.probe_app import ProbeApp, draw
+from flip_lab.testing.opened_engine import PATIENCE_S
+from flip_lab.testing.steering_contract import SteeringContract
 
-_PATIENCE_S = 120.0
 _TEN_MB = 10 << 20
 
 
-class EngineContract:  # noqa: PLR0904  # one method a promise
+class EngineContract(SteeringContract):
     """Tests that hold for any engine; the Grid is opened once for all of them.
 
     A subclass gives ``engine``, and its own ``make_job`` where the engine needs one.
     """
 
-    grid: ClassVar[EngineGrid]
-    job: ClassVar[Job]
-    _open: ClassVar[ExitStack]
-
-    @classmethod
-    def engine(cls) -> Engine:
-        """Give the engine under test.
-
-        Raises:
-            NotImplementedError: If the subclass does not say which.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    def make_job(cls) -> Job:
-        """Give the job: four nodes, two workers, the probe app."""
-        return Job(
-            run_id="contract",
-            seed=7,
-            num_nodes=4,
-            run_config={"learning-rate": 0.5, "rounds": 3, "name": "probe", "fast": True},
-            app=ProbeApp(),
-            answers_describe=False,
-            workers=2,
-            work_dir=Path.cwd(),
-        )
-
-    @classmethod
-    def setup_class(cls) -> None:
-        """Open the Grid."""
-        cls.job = cls.make_job()
-        cls._open = ExitStack()
-        cls.grid = cls._open.enter_context(cls.engine().open(cls.job))
-
-    @classmethod
-    def teardown_class(cls) -> None:
-        """Close the Grid, and all that it started."""
-        cls._open.close()
-
     # --- helpers ------------------------------------------------------------------
-
-    def nodes(self) -> list[int]:
-        """List the node ids."""
-        return list(self.grid.get_node_ids())
-
-    def ask(
-        self, action: str, content: RecordDict | None = None, *, group: str = ""
-    ) -> list[Message]:
-        """Send the very same records to every node and give the replies."""
-        shared = RecordDict() if content is None else content
-        messages = [Message(shared, node, action, group_id=group) for node in self.nodes()]
-        return list(self.grid.send_and_receive(messages, timeout=_PATIENCE_S))
 
     def naps(self, naps_s: Sequence[float]) -> list[Message]:
         """Build one echo message a node; node ``i`` answers after ``naps_s[i]`` seconds."""
@@ -115,7 +56,8 @@ class EngineContract:  # noqa: PLR0904  # one method a promise
         """What an unmodified app reads from its Context."""
         replies = self.ask("query.whoami")
         assert [dict(reply.content.config_records["node"]) for reply in replies] == [
-            {"partition-id": partition_id, "num-partitions": 4} for partition_id in range(4)
+            {"partition-id": partition_id, "num-partitions": self.job.num_nodes}
+            for partition_id in range(4)
         ]
         for reply in replies:
             assert dict(reply.content.config_records["run"]) == dict(self.job.run_config)
@@ -134,7 +76,7 @@ class EngineContract:  # noqa: PLR0904  # one method a promise
     def test_replies_come_in_the_order_of_dispatch(self) -> None:
         """Never in order of arrival: sums of floats depend on it."""
         messages = self.naps([0.6, 0.4, 0.2, 0.0])
-        replies = list(self.grid.send_and_receive(messages, timeout=_PATIENCE_S))
+        replies = list(self.grid.send_and_receive(messages, timeout=PATIENCE_S))
         assert [reply.metadata.reply_to_message_id for reply in replies] == [
             message.metadata.message_id for message in messages
         ]
@@ -149,18 +91,6 @@ class EngineContract:  # noqa: PLR0904  # one method a promise
         assert came == [each for each in ids if each in came]
         assert len(came) < len(ids)  # which ones come first is the engine's choice
         assert self.pull(set(ids) - set(came)) == set(ids) - set(came)
-
-    def pull(self, wanted: set[str]) -> set[str]:
-        """Ask again and again until all of these are there, or patience ends."""
-        found: set[str] = set()
-        end_s = tick_s() + _PATIENCE_S
-        while found != wanted and tick_s() < end_s:
-            found |= {
-                reply.metadata.reply_to_message_id
-                for reply in self.grid.pull_messages(wanted - found)
-            }
-            time.sleep(0.02)
-        return found
 
     def test_a_hand_written_loop_pushes_and_pulls(self) -> None:
         """Each reply is handed over once."""
@@ -241,7 +171,7 @@ class EngineContract:  # noqa: PLR0904  # one method a promise
         """Whatever ran before and wherever: the streams of the run's seed, again."""
         for phase, server_round in (("train", 1), ("evaluate", 1), ("train", 2)):
             assert self.draws(phase, server_round) == [
-                self._expected(phase, server_round, partition_id)
+                self.expected(phase, server_round, partition_id)
                 for partition_id in range(4)
             ]
 
@@ -250,14 +180,6 @@ class EngineContract:  # noqa: PLR0904  # one method a promise
         drawn = self.draws("train", 1) + self.draws("train", 2) + self.draws("evaluate", 1)
         numbers = [number for each in drawn for number in each]
         assert len(set(numbers)) == len(numbers)
-
-    def _expected(self, phase: str, server_round: int, partition_id: int) -> list[float]:
-        stream = Stream(
-            seed=self.job.seed, server_round=server_round, node=partition_id, phase=phase
-        )
-        with kept_generators():
-            seed_globals(stream)
-            return draw()
 
     def test_clients_leave_the_generators_of_the_server_alone(self) -> None:
         """The server's own draws must not depend on how many clients ran before."""

@@ -73,12 +73,16 @@ def _wish(message: Message, key: str) -> float:
     return cast("float", message.content.config_records["config"][key])
 
 
+def _nap(message: Message) -> None:
+    config = message.content.config_records.get("config", ConfigRecord())
+    time.sleep(float(str(config.get("nap-s", 0.0))))
+
+
 @app.query("echo")
 def echo(message: Message, context: Context) -> Message:
     """Give all records back, after as many seconds as ``config.nap-s`` says."""
     del context
-    config = message.content.config_records.get("config", ConfigRecord())
-    time.sleep(float(str(config.get("nap-s", 0.0))))
+    _nap(message)
     return Message(message.content, reply_to=message)
 
 
@@ -131,8 +135,9 @@ def draw() -> list[float]:
 
 @app.train("draw")
 def draw_in_training(message: Message, context: Context) -> Message:
-    """Draw."""
+    """Draw, after as many seconds as ``config.nap-s`` says."""
     del context
+    _nap(message)
     return _answer(message, draws=draw())
 
 

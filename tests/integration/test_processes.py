@@ -28,6 +28,7 @@ from flip_lab.engines.apps import ScenarioApp
 from flip_lab.engines.base import Job
 from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.flower.aggregate import fast_strategies
+from flip_lab.engines.gate import Gate
 from flip_lab.engines.nursery import Nursery
 from flip_lab.engines.simulation import SimulationGrid
 from flip_lab.fl.data.catalog import load_dataset
@@ -208,6 +209,70 @@ def test_in_process_a_client_that_hangs_is_interrupted() -> None:
         )
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) is before
+
+
+# --- pauses ----------------------------------------------------------------------------
+
+
+def collect(
+    grid: SimulationGrid, wanted: set[str], at_least: int, patience_s: float = _PATIENCE_S
+) -> list[Message]:
+    """Wait for replies; take their ids out of those that are wanted."""
+    found: list[Message] = []
+    end_s = time.monotonic() + patience_s
+    while len(found) < at_least and time.monotonic() < end_s:
+        new = [each.message for each in grid.await_replies(wanted, timeout_s=0.2)]
+        wanted -= {each.metadata.reply_to_message_id for each in new}
+        found += new
+    return found
+
+
+@pytest.mark.parametrize("engine", ["in_process", "processes", "vectorised"])
+def test_a_pause_takes_nothing_of_a_clients_time(engine: str) -> None:
+    """It lasts longer than any client may; nobody is blamed, and no worker replaced."""
+    gate = Gate()
+    with opened(engine, num_nodes=16, client_timeout_s=0.6, gate=gate) as grid:
+        wanted = {*grid.push_messages(asking(grid, "query.work", nap_s=0.1))}
+        replies = collect(grid, wanted, 2)
+        gate.close()
+        replies += collect(grid, wanted, len(wanted), patience_s=1.5)
+        assert wanted
+        gate.open()
+        replies += collect(grid, wanted, len(wanted))
+        assert [numbers(reply, "calls") for reply in replies] == [1] * 16
+
+
+def test_a_client_that_hangs_is_stopped_in_a_pause_too() -> None:
+    """It is at work; and what its worker held is carried out after the pause."""
+    gate = Gate()
+    with opened(num_nodes=6, workers=1, client_timeout_s=0.5, gate=gate) as grid:
+        wanted = {*grid.push_messages(asking(grid, "query.hang", victim=2))}
+        replies = collect(grid, wanted, 2)
+        gate.close()
+        replies += collect(grid, wanted, 1)
+        gate.open()
+        replies += collect(grid, wanted, len(wanted))
+        failed = [each.error.reason for each in replies if each.has_error()]
+        assert failed == ["TimeoutError: the client took longer than 0.5 s."]
+        assert len(replies) == 6
+
+
+def test_workers_that_are_killed_in_a_pause_are_replaced() -> None:
+    """All of them, at work and afterwards; each call is carried out once in the end."""
+    gate = Gate()
+    with opened(num_nodes=40, gate=gate) as grid:
+        wanted = {*grid.push_messages(asking(grid, "query.work", nap_s=0.02))}
+        replies = collect(grid, wanted, 2)
+        for _ in range(2):
+            gate.close()
+            for process in workers_of(grid):
+                process.kill()
+            replies += collect(grid, wanted, len(wanted), patience_s=0.5)
+        assert wanted
+        gate.open()
+        replies += collect(grid, wanted, len(wanted))
+        assert [numbers(reply, "calls") for reply in replies] == [1] * 40
+        all_well(grid, 2)
 
 
 # --- memory ----------------------------------------------------------------------------

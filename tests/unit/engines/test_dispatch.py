@@ -254,6 +254,22 @@ def test_what_takes_too_long_is_forgotten() -> None:
     assert sorted(carry_out(backlog, 1)[0]) == sorted(f"m{n}" for n in range(1, 20))
 
 
+def test_what_was_not_begun_waits_again_and_nobody_is_blamed() -> None:
+    """The longest still go first, in batches, and a death later is the first one."""
+    backlog = Backlog(1)
+    backlog.add(calls([0.0] * 40))
+    first, second = backlog.take(0), backlog.take(0)
+    backlog.finished(0, names(first[:2]))
+    backlog.put_back(0, names(first[2:]))
+    backlog.batch_over(0)
+    backlog.put_back(0, names(second))
+    backlog.batch_over(0)
+    assert backlog.holds(0) == []
+    assert len(backlog) == 38
+    assert len(backlog.take(0)) > 1
+    assert backlog.died(0) == []
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Calls come, batches are taken and finished in parts, workers die, in any order."""
 
@@ -317,6 +333,20 @@ class AnyOrder(RuleBasedStateMachine):
         if size == len(batch):
             self.batches[worker].pop(0)
             self.backlog.batch_over(worker)
+
+    @precondition(lambda self: any(self.batches))
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        """End the oldest batch of a worker with some of its calls not begun."""
+        worker = self.a_worker(data)
+        if not self.batches[worker]:
+            return
+        batch = self.batches[worker].pop(0)
+        size = data.draw(st.integers(0, len(batch)))
+        self.settle(names(batch[:size]))
+        self.backlog.finished(worker, names(batch[:size]))
+        self.backlog.put_back(worker, names(batch[size:]))
+        self.backlog.batch_over(worker)
 
     @rule(data=st.data())
     def die(self, data: st.DataObject) -> None:

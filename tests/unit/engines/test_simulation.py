@@ -111,6 +111,29 @@ def counts(replies: Sequence[Reply]) -> list[float]:
     return [reply.message.content.metric_records["m"]["calls"] for reply in replies]  # pyright: ignore[reportReturnType]  # numbers
 
 
+# --- the run configuration -------------------------------------------------------------
+
+
+def test_a_call_carries_the_values_of_when_its_message_was_sent(
+    grid: SimulationGrid, hand: Hand
+) -> None:
+    """Also one that waits for its node; and nobody can change them afterwards."""
+    changes: dict[str, float] = {"rate": 0.5}
+    grid.push_messages([message(0), message(0)])
+    grid.reconfigure(changes)
+    changes["rate"] = 0.1
+    grid.push_messages([message(1), message(0)])
+    grid.reconfigure({})
+    grid.push_messages([message(2)])
+    for _ in range(3):  # node 0 has three to carry out, one after another
+        latest = next(call for call in reversed(hand.calls) if call.partition_id == 0)
+        hand.answer(latest)
+        grid.await_replies(["nobody's"], timeout_s=_PATIENCE_S)
+    seen = [(call.partition_id, dict(call.overlay)) for call in hand.calls]
+    new = {"rate": 0.5}
+    assert seen == [(0, {}), (1, new), (2, {}), (0, {}), (0, new)]
+
+
 # --- one message at a time -------------------------------------------------------------
 
 

@@ -6,6 +6,8 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.flower.messages import become_server, stamp
 from flip_lab.engines.gate import Gate
 from flip_lab.engines.together import carry_out_together
-from flip_lab.fl import choice
+from flip_lab.fl import choice, vectorised
 from flip_lab.fl.choice import WAYS
 from flip_lab.fl.data.dataset import Features, Labels
 from flip_lab.fl.declared import ClientDeclaration, RunConfig, declared_app
@@ -307,6 +309,92 @@ def test_loading_sees_the_context_and_the_streams_of_a_single_call() -> None:
     check_same(ours, [call_client(app, call, SETTING) for call in calls])
     assert all(each.state and each.state["kept"]["rounds"] == 2 for each in ours)
     assert all(call.state["kept"]["rounds"] == 1 for call in calls)
+
+
+def test_a_closed_gate_ends_a_batch_between_its_pieces(
+    stacked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who trains is finished; the others, trained by the loop or not, are not begun.
+
+    Not even where the gate is open again at the next look: they are given back.
+    """
+    looks = count(1)
+
+    class Flicker(Gate):
+        """Closed at the one look before the second piece, after six clients' data."""
+
+        @property
+        def is_open(self) -> bool:
+            return next(looks) != 6 + 2
+
+    monkeypatch.setattr(together, "chunk_size", lambda *_: 2)
+    calls = [*calls_of(6), *calls_of(2, message_type="evaluate")]
+    found = together_of(app_of(), calls, Flicker())
+    assert stacked == [2]
+    longest = [calls[0], calls[2]]  # of five and three batches
+    assert [each.message_id for each in found] == [
+        call.message.metadata.message_id for call in longest
+    ]
+
+
+def test_a_gate_that_is_closed_while_data_are_loaded_lets_nobody_train(
+    stacked: list[int],
+) -> None:
+    """Loading can take long, too."""
+    gate, loaded = Gate(), list[int]()
+
+    def closing(context: Context) -> tuple[Features, Labels]:
+        loaded.append(int(context.node_config["partition-id"]))
+        gate.close()
+        return load(context)
+
+    assert together_of(app_of(closing), calls_of(), gate) == []
+    assert loaded == [0]
+    assert stacked == []
+
+
+def test_pieces_give_what_the_whole_group_gives(
+    stacked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are those that the way itself would make, so every bit is the same."""
+    app, calls = app_of(), calls_of()
+    monkeypatch.setattr(vectorised, "_LARGEST_CHUNK", 4)
+    ours = together_of(app, calls)
+    assert stacked == [3, 3]
+    monkeypatch.setattr(together, "chunk_size", lambda *_: 6)
+    assert [each.digest for each in together_of(app, calls)] == [
+        each.digest for each in ours
+    ]
+    assert stacked == [3, 3, 6]
+
+
+def test_clients_see_the_run_configuration_that_their_calls_carry(
+    stacked: list[int],
+) -> None:
+    """Those that load data, and those that build models: one is kept for each."""
+    built: list[object] = []
+
+    def build_as_told(run_config: RunConfig) -> nn.Module:
+        built.append(run_config["width"])
+        width = int(run_config["width"])
+        return nn.Sequential(nn.Flatten(), nn.Linear(16, width), nn.Linear(width, 3))
+
+    setting = replace(SETTING, run_config={"seed": 3, "width": 6})
+    app = declared_app(
+        ClientDeclaration(
+            build_model=build_as_told, load_train_data=load, settings=SETTINGS
+        )
+    )
+    for overlay, width in (({}, 6), ({"width": 5}, 5), ({}, 6), ({"width": 5}, 5)):
+        arrays = ArrayRecord(build_as_told({"width": width}).state_dict())
+        content = RecordDict(
+            {"arrays": arrays, "config": ConfigRecord({"server-round": 1})}
+        )
+        calls = [replace(call, overlay=overlay) for call in calls_of(3, content=content)]
+        outcomes = [*carry_out_together(app, calls, setting, Gate())]
+        assert [outcome.error for outcome in outcomes] == [""] * 3
+    assert stacked == [3] * 4
+    assert built == [6, 6, 5, 5, 6, 5]  # by this test each time, by clients once
 
 
 def test_a_group_that_is_left_to_the_loop_gives_the_loops_bits(
