@@ -187,19 +187,27 @@ def diff(
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how two runs differ: settings, code, packages; exits with 1 when they do."""
+    """Show how two runs differ: settings, edits, code; exits with 1 when they do."""
     from flip_lab.runs.lab import Lab
 
     found = Lab(lab).diff(first, second)
     settings = _plain(found.configuration.rename_axis("setting").reset_index())
+    edits = _plain(found.edits)
     if as_json:
-        print_json({"configuration": settings, "code": found.code.text})
-    elif found.is_empty:
+        told = {"configuration": settings, "edits": edits, "code": found.code.text}
+        print_json({"relation": found.relation, **told})
+        raise typer.Exit(int(not found.is_empty))
+    if found.relation:
+        page.print(found.relation, soft_wrap=True, markup=False)
+    if found.is_empty:
         page.print("Nothing differs.")
     else:
         columns = ["setting", found.first, found.second]
         rows = [[short(row[column]) for column in columns] for row in settings]
         print_table(columns, rows)
+        if edits:
+            columns = ["run_id", "from_round", "edit", "author"]
+            print_table(columns, [[row[column] for column in columns] for row in edits])
         page.print(found.code.text, markup=False, highlight=False, end="")
     raise typer.Exit(int(not found.is_empty))
 

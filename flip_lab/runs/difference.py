@@ -1,4 +1,4 @@
-"""How two runs differ: settings, code, packages; the first thing to ask of two results."""
+"""How two runs differ: settings, edits, code; the first thing to ask of two results."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from flip_lab.runs.edits import edit_text, edits_of
+from flip_lab.runs.family import read_links
+from flip_lab.runs.kinship import Trunk, common_trunk
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store import query
 from flip_lab.store.blobs import Blobs
@@ -25,6 +28,19 @@ _KEPT = {
     "env_sha256": "lineage/packages.txt",
 }
 
+_METRICS = """
+    WITH ours AS (
+        SELECT name, phase, scope, server_round, arg_max(value, sequence) AS value, run_id
+        FROM metrics WHERE run_id IN ($first, $second) AND server_round > $shared
+        GROUP BY ALL
+    )
+    SELECT name, phase, scope, server_round,
+        any_value(value) FILTER (run_id = $first) AS first,
+        any_value(value) FILTER (run_id = $second) AS second, second - first AS difference
+    FROM ours GROUP BY name, phase, scope, server_round
+    ORDER BY name, phase, scope, server_round
+"""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunDiff:
@@ -38,23 +54,49 @@ class RunDiff:
         code: How the files behind them differ: the app's code, or the scenario as TOML;
             ``lineage/packages.txt`` with the packages that were installed; and
             ``lineage/uncommitted.patch`` with what differed from the commit.
+        trunk: The rounds that both share, where one is a fork of the other or both are of
+            a third; ``None`` if there are none.
+        edits: What users changed in one of them only: ``run_id``, ``from_round``,
+            ``command``, ``edit`` in words, ``author``.
+        metrics: Their metrics after the rounds that they share: ``name``, ``phase``,
+            ``scope``, ``server_round``, ``first``, ``second``, ``difference``.
     """
 
     first: str
     second: str
     configuration: pd.DataFrame
     code: CodeDiff
+    trunk: Trunk | None
+    edits: pd.DataFrame
+    metrics: pd.DataFrame
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing differs."""
-        return self.configuration.empty and not self.code.text
+        """Whether nothing differs that anybody chose; metrics are no choice."""
+        return self.configuration.empty and not self.code.text and self.edits.empty
+
+    @property
+    def relation(self) -> str:
+        """What the two have to do with each other; empty for runs without a common round.
+
+        Such as ``b is a fork of a: rounds 1 to 5 are the same``.
+        """
+        if self.trunk is None:
+            return ""
+        shared = f"rounds 1 to {self.trunk.last_round} are the same"
+        pairs = ((self.first, self.second), (self.second, self.first))
+        for parent, fork in pairs:
+            if parent == self.trunk.run_id:
+                return f"{fork} is a fork of {parent}: {shared}"
+        return f"both are forks of {self.trunk.run_id}: {shared}"
 
     def __repr__(self) -> str:
         files = len(self.code.added) + len(self.code.removed) + len(self.code.changed)
+        edits = f", {len(self.edits)} edits" if len(self.edits) else ""
+        shared = f"; {self.relation}" if self.trunk else ""
         return (
             f"<RunDiff {self.first} to {self.second}: "
-            f"{len(self.configuration)} settings, {files} files>"
+            f"{len(self.configuration)} settings{edits}, {files} files{shared}>"
         )
 
 
@@ -73,12 +115,44 @@ def diff_runs(lab: LabDir, first: str, second: str) -> RunDiff:
 
     run_ids = [first, second]
     settings = query.table(lab, "parameters", run_ids=run_ids)
+    trunk = common_trunk(read_links(lab), first, second)
     return RunDiff(
         first=first,
         second=second,
         configuration=configuration_diff(settings, run_ids),
         code=code_diff(*(code_of(lab, run_id) for run_id in run_ids)),
+        trunk=trunk,
+        edits=_edit_diff(lab, first, second),
+        metrics=query.sql(
+            lab,
+            _METRICS,
+            {"first": first, "second": second, "shared": trunk.last_round if trunk else -1},
+        ),
     )
+
+
+def _edit_diff(lab: LabDir, first: str, second: str) -> pd.DataFrame:
+    """List the edits of one run that the other lacks; a fork keeps its parent's."""
+    import pandas as pd
+
+    ours, theirs = (
+        {edit.id: edit for edit in edits_of(lab, RunSpec.load(lab.run_dir(run_id)))}
+        for run_id in (first, second)
+    )
+    rows = [
+        (
+            run_id,
+            edit.from_round,
+            edit.command,
+            edit_text(edit.command, edit.body()),
+            edit.author,
+        )
+        for run_id, own, other in ((first, ours, theirs), (second, theirs, ours))
+        for edit in own.values()
+        if other.get(edit.id) != edit
+    ]
+    columns = ["run_id", "from_round", "command", "edit", "author"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def code_of(lab: LabDir, run_id: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flip_lab.core.edits import EDITS
 from flip_lab.core.goals import goal_of
-from flip_lab.core.stopping import StopRule
+from flip_lab.runs.edits import edit_text
 from flip_lab.runs.kinship import Link, kin_of
 from flip_lab.store import query
 from flip_lab.store.layout import LabDir
@@ -139,23 +139,6 @@ def changed_text(
     return "; ".join(
         f"{name} {old.get(name, 'not set')} → {new.get(name, 'not set')}" for name in told
     )
-
-
-def edit_text(command: str, body: Mapping[str, Any]) -> str:
-    """Say in a few words what an edit does, such as ``set learning_rate = 0.01``."""
-    match command:
-        case "set":
-            values: dict[str, Any] = body.get("values") or {}
-            return "set " + ", ".join(f"{name} = {each}" for name, each in values.items())
-        case "exclude" | "include":
-            nodes: list[int] = body.get("partition_ids") or body.get("node_ids") or []
-            return f"{command} {', '.join(map(str, nodes))}"
-        case "break_when":
-            return f"break when {body.get('condition', 'a function says so')}"
-        case "stop_when":
-            return f"stop when {StopRule.from_json(body['rule'])}"
-        case _:
-            return command.replace("_", " ")
 
 
 def _by_run(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -6,22 +6,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flip_lab.core.edits import Edit, edits_in, inherited
+from flip_lab.core.edits import inherited
 from flip_lab.core.errors import (
     CorruptArtifactError,
     InvalidValueError,
     NoCheckpointError,
     StoreNotWritableError,
 )
+from flip_lab.runs.callbacks import with_kept_callbacks
 from flip_lab.runs.checkpoint_files import CheckpointFolder
 from flip_lab.runs.checkpoints import Checkpoints, Manifest
+from flip_lab.runs.edits import edits_of
 from flip_lab.runs.fork_changes import changed_names, with_fitting_options
 from flip_lab.runs.groups import Group
 from flip_lab.runs.inputs import Changes, Prepared, prepare_again
 from flip_lab.runs.launch import Place, blank_spec, launch_prepared, place_of
 from flip_lab.runs.resume import why_none
 from flip_lab.runs.spec import RunSpec
-from flip_lab.store.events import read_events
 from flip_lab.store.layout import LabDir
 
 _NOTHING = Changes(num_nodes=None, seed=None, overrides={})
@@ -88,7 +89,7 @@ def repeat_run(lab: LabDir, spec: RunSpec, place: Place) -> str:
     if spec.parent_run_id is not None:
         return fork_run(lab, spec, again)
     prepared = _again(lab, spec, again)
-    edits = [edit.body() for edit in _edits_of(lab, spec)]
+    edits = [edit.body() for edit in edits_of(lab, spec)]
     prepared = replace(prepared, spec=replace(prepared.spec, edits=edits))
     because = {"original": spec.run_id}
     return launch_prepared(lab, prepared, action="rerun", because=because)
@@ -119,7 +120,7 @@ def fork_run(lab: LabDir, parent: RunSpec, fork: Fork) -> str:
     for attempt in range(1, _ATTEMPTS + 1):
         manifest = find_checkpoint(parent, source, fork.at_round)
         _check_nodes(parent, prepared.spec, source, manifest)
-        edits = _edits_of(lab, parent)
+        edits = edits_of(lab, parent)
         if fork.changes is not None:
             changed = changed_names(parent, fork.changes)
             edits = inherited(edits, at_round=manifest.server_round, changed=changed)
@@ -153,13 +154,6 @@ def _with_checkpoint(
     return Prepared(spec=spec, unpack=unpack)
 
 
-def _edits_of(lab: LabDir, spec: RunSpec) -> list[Edit]:
-    """Give all edits of a run: those that it was launched with, and its users'."""
-    found = {edit.id: edit for edit in map(Edit.from_body, spec.edits)}
-    found |= {edit.id: edit for edit in edits_in(read_events(lab, spec.run_id))}
-    return list(found.values())
-
-
 def find_checkpoint(
     spec: RunSpec, folder: CheckpointFolder, at_round: int | None
 ) -> Manifest:
@@ -184,7 +178,9 @@ def _again(lab: LabDir, spec: RunSpec, fork: Fork) -> Prepared:
     blank = blank_spec(fork.place, fork.checkpoints or spec.checkpoints, group)
     if blank.federation is not None and blank.federation == spec.federation:
         blank = replace(blank, launched_from=spec.launched_from)  # its flip-lab.toml
-    return prepare_again(spec, lab.run_dir(spec.run_id), blank, fork.changes or _NOTHING)
+    earlier = lab.run_dir(spec.run_id)
+    prepared = prepare_again(spec, earlier, blank, fork.changes or _NOTHING)
+    return with_kept_callbacks(prepared, earlier)
 
 
 def _check_nodes(

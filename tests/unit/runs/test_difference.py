@@ -35,6 +35,70 @@ def test_two_scenarios_differ_in_what_was_changed(
     assert Lab(lab_dir.root).diff(two, two).is_empty
 
 
+def test_a_fork_differs_from_its_round_on(
+    lab_dir: LabDir, make_run: Callable[..., Run]
+) -> None:
+    """The shared rounds are told once; of the edits, those that only one of them has."""
+    shared = {"id": "c1", "command": "set", "author": "ana", "from_round": 1}
+    edits = [{**shared, "values": {"batch_size": 8}}]
+    own = {**shared, "id": "c2", "from_round": 2, "values": {"learning_rate": 0.5}}
+    make_run("one", edits=edits, rounds=3)
+    make_run(
+        "two",
+        parent_run_id="one",
+        forked_at_round=1,
+        edits=[*edits, own],
+        changes={"seed": 7},
+        rounds=2,
+    )
+    lab = Lab(lab_dir.root)
+    found = lab.diff("one", "two")
+    assert found.relation == "two is a fork of one: rounds 1 to 1 are the same"
+    assert lab.diff("two", "one").relation == found.relation
+    assert found.configuration.index.tolist() == ["seed"]
+    [edit] = found.edits.to_dict("records")
+    assert edit == {
+        "run_id": "two",
+        "from_round": 2,
+        "command": "set",
+        "edit": "set learning_rate = 0.5",
+        "author": "ana",
+    }
+    assert set(found.metrics["server_round"]) == {2, 3}
+    last = found.metrics[found.metrics["server_round"] == 3]
+    assert last["second"].isna().all()
+    assert last["first"].notna().all()
+    assert "1 settings, 1 edits" in repr(found)
+    make_run("three", parent_run_id="one", forked_at_round=2, edits=edits)
+    cousins = lab.diff("two", "three")
+    assert cousins.relation == "both are forks of one: rounds 1 to 1 are the same"
+
+
+def test_a_family_says_what_each_fork_changed(
+    lab_dir: LabDir, make_run: Callable[..., Run]
+) -> None:
+    """One row a run, each parent before its forks, with its own numbers."""
+    run = make_run("one")
+    make_run("two", parent_run_id="one", forked_at_round=1, changes={"seed": 7})
+    make_run("other")
+    lab = Lab(lab_dir.root)
+    frame = lab.family("two")
+    assert frame["run_id"].tolist() == ["one", "two"]
+    assert frame["depth"].tolist() == [0, 1]
+    assert frame["changed"].tolist() == ["", "seed 4 → 7"]
+    assert frame["forked_at_round"].isna().tolist() == [True, False]
+    assert frame["best"].notna().all()
+    assert set(lab.family(run, metric="train_loss")["metric"]) == {"train_loss"}
+    assert [fork.run_id for fork in run.forks] == ["two"]
+    fork = lab.run("two")
+    assert fork.parent is not None
+    assert fork.parent.run_id == "one"
+    assert run.parent is None
+    lab.delete("one")
+    assert fork.parent is None
+    assert lab.family("two")["run_id"].tolist() == ["two"]
+
+
 def test_apps_differ_in_their_code(lab_dir: LabDir, make_run: Callable[..., Run]) -> None:
     """Sources of the app as it ran; what Python compiled, and data, are no code."""
     for name, line in (("one", "lr = 1"), ("two", "lr = 2")):
