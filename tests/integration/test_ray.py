@@ -278,6 +278,42 @@ def test_a_reply_that_cannot_travel_is_that_clients_failure() -> None:
         assert failed[4].startswith("The reply could not be sent:")
 
 
+@pytest.mark.usefixtures("session", "road")
+def test_workers_that_are_killed_in_a_pause_are_replaced() -> None:
+    """The pause lasts longer than a client may; nobody is blamed for it."""
+    job = make_job(num_nodes=24, timeout_s=0.8)
+    with ENGINES.get("ray")().open(job) as grid:
+        pids = {*said(ask(grid, "query.whoami"), "pid")}
+        content = RecordDict({"config": ConfigRecord({"nap": 0.15})})
+        messages = [Message(content, node, "query.nap") for node in grid.get_node_ids()]
+        wanted = {*grid.push_messages(messages)}
+        replies = collect(grid, wanted, 1, PATIENCE_S)
+        job.gate.close()
+        replies += collect(grid, wanted, len(wanted), 1.5)
+        assert wanted
+        for pid in pids:
+            os.kill(int(pid), signal.SIGKILL)
+        replies += collect(grid, wanted, len(wanted), 0.5)
+        job.gate.open()
+        replies += collect(grid, wanted, len(wanted), PATIENCE_S)
+        assert len(replies) == 24
+        assert errors(replies) == {}
+        assert not pids & {*said(ask(grid, "query.whoami"), "pid")}
+
+
+def collect(
+    grid: EngineGrid, wanted: set[str], at_least: int, patience_s: float
+) -> list[Message]:
+    """Wait for replies; take their ids out of those that are wanted."""
+    found: list[Message] = []
+    end_s = tick_s() + patience_s
+    while len(found) < at_least and tick_s() < end_s:
+        new = [each.message for each in grid.await_replies(wanted, timeout_s=0.2)]
+        wanted -= {each.metadata.reply_to_message_id for each in new}
+        found += new
+    return found
+
+
 # --- one session, many runs --------------------------------------------------------------
 
 
