@@ -32,11 +32,10 @@ from flip_lab.runs.durations import keep_durations, load_durations
 from flip_lab.runs.hooks import RunHooks
 from flip_lab.runs.leftovers import Home
 from flip_lab.runs.observers import observed
-from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.resources import ResourceSampler
 from flip_lab.runs.round_steering import RoundSteering, rounds_past
 from flip_lab.runs.spec import RunSpec
-from flip_lab.runs.stage import Stage
+from flip_lab.runs.stage import ClientRaised, Stage
 
 _log = logging.getLogger("flip_lab.run")
 
@@ -52,39 +51,46 @@ def conduct(stage: Stage) -> RunState:
     """
     recorder, because = stage.recorder, ""
     try:
-        recorder.enter(RunState.STARTING, more=asdict(Home.here()))
+        home = {} if stage.debugger else asdict(Home.here())  # a kernel is no home
+        recorder.enter(RunState.STARTING, more=home)
         stage.control.start()
         final = _perform(stage)
     except StopRun as stop:
         final = RunState.COMPLETED if stop.because else RunState.STOPPED
         because = stop.because
-    except FlipLabError as error:
-        return _fail(recorder, error)
     except BaseException as raised:  # noqa: BLE001  # an app may even call sys.exit
-        return _fail(
-            recorder,
-            ServerAppError(
-                f"The ServerApp raised {type(raised).__name__}: {raised}",
-                fix="Mend the ServerApp; its traceback stands below.",
-                detail=failure_tail(raised),
-            ),
-        )
+        return _fail(stage, raised)
     stage.control.finish()
     recorder.enter(final, more={"because": because} if because else {})
     return final
 
 
-def _fail(recorder: Recorder, error: FlipLabError) -> RunState:
+def _fail(stage: Stage, raised: BaseException) -> RunState:
+    error = _explained(raised)
     _log.error("%s", error)
-    recorder.enter(RunState.FAILED, error)
+    stage.recorder.enter(RunState.FAILED, error)
+    if stage.debugger is not None:
+        stage.debugger.caught(raised)
     return RunState.FAILED
+
+
+def _explained(raised: BaseException) -> FlipLabError:
+    if isinstance(raised, FlipLabError):
+        return raised
+    if isinstance(raised, ClientRaised):
+        return raised.error
+    return ServerAppError(
+        f"The ServerApp raised {type(raised).__name__}: {raised}",
+        fix="Mend the ServerApp; its traceback stands below.",
+        detail=failure_tail(raised),
+    )
 
 
 def _perform(stage: Stage) -> RunState:
     spec = stage.spec
     if spec.scenario is not None and spec.federation is None:
         _record_data_lineage(stage)
-    app = spec.app(stage.run_dir)
+    app = stage.app()
     seed_globals(Stream(seed=spec.seed, phase="server"))
     server_app = app.load_server_app()
     job = Job(

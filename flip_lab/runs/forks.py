@@ -13,13 +13,13 @@ from flip_lab.core.errors import (
     NoCheckpointError,
     StoreNotWritableError,
 )
-from flip_lab.runs.callbacks import with_kept_callbacks
 from flip_lab.runs.checkpoint_files import CheckpointFolder
 from flip_lab.runs.checkpoints import Checkpoints, Manifest
 from flip_lab.runs.edits import edits_of
 from flip_lab.runs.fork_changes import changed_names, with_fitting_options
 from flip_lab.runs.groups import Group
 from flip_lab.runs.inputs import Changes, Prepared, prepare_again
+from flip_lab.runs.kept_callbacks import with_kept_callbacks
 from flip_lab.runs.launch import Place, blank_spec, launch_prepared, place_of
 from flip_lab.runs.resume import why_none
 from flip_lab.runs.spec import RunSpec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from flip_lab.runs.finding import Selection, selected, visible_run_ids
 from flip_lab.runs.forks import repeat_run, same_place
 from flip_lab.runs.groups import group_of
 from flip_lab.runs.inputs import Changes, Launchable
-from flip_lab.runs.launch import launch_run, place_of
+from flip_lab.runs.launch import launch_prepared, place_of, prepared_run
 from flip_lab.runs.rerun import Rerun, Told, compare
 from flip_lab.runs.run import Run
 from flip_lab.runs.search import Where
@@ -22,6 +23,7 @@ from flip_lab.store import query
 from flip_lab.store.layout import open_lab
 
 if TYPE_CHECKING:
+    from flip_lab.core.callback import Callback
     from flip_lab.fl.expectations import Verdict
 
 
@@ -57,6 +59,8 @@ class Lab(LabKeeper):
         sweep: str | None = None,
         tags: Iterable[str] = (),
         note: str = "",
+        callbacks: Sequence[Callback] = (),
+        debug: bool = False,
     ) -> Run:
         """Start a run in a process of its own and return at once.
 
@@ -80,6 +84,11 @@ class Lab(LabKeeper):
             sweep: The sweep that it is a point of, if any.
             tags: Its first tags, see ``tag``.
             note: Its first note, see ``note``.
+            callbacks: Objects whose methods are called at the run's rounds and replies;
+                they travel by value, and a rerun or fork has them, too.
+            debug: Run in this very thread and return at the end, so that breakpoints work
+                in ClientApp and strategy code. What the first of them raises is on
+                record, and raised here. Without ``client_timeout_s``.
 
         Returns:
             A handle on the run; the run outlives this kernel.
@@ -94,15 +103,20 @@ class Lab(LabKeeper):
             EngineStartError: If the run process could not be started.
         """
         changes = Changes(num_nodes=num_nodes, seed=seed, overrides=overrides or {})
-        run_id = launch_run(
-            self._dir,
+        ready = partial(
+            prepared_run,
             what,
-            place=place_of(on, workers, client_timeout_s),
             changes=changes,
             checkpoints=checkpoints or Checkpoints(),
             group=group_of(experiment, sweep, tags, note),
+            callbacks=callbacks,
         )
-        return Run(self._dir, run_id)
+        if not debug:
+            prepared = ready(place=place_of(on, workers, client_timeout_s))
+            return Run(self._dir, launch_prepared(self._dir, prepared))
+        from flip_lab.runs.debugging import debug_place, debug_run  # loads torch
+
+        return Run(self._dir, debug_run(self._dir, ready(place=debug_place(on))))
 
     def fork(self, run: Run | str, at_round: int | None = None, **changes: Any) -> Run:  # noqa: ANN401  # as Run.fork
         """Launch a new run that goes on from a checkpoint of another one.

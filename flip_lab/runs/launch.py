@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from threading import Thread
-from typing import Any
+from typing import Any, TypeAlias
 
+from flip_lab.core.callback import Callback
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import (
     EngineStartError,
@@ -27,6 +28,7 @@ from flip_lab.runs.arguments import seconds_or_none, whole_number
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.groups import Group
 from flip_lab.runs.inputs import Changes, Launchable, Prepared, prepare
+from flip_lab.runs.kept_callbacks import with_callbacks
 from flip_lab.runs.life_sign import held_lock
 from flip_lab.runs.lineage import capture_lineage
 from flip_lab.runs.process import LOCK_VARIABLE, command
@@ -36,6 +38,9 @@ from flip_lab.runs.starter import prepare as prepare_starter
 from flip_lab.store.audit_writer import append_audit
 from flip_lab.store.blobs import Blobs
 from flip_lab.store.layout import LabDir, explained, write_json_atomic
+
+Start: TypeAlias = Callable[[LabDir, RunSpec, int], None]
+"""Starts a run: gets the lab, the run, and the run's lock to take over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,36 +60,30 @@ class Place:
     client_timeout_s: float | None = None
 
 
-def launch_run(
-    lab: LabDir,
+def prepared_run(
     what: Launchable,
     *,
     place: Place,
     changes: Changes,
     checkpoints: Checkpoints,
     group: Group,
-) -> str:
-    """Start a detached run process.
+    callbacks: Sequence[Callback] = (),
+) -> Prepared:
+    """Check what is to be launched; writes nothing.
 
     Args:
-        lab: The lab that keeps the run.
         what: What to run.
         place: Where.
         changes: What the launch changes in the input.
         checkpoints: When checkpoints are written, and which are kept.
         group: What the run belongs to and is called.
-
-    Returns:
-        The run's id. The process may not have begun yet.
+        callbacks: What is called at the run's rounds and replies.
 
     Raises:
-        FlipLabError: If the input or the lab will not do; then nothing was written and
-            nothing was started.
-        EngineStartError: If the run process could not be started.
+        FlipLabError: If the input will not do.
     """
-    return launch_prepared(
-        lab, prepare(what, blank_spec(place, checkpoints, group), changes)
-    )
+    prepared = prepare(what, blank_spec(place, checkpoints, group), changes)
+    return with_callbacks(prepared, callbacks)
 
 
 def launch_prepared(
@@ -93,17 +92,19 @@ def launch_prepared(
     *,
     action: str = "launch",
     because: Mapping[str, Any] | None = None,
+    start: Start | None = None,
 ) -> str:
-    """Start the process of a run whose input was checked.
+    """Start a detached run process, for an input that was checked.
 
     Args:
         lab: The lab that keeps the run.
         prepared: The run.
         action: What the lab's log calls it: ``"launch"``, ``"fork"`` or ``"rerun"``.
         because: What else the log says of it.
+        start: Takes the place of starting a process, once the run's directory is there.
 
     Returns:
-        The run's id.
+        The run's id. The process may not have begun yet.
 
     Raises:
         StoreError: If the lab will not do; then nothing is left of the run.
@@ -115,7 +116,7 @@ def launch_prepared(
         with held_lock(draft) as lock:  # before others can see the run: it is not dead
             folder = draft.rename(lab.run_dir(spec.run_id))
             _put_on_record(lab, spec, action, because or {})
-            start_process(lab, spec, lock)
+            (start or start_process)(lab, spec, lock)
     except StoreError:
         rmtree(folder, ignore_errors=True)
         raise

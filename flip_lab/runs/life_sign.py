@@ -37,6 +37,12 @@ def keep(descriptor: int) -> None:
     _held.append(descriptor)
 
 
+def let_go(descriptor: int) -> None:
+    """Give a lock up that this process holds; it goes on without the run."""
+    _held.remove(descriptor)
+    os.close(descriptor)
+
+
 def _let_go() -> None:
     """Close in a forked child what would make a dead run look alive."""
     while _held:

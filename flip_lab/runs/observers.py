@@ -11,8 +11,9 @@ from flip_lab.core.events import ClientFact
 from flip_lab.core.listening import listening
 from flip_lab.engines.base import Reply
 from flip_lab.engines.run_grid import RunGrid
-from flip_lab.runs.callbacks import RunCallbacks, load_callbacks
+from flip_lab.runs.callbacks import RunCallbacks
 from flip_lab.runs.checkpoint_files import CheckpointFolder
+from flip_lab.runs.kept_callbacks import load_callbacks
 from flip_lab.runs.listening import RunListener
 from flip_lab.runs.stage import Stage
 

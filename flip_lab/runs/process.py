@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from threading import current_thread, main_thread
 
 from flip_lab.core.errors import EngineStartError
 from flip_lab.core.events import in_force
@@ -21,7 +22,7 @@ from flip_lab.runs.control_room import ControlRoom, Replay
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.sealing import FullJournals, seal_ended
 from flip_lab.runs.spec import RunSpec
-from flip_lab.runs.stage import Stage
+from flip_lab.runs.stage import Debugger, Stage
 from flip_lab.store.blobs import Blobs
 from flip_lab.store.events import read_events
 from flip_lab.store.journal import JournalWriter
@@ -29,7 +30,7 @@ from flip_lab.store.layout import open_lab
 
 LOCK_VARIABLE = "FLIP_LAB_RUN_LOCK"
 _FORKING_ENGINES = frozenset({"auto", "processes", "vectorised"})
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def command(run_dir: Path) -> list[str]:
@@ -50,16 +51,17 @@ def main(run_dir: Path) -> int:
     return conduct_run(run_dir)
 
 
-def conduct_run(run_dir: Path) -> int:
+def conduct_run(run_dir: Path, debugger: Debugger | None = None) -> int:
     """Conduct the run that ``run_dir/run.json`` describes; this process is for it alone.
 
     Args:
         run_dir: ``<lab>/runs/<run_id>``.
+        debugger: Looks on in a kernel, which is put back afterwards (``kept_kernel``).
 
     Returns:
         Exit status: 0 when the run completed or was stopped, 1 when it failed.
     """
-    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stdout)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stdout)
     lab = open_lab(run_dir.parent.parent, create=False)
     spec = RunSpec.load(run_dir)
     full = FullJournals(lab, spec.run_id)
@@ -69,7 +71,8 @@ def conduct_run(run_dir: Path) -> int:
     earlier = read_events(lab, spec.run_id) if writer.next_sequence else []
     control = ControlRoom(run_dir, recorder, replay=Replay.of(spec.edits, earlier))
     try:
-        signal.signal(signal.SIGTERM, control.on_signal)
+        if current_thread() is main_thread():  # no other can hear signals
+            signal.signal(signal.SIGTERM, control.on_signal)
         sys.path[:] = [
             *spec.search_path,
             *(p for p in sys.path if p not in spec.search_path),
@@ -83,6 +86,7 @@ def conduct_run(run_dir: Path) -> int:
                 control=control,
                 blobs=Blobs(lab),
                 earlier=in_force(earlier),
+                debugger=debugger,
             )
         )
     finally:
