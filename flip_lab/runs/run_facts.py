@@ -12,9 +12,10 @@ from flip_lab.core.events import RunEvent
 from flip_lab.runs.checkpoint_files import CheckpointFolder
 from flip_lab.runs.checkpoints import Checkpoint
 from flip_lab.runs.spec import RunSpec
+from flip_lab.store.blobs import Blobs
 from flip_lab.store.events import EventTail
 from flip_lab.store.layout import LabDir
-from flip_lab.store.query import table
+from flip_lab.store.query import sql, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,6 +142,35 @@ class RunFacts:
         from flip_lab.runs.settings import settings_frame  # loads pandas
 
         return settings_frame(table(self._lab, "settings", run_ids=[self.run_id]))
+
+    def logged(self, name: str | None = None, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
+        """Give the table ``logged``: histograms, images, matrices from ``flip_lab.log``.
+
+        Numbers are in ``metrics`` and ``client_metrics``.
+
+        Args:
+            name: Only what was logged under this name; ``None`` gives all.
+            as_: ``"pandas"`` or ``"arrow"``.
+        """
+        return sql(
+            self._lab,
+            "SELECT * FROM logged WHERE run_id = $run_id AND name = coalesce($name, name) "
+            "ORDER BY sequence",
+            {"run_id": self.run_id, "name": name},
+            as_=as_,
+        )
+
+    def logged_image(self, sha256: str) -> bytes:
+        """Give a logged image as a PNG file.
+
+        Args:
+            sha256: Its hash, see the column of this name in ``logged``.
+
+        Raises:
+            CorruptArtifactError: If it is gone, or no longer matches its hash.
+            StoreError: If ``sha256`` is not a hash.
+        """
+        return Blobs(self._lab).get(sha256)
 
     def artifacts(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
         """Give the table ``artifacts`` of this run: one row for each file that it keeps."""
