@@ -20,7 +20,7 @@ from flip_lab.core.state import RunState
 from flip_lab.runs.life_sign import is_alive
 from flip_lab.store import query
 from flip_lab.store.audit_writer import append_audit
-from flip_lab.store.blobs import Blobs
+from flip_lab.store.blobs import SHA256, Blobs
 from flip_lab.store.events import read_events
 from flip_lab.store.journal import JournalWriter
 from flip_lab.store.layout import LabDir
@@ -58,7 +58,8 @@ def artifact_path(lab: LabDir, run_id: str, name: str) -> Path:
     Args:
         lab: The lab that keeps the run.
         run_id: The run.
-        name: What the run calls the file; of several of one name, the newest.
+        name: What the run calls the file; of several of one name, the newest. Or the
+            SHA-256 of a logged image.
 
     Returns:
         A file that nobody may write to; other runs may keep the same.
@@ -108,13 +109,26 @@ def artifact_arrays(lab: LabDir, run_id: str, name: str = "model") -> Arrays:
 
 def _row(lab: LabDir, run_id: str, name: str) -> dict[str, Any]:
     rows = list_artifacts(lab, run_id, as_="rows")
-    found = [row for row in rows if row["name"] == name]
+    found = [row for row in rows if row["name"] == name] or _images(lab, run_id, name)
     if not found:
         raise NoResultError(
             f"Run {run_id} keeps no file {name!r}.",
             fix=nearest(name, {row["name"] for row in rows}),
         )
     return found[-1]
+
+
+def _images(lab: LabDir, run_id: str, sha256: str) -> list[dict[str, Any]]:
+    """Find what was logged as an image, by its hash: its name may be that of many."""
+    if not SHA256.fullmatch(sha256):
+        return []
+    return query.sql(
+        lab,
+        "SELECT sha256, 'image/png' AS media_type FROM logged "
+        "WHERE run_id = ? AND sha256 = ?",
+        [run_id, sha256],
+        as_="rows",
+    )
 
 
 def add_artifact(

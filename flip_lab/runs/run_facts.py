@@ -12,7 +12,6 @@ from flip_lab.core.events import RunEvent
 from flip_lab.runs.checkpoint_files import CheckpointFolder
 from flip_lab.runs.checkpoints import Checkpoint
 from flip_lab.runs.spec import RunSpec
-from flip_lab.store.blobs import Blobs
 from flip_lab.store.events import EventTail
 from flip_lab.store.layout import LabDir
 from flip_lab.store.query import sql, table
@@ -146,7 +145,8 @@ class RunFacts:
     def logged(self, name: str | None = None, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
         """Give the table ``logged``: histograms, images, matrices from ``flip_lab.log``.
 
-        Numbers are in ``metrics`` and ``client_metrics``.
+        Numbers are in ``metrics`` and ``client_metrics``. An image's PNG is
+        ``run.artifact(sha256)``, with the hash that stands here.
 
         Args:
             name: Only what was logged under this name; ``None`` gives all.
@@ -160,18 +160,6 @@ class RunFacts:
             as_=as_,
         )
 
-    def logged_image(self, sha256: str) -> bytes:
-        """Give a logged image as a PNG file.
-
-        Args:
-            sha256: Its hash, see the column of this name in ``logged``.
-
-        Raises:
-            CorruptArtifactError: If it is gone, or no longer matches its hash.
-            StoreError: If ``sha256`` is not a hash.
-        """
-        return Blobs(self._lab).get(sha256)
-
     def artifacts(self, *, as_: Frame = "pandas") -> Any:  # noqa: ANN401  # either
         """Give the table ``artifacts`` of this run: one row for each file that it keeps."""
         from flip_lab.runs.artifacts import list_artifacts
@@ -182,7 +170,8 @@ class RunFacts:
         """Give the content of a kept file.
 
         Args:
-            name: What the run calls it; of several of one name, the newest.
+            name: What the run calls it; of several of one name, the newest. Or the
+                ``sha256`` of a logged image.
 
         Raises:
             NoResultError: If the run keeps no file of this name; the names are listed.
