@@ -28,10 +28,12 @@ def card_html(snapshot: Snapshot, *, css: str = "") -> str:
         One ``<section>``, after a ``<style>`` when there is a style sheet; no script.
     """
     name, run_id, state = (escape(snapshot[key]) for key in ("name", "run_id", "state"))
+    why = escape(snapshot["state_words"])
     head = (
         (_tag("span", "flip-name", name) if name else "")
         + _tag("code", "", run_id)
         + _tag("span", "flip-badge", state)
+        + (_tag("span", "flip-why", why) if why else "")
     )
     back = "Reattach: " + _tag("code", "", escape(snapshot["hint"]))
     totals = _tag("span", "flip-totals", escape(snapshot["totals"]))

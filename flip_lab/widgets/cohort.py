@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from flip_lab.widgets.snapshot import CohortStrip, counted
@@ -44,15 +45,25 @@ class Cohort:
             states=self.states + "r" * len(room),
         )
 
-    def answer(self, node_id: int, *, failed: bool) -> Cohort:
-        """Note a client's reply or failure; one that was never asked counts as asked."""
-        states = self.states
-        if node_id in self.node_ids:
-            at = self.node_ids.index(node_id)
-            states = f"{states[:at]}{'f' if failed else 'd'}{states[at + 1 :]}"
-        done, gone = self.done + (not failed), self.failed + failed
+    def answer(self, answers: Sequence[tuple[int, bool]]) -> Cohort:
+        """Note replies and failures; a client that was never asked counts as asked.
+
+        Args:
+            answers: Pairs of the node's id and whether it failed, oldest first.
+        """
+        places = {node_id: at for at, node_id in enumerate(self.node_ids)}
+        states = list(self.states)
+        for node_id, has_failed in answers:
+            if node_id in places:
+                states[places[node_id]] = "f" if has_failed else "d"
+        failed = self.failed + sum(has_failed for _, has_failed in answers)
+        done = self.done + self.failed + len(answers) - failed
         return replace(
-            self, done=done, failed=gone, size=max(self.size, done + gone), states=states
+            self,
+            done=done,
+            failed=failed,
+            size=max(self.size, done + failed),
+            states="".join(states),
         )
 
     @property

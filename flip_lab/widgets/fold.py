@@ -1,9 +1,10 @@
-"""What one event changes in what is known of a run."""
+"""What events change in what is known of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -30,23 +31,39 @@ class _Change(Protocol):
     def __call__(self, facts: Facts, event: RunEvent, /) -> Facts: ...
 
 
-def after(facts: Facts, event: RunEvent) -> Facts:
-    """Give the facts after one event.
+def after(facts: Facts, events: Iterable[RunEvent]) -> Facts:
+    """Give the facts after some events.
+
+    Clients' answers of one phase are taken together: they are most of all events, and each
+    copy of the facts costs more than ten of them.
 
     Args:
-        facts: Before the event.
-        event: A fact that was not applied before; unknown kinds only move the clock.
+        facts: Before the events.
+        events: Facts that were not applied before, in order; unknown kinds only move the
+            clock.
     """
-    begun = event.time_s if facts.started_s is None else facts.started_s
-    moved = replace(
-        facts,
-        last_sequence=event.sequence,
-        started_s=begun,
-        updated_s=max(event.time_s, facts.updated_s or event.time_s),
-        server_round=max(facts.server_round, event.server_round),
-    )
-    change = _CHANGES.get(event.kind)
-    return change(moved, event) if change else moved
+    for (kind, *_), some in groupby(events, key=_together):
+        group = list(some)
+        moved = replace(
+            facts,
+            last_sequence=group[-1].sequence,
+            started_s=group[0].time_s if facts.started_s is None else facts.started_s,
+            updated_s=max(facts.updated_s or 0.0, *(event.time_s for event in group)),
+            server_round=max(facts.server_round, group[0].server_round),
+        )
+        if kind is EventKind.CLIENT:
+            facts = _clients(moved, group)
+        else:
+            change = _CHANGES.get(kind)
+            facts = change(moved, group[0]) if change else moved
+    return facts
+
+
+def _together(event: RunEvent) -> tuple[EventKind, int, object]:
+    """Name what events are taken together; only clients' answers are."""
+    if event.kind is EventKind.CLIENT:
+        return event.kind, event.server_round, event.body.get("phase")
+    return event.kind, event.sequence, None
 
 
 def _state(facts: Facts, event: RunEvent) -> Facts:
@@ -85,25 +102,32 @@ def _dispatched(facts: Facts, event: RunEvent) -> Facts:
     return replace(facts, cohort=_cohort(facts, event.server_round, phase).ask(node_ids))
 
 
-def _client(facts: Facts, event: RunEvent) -> Facts:
-    body = event.body
-    phase, failed = _text(body, "phase"), _number(body, "error_code") != 0
-    cohort = _cohort(facts, event.server_round, phase).answer(
-        int(_number(body, "node_id")), failed=failed
-    )
+def _clients(facts: Facts, events: Sequence[RunEvent]) -> Facts:
+    """Note the answers of clients in one phase of one round."""
+    server_round, phase = events[0].server_round, _text(events[0].body, "phase")
+    answers = [
+        (int(_number(event.body, "node_id")), _number(event.body, "error_code") != 0)
+        for event in events
+    ]
+    failed = [event for event, (_, bad) in zip(events, answers, strict=True) if bad]
+    cohort = _cohort(facts, server_round, phase).answer(answers)
     share = facts.round_share
-    if phase in _PHASE_BEGINS and event.server_round > facts.rounds_done:
+    if phase in _PHASE_BEGINS and server_round > facts.rounds_done:
         share = max(share, _PHASE_BEGINS[phase] + cohort.answered_ratio / 2)
     return replace(
         facts,
         cohort=cohort,
         round_share=share,
-        replies=facts.replies + (not failed),
-        failures=facts.failures + failed,
-        bytes_down=facts.bytes_down + int(_number(body, "bytes_down")),
-        bytes_up=facts.bytes_up + int(_number(body, "bytes_up")),
-        client_error=_client_failure(event) if failed else facts.client_error,
+        replies=facts.replies + len(events) - len(failed),
+        failures=facts.failures + len(failed),
+        bytes_down=facts.bytes_down + _sum(events, "bytes_down"),
+        bytes_up=facts.bytes_up + _sum(events, "bytes_up"),
+        client_error=_client_failure(failed[-1]) if failed else facts.client_error,
     )
+
+
+def _sum(events: Sequence[RunEvent], key: str) -> int:
+    return sum(int(_number(event.body, key)) for event in events)
 
 
 def _cohort(facts: RunFacts, server_round: int, phase: str) -> Cohort:
@@ -175,7 +199,6 @@ _CHANGES: Mapping[EventKind, _Change] = MappingProxyType(
         EventKind.ROUND_STARTED: _round_started,
         EventKind.ROUND_ENDED: _round_ended,
         EventKind.DISPATCHED: _dispatched,
-        EventKind.CLIENT: _client,
         EventKind.METRIC: _metric,
         EventKind.WARNING: _warning,
     }

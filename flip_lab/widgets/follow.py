@@ -9,6 +9,7 @@ from typing import Protocol
 from flip_lab.core.errors import FlipLabError, RunLostError
 from flip_lab.core.events import RunEvent, in_force, superseded_spans
 from flip_lab.core.state import RunState
+from flip_lab.widgets.monitor_story import Story
 from flip_lab.widgets.progress import RunProgress
 from flip_lab.widgets.snapshot import Failure, Snapshot, shortened
 
@@ -44,6 +45,11 @@ class Follower:
     Args:
         run: The run to follow.
         interval_s: Seconds between two polls, above 0.
+
+    Attributes:
+        progress: How far the run is.
+        story: What people did to it.
+        watch_error: Why the last poll failed; ``None`` when it did not.
     """
 
     def __init__(self, run: Watchable, *, interval_s: float) -> None:
@@ -51,7 +57,12 @@ class Follower:
         self._run = run
         self._interval_s = interval_s
         self._troubles = 0
-        self.progress = RunProgress(run_id=run.run_id, name=run.name)
+        self._begin()
+        self.watch_error: Failure | None = None
+
+    def _begin(self) -> None:
+        self.progress = RunProgress(run_id=self._run.run_id, name=self._run.name)
+        self.story = Story()
 
     def poll(self) -> Snapshot:
         """Ask the run once, and give what there is to show.
@@ -65,13 +76,25 @@ class Follower:
             events = self._run.events(after=self.progress.last_sequence)
             if superseded_spans(events):  # resumed: what was folded counts no more
                 events = in_force(self._run.events(after=-1))
-                self.progress = RunProgress(run_id=self._run.run_id, name=self._run.name)
-            self.progress = _with_state(self.progress.apply(events), state)
+                self._begin()
+            self._fold(events)
+            self.progress = _with_state(self.progress, state)
         except Exception as error:  # noqa: BLE001  # shown to the user, and tried again
             self._troubles += 1
-            return self.progress.snapshot(watch_error=_told(error))
-        self._troubles = 0
-        return self.progress.snapshot()
+            self.watch_error = _told(error)
+        else:
+            self._troubles, self.watch_error = 0, None
+        return self.snapshot()
+
+    def _fold(self, events: Sequence[RunEvent]) -> None:
+        self.progress = self.progress.apply(events)
+        self.story = self.story.apply(events)
+
+    def snapshot(self) -> Snapshot:
+        """Give what there is to show, without asking the run."""
+        return self.progress.snapshot(
+            watch_error=self.watch_error, state_words=self.story.words
+        )
 
     @property
     def is_done(self) -> bool:

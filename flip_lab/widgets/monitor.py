@@ -1,11 +1,14 @@
-"""The live view of a run in a notebook; plain text where there is no notebook."""
+"""The control room of a run in a notebook; plain text where there is no notebook."""
 
 # ipywidgets ships no types, and the class we build on is one of its
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 from __future__ import annotations
 
+import secrets
 import threading
+from collections.abc import Mapping, Sequence
+from contextvars import copy_context
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -13,25 +16,31 @@ from typing import Any, TypeAlias, cast
 import anywidget
 import traitlets
 
+from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import InvalidValueError
 from flip_lab.widgets.card import card_html
-from flip_lab.widgets.follow import Follower, Watchable
+from flip_lab.widgets.monitor_commands import Steerable, carry_out, told
+from flip_lab.widgets.monitor_line import listen
+from flip_lab.widgets.monitor_outbox import Outbox
+from flip_lab.widgets.monitor_room import URGENT, ControlRoom, Observable
 from flip_lab.widgets.snapshot import Snapshot
 from flip_lab.widgets.text import text_of
 
-# With 20 KB a snapshot this stays under 100 KB/s, far below Jupyter's limit.
-FASTEST_HZ = 4.0
+FASTEST_HZ = 8.0
+USUAL_HZ = 6.0
+"""A little more than five updates a second: a poll takes its time, too."""
 
 _STATIC = Path(__file__).parent / "static"
+_SCRIPTS = ("monitor_parts", "monitor_chart", "monitor_map", "monitor_desk", "monitor")
 _Bundle: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 
-def watch(run: Watchable, *, refresh_hz: float = FASTEST_HZ) -> RunMonitor:
-    """Show a run while it goes, and its end when it has ended.
+def watch(run: Observable, *, refresh_hz: float = USUAL_HZ) -> RunMonitor:
+    """Show a run while it goes, steer it, and see its end when it has ended.
 
     Args:
         run: The run, from any kernel; one that has ended is shown at once.
-        refresh_hz: How often to look for news, above 0, at most 4 times a second.
+        refresh_hz: How often to look for news, above 0, at most 8 times a second.
 
     Returns:
         The widget; the last expression of a cell shows it. ``print`` gives its text.
@@ -42,66 +51,159 @@ def watch(run: Watchable, *, refresh_hz: float = FASTEST_HZ) -> RunMonitor:
     return RunMonitor(run, refresh_hz=refresh_hz)
 
 
+def script() -> str:
+    """Give the widget's JavaScript: its files one after the other, as one module."""
+    return "\n".join(
+        (_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS
+    )
+
+
 class RunMonitor(anywidget.AnyWidget):
     """Follows one run from a daemon thread until it ends or the widget is closed.
 
-    The thread sends a snapshot only when it differs from the last one, never keeps the
-    kernel alive, and shows in the widget what goes wrong with following.
+    The thread sends only what changed, within a budget of bytes, never keeps the kernel
+    alive, and shows in the widget what goes wrong with following. What the buttons do
+    comes back as events of the run, as everything else does: two views of a run, or two
+    kernels, show the same.
 
     Args:
         run: The run to follow.
-        refresh_hz: Polls per second, above 0, at most 4.
+        refresh_hz: Polls per second, above 0, at most 8.
 
     Raises:
         InvalidValueError: If ``refresh_hz`` is out of range.
     """
 
-    _esm = _STATIC / "monitor.js"
+    _esm = script()
     _css = _STATIC / "monitor.css"
 
-    snapshot = traitlets.Dict().tag(sync=True)
+    key = traitlets.Unicode().tag(sync=True)
+    can_steer = traitlets.Bool().tag(sync=True)
+    head = traitlets.Dict().tag(sync=True)
+    notes = traitlets.Dict().tag(sync=True)
+    curves = traitlets.Dict().tag(sync=True)
+    clients = traitlets.Dict().tag(sync=True)
+    cells = traitlets.Bytes().tag(sync=True)
+    nodes = traitlets.Dict().tag(sync=True)
+    story = traitlets.Dict().tag(sync=True)
+    usage = traitlets.Dict().tag(sync=True)
+    log = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, run: Watchable, *, refresh_hz: float = FASTEST_HZ) -> None:
+    def __init__(self, run: Observable, *, refresh_hz: float = USUAL_HZ) -> None:
         """Look once, then go on looking in the background until the run has ended."""
         # First: a widget that cannot be made is closed, too.
         self._closed = threading.Event()
+        self._news = threading.Event()  # something was done: look at once
         self._polling = threading.RLock()  # the thread and a display may ask at once
-        self._follower = Follower(run, interval_s=_interval_s(refresh_hz))
-        super().__init__(snapshot=self._follower.poll())
-        if not self._follower.is_done:
+        self._run = run
+        # Only a run of this package knows how many nodes it has before they are asked.
+        num_nodes = getattr(getattr(run, "spec", None), "num_nodes", 0)
+        interval_s = _interval_s(refresh_hz)
+        self._room = ControlRoom(run, interval_s=interval_s, num_nodes=num_nodes)
+        self._outbox = Outbox(urgent=URGENT)
+        self._room.poll()
+        first = self._room.parts(tick_s())
+        self._outbox.begin(first)
+        key, can_steer = secrets.token_hex(16), isinstance(run, Steerable)
+        super().__init__(key=key, can_steer=can_steer, **first)
+        self.on_msg(self._hear)
+        listen(key, self)
+        if not self._room.is_done:
+            # In the cell's context: what the thread sends is that cell's, and answers to
+            # it are not sent after a subshell that is gone.
+            follow = copy_context().run
             threading.Thread(
-                target=self._follow, name=f"watch-{run.run_id}", daemon=True
+                target=follow, args=(self._follow,), name=f"watch-{run.run_id}", daemon=True
             ).start()
 
+    # --- following -----------------------------------------------------------------
+
     def _follow(self) -> None:
-        while not self._follower.is_done:
-            if self._closed.wait(self._follower.pause_s):
+        next_s = tick_s()
+        while not (self._room.is_done and self._outbox.is_empty):
+            next_s = max(next_s + self._room.pause_s, tick_s())
+            if self._news.wait(max(0.0, next_s - tick_s())):
+                self._news.clear()
+                next_s = tick_s()
+            if self._closed.is_set():
                 return
             self._refresh()
 
     def _refresh(self) -> None:
         with self._polling:
-            if not self._closed.is_set() and not self._follower.is_done:
-                self.snapshot = self._follower.poll()
+            if self._closed.is_set():
+                return
+            if not self._room.is_done:
+                self._room.poll()
+                self._outbox.put(self._room.parts(tick_s()))
+            with self.hold_sync():  # one message for all of them
+                for name, part in self._outbox.take(tick_s()).items():
+                    setattr(self, name, part)
 
     def close(self) -> None:
         """Stop following and take the view off the page."""
         self._closed.set()
+        self._news.set()
         super().close()
 
-    def _now(self) -> Snapshot:
-        return cast("Snapshot", self.snapshot)  # traitlets only knows that it is a dict
+    # --- messages of the page ------------------------------------------------------
+
+    def _hear(self, _widget: object, asked: object, _buffers: object) -> None:
+        """Take a message that came by the widget, where there is no line of its own."""
+        if isinstance(asked, dict):
+            self.send(self.answer(cast("dict[str, Any]", asked)))
+
+    def answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a message of the page, in any thread: a question, or a command."""
+        ticket = {"ticket": asked.get("ticket")}
+        try:
+            if "command" in asked:
+                return {**ticket, **self._command(asked)}
+            with self._polling:
+                rows = self._room.node_rows(_cells(asked))
+        except Exception as error:  # noqa: BLE001  # shown beside the control
+            return {**ticket, "error": told(error)}
+        return {**ticket, "rows": rows}
+
+    def _command(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        with self._polling:
+            nodes = [self._room.fleet.key(at) for at in _cells(asked)]
+        try:
+            return carry_out(cast("Steerable", self._run), asked, nodes=nodes)
+        finally:
+            self._news.set()
+
+    # --- faces ---------------------------------------------------------------------
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the text and the card show."""
+        return self._room.snapshot()
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes that the kernel sent to the page so far, the first picture left out."""
+        return self._outbox.sent_bytes
+
+    @property
+    def sent_messages(self) -> int:
+        """Messages that they were sent in."""
+        return self._outbox.sent_messages
 
     def __repr__(self) -> str:
         """Give the run as text: the same snapshot always reads the same."""
-        return text_of(self._now())
+        return text_of(self.snapshot)
 
     def _repr_mimebundle_(self, **_options: object) -> _Bundle:
         """Give the live view, and a card and a text for pages that cannot show it."""
         self._refresh()  # a notebook that ran unattended keeps what was true at the display
         data, metadata = cast("_Bundle", super()._repr_mimebundle_() or ({}, {}))
-        card = card_html(self._now(), css=_style_sheet())
+        card = card_html(self.snapshot, css=_style_sheet())
         return {**data, "text/plain": repr(self), "text/html": card}, metadata
+
+
+def _cells(asked: Mapping[str, Any]) -> Sequence[int]:
+    return [int(at) for at in asked.get("cells", ())]
 
 
 def _interval_s(refresh_hz: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
@@ -34,11 +34,7 @@ class RunProgress(RunFacts):
         Returns:
             The progress after all of them.
         """
-        progress = self
-        for event in events:
-            if event.sequence > progress.last_sequence:
-                progress = after(progress, event)
-        return progress
+        return after(self, unseen(events, self.last_sequence))
 
     @property
     def fraction(self) -> float | None:
@@ -69,11 +65,14 @@ class RunProgress(RunFacts):
             spent_s = (self.updated_s or 0.0) - self.round_started_s
         return left * usual_s - min(max(spent_s, 0.0), usual_s if left else 0.0)
 
-    def snapshot(self, *, watch_error: Failure | None = None) -> Snapshot:
+    def snapshot(
+        self, *, watch_error: Failure | None = None, state_words: str = ""
+    ) -> Snapshot:
         """Give the progress as every face draws it.
 
         Args:
             watch_error: Why the caller cannot follow the run, if so.
+            state_words: Who paused the run and why; empty where nobody did.
 
         Returns:
             A JSON-ready dictionary of at most 20 KB, with at most 8 metrics of 41 points
@@ -81,11 +80,12 @@ class RunProgress(RunFacts):
         """
         eta_s = self.eta_s
         fraction = self.fraction
-        tiles = sorted(self.series.values(), key=_evaluation_first)
+        tiles = self.curves()
         return Snapshot(
             run_id=self.run_id,
             name=shortened(self.name, 80),
             state=self.state.value,
+            state_words=state_words,
             is_final=self.state.is_final,
             server_round=self.server_round,
             num_rounds=self.num_rounds,
@@ -104,6 +104,15 @@ class RunProgress(RunFacts):
             watch_error=watch_error,
             hint=f'lab.run("{self.run_id}")',
         )
+
+    def curves(self) -> list[Series]:
+        """Give the metrics in the order in which every face shows them."""
+        return sorted(self.series.values(), key=_evaluation_first)
+
+    @property
+    def next_round(self) -> int:
+        """The round that an edit made now takes effect in."""
+        return max(self.rounds_done, self.server_round) + 1
 
     def _round_words(self) -> str:
         if self.last_sequence < 0:
@@ -132,6 +141,14 @@ class RunProgress(RunFacts):
             Text without a line break at its end; the same progress gives the same text.
         """
         return text_of(self.snapshot(), width=width)
+
+
+def unseen(events: Iterable[RunEvent], last_sequence: int) -> Iterator[RunEvent]:
+    """Give each event above a sequence once, whatever is sent twice."""
+    for event in events:
+        if event.sequence > last_sequence:
+            last_sequence = event.sequence
+            yield event
 
 
 def _evaluation_first(series: Series) -> tuple[bool, bool, str, bool]:

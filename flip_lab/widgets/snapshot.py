@@ -77,6 +77,7 @@ class Snapshot(TypedDict):
         run_id: The run's id in the lab.
         name: What its author calls it.
         state: A ``RunState`` value.
+        state_words: Who paused the run and why; empty where nobody did.
         is_final: Whether nothing will happen any more.
         server_round: The current round; 0 before the first one.
         num_rounds: Rounds planned; ``None`` while unknown.
@@ -99,6 +100,7 @@ class Snapshot(TypedDict):
     run_id: str
     name: str
     state: str
+    state_words: str
     is_final: bool
     server_round: int
     num_rounds: int | None

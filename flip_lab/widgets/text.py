@@ -20,7 +20,8 @@ def text_of(snapshot: Snapshot, *, width: int = 80) -> str:
         Text without a line break at its end; depends on the arguments alone.
     """
     name = f"{snapshot['name']} · " if snapshot["name"] else ""
-    lines = [f"{name}{snapshot['run_id']} · {snapshot['state']}", _progress_line(snapshot)]
+    state = f"{snapshot['state']} {snapshot['state_words']}".rstrip()
+    lines = [f"{name}{snapshot['run_id']} · {state}", _progress_line(snapshot)]
     if snapshot["cohort"] is not None and not snapshot["is_final"]:
         lines.append(snapshot["cohort"]["words"])
     lines += _metric_lines(snapshot, width)

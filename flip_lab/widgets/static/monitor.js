@@ -1,237 +1,314 @@
-// The live run monitor: draws the snapshots that Python sends (flip_lab/widgets/snapshot.py).
-// Plain DOM, no dependency. Text only ever enters the page as text, never as markup.
-// card.py draws the same elements as static HTML; a browser test compares the two.
 
-const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 240;
-const HEIGHT = 56;
+// --- The widget -------------------------------------------------------------------------------
 
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
+const PHASES = { train: "training", evaluate: "evaluating", query: "asked" };
 
-export function durationText(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const two = (number) => String(number).padStart(2, "0");
-  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  if (hours) return `${hours}:${two(minutes)}:${two(rest)} h`;
-  return minutes ? `${minutes}:${two(rest)} min` : `${rest} s`;
-}
+class View {
+  constructor(model, root) {
+    this.model = model;
+    this.root = root;
+    this.line = new Line(model);
+    this.build();
+    this.handlers = [
+      ["head", () => this.showHead()], ["notes", () => this.showNotes()], ["curves", () => this.showCurves()],
+      ...["clients", "cells", "nodes"].map((part) => [part, () => this.showClientsOnce()]),
+      ["story", () => { this.showHead(); this.showDeeds(); }], ["usage", () => this.showUsage()], ["log", () => this.showLog()],
+    ];
+    this.handlers = this.handlers.map(([part, draw]) => [`change:${part}`, draw]);
+    for (const [event, draw] of this.handlers) { model.on(event, draw); draw(); }
+    this.clock = setInterval(() => this.drawClock(), 1000);
+  }
 
-// Where each point lies in a box of 240 by 56; a diverged value (null) has no height.
-function places(points) {
-  const values = points.map(([, value]) => value).filter((value) => value !== null);
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  const [first, last] = [points[0][0], points[points.length - 1][0]];
-  const span = high / 2 - low / 2; // halved, so that the largest doubles do not overflow
-  return points.map(([at, value]) => {
-    const x = last > first ? (at - first) / (last - first) : 0.5;
-    const y = span > 0 ? (value / 2 - low / 2) / span : 0.5;
-    const height = value === null ? null : Math.floor(HEIGHT * (1 - y) + 0.5);
-    return [Math.floor(WIDTH * x + 0.5), height];
-  });
-}
+  leave() {
+    clearInterval(this.clock);
+    for (const [event, draw] of this.handlers) this.model.off(event, draw);
+    for (const part of [this.line, this.charts, this.usage, this.map, this.table]) part.leave();
+  }
 
-export function sparkPaths(points) {
-  let [line, crosses, dot, pen] = ["", "", "", "M"];
-  for (const [x, y] of points.length ? places(points) : []) {
-    if (y === null) {
-      crosses += `M${x - 4} ${HEIGHT - 8}l8 8m0 -8l-8 8`;
-      pen = "M";
-    } else {
-      line += `${pen}${x} ${y}`;
-      dot = `M${x} ${y}h0`;
-      pen = "L";
+  // --- parts
+
+  build() {
+    this.desk = new Desk(this.line);
+    this.desk.node.hidden = !this.model.get("can_steer");
+    this.notes = element("div", { class: "flip-notes" });
+    this.charts = new ChartGrid((x, short) => (short ? String(x) : `round ${x}`));
+    this.hidden = element("p", { class: "flip-hidden" });
+    this.totals = element("span", { class: "flip-totals" });
+    this.back = pythonLine("how to come back to the run");
+    const foot = element("div", { class: "flip-foot" }, this.totals, element("span", { class: "flip-back" }, "Reattach: ", this.back.node));
+    const curves = element("section", { "aria-label": "Metrics" }, this.charts.node, this.hidden);
+    this.root.append(this.buildHead(), this.desk.node, this.buildProgress(), this.notes, curves, this.buildTabs(), foot);
+  }
+
+  buildHead() {
+    this.name = element("span", { class: "flip-name" });
+    this.id = element("code");
+    this.badge = element("span", { class: "flip-badge", role: "status", "aria-live": "polite" });
+    this.why = element("span", { class: "flip-why" });
+    return element("div", { class: "flip-head" }, this.name, this.id, this.badge, this.why);
+  }
+
+  buildProgress() {
+    this.filled = element("div", { class: "flip-fill" });
+    this.bar = element("div", { class: "flip-bar", role: "progressbar", "aria-label": "Progress of the run", "aria-valuemin": 0, "aria-valuemax": 100 }, this.filled);
+    [this.round, this.elapsed, this.eta, this.percent] = ["round", "elapsed", "eta", "percent"].map((name) => element("span", { class: `flip-${name}` }));
+    return element("div", {}, this.bar, element("p", { class: "flip-line" }, this.round, this.elapsed, this.eta, this.percent));
+  }
+
+  buildTabs() {
+    const panels = [["Clients", this.buildClients()], ["History", this.buildDeeds()], ["Log", this.buildLog()], ["Resources", this.buildUsage()]];
+    const list = element("div", { class: "flip-tabs", role: "tablist", "aria-label": "More about the run" });
+    this.tabs = panels.map(([text, panel], at) => {
+      const id = `flip-tab-${(made += 1)}`;
+      const tab = button(text, () => this.openTab(at), { role: "tab", id, "aria-controls": `${id}-panel` });
+      panel.id = `${id}-panel`;
+      panel.setAttribute("role", "tabpanel");
+      panel.setAttribute("aria-labelledby", id);
+      list.append(tab);
+      return { tab, panel };
+    });
+    list.addEventListener("keydown", (event) => {
+      const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!by) return;
+      const now = this.tabs.findIndex(({ tab }) => tab === document.activeElement);
+      this.openTab((now + by + this.tabs.length) % this.tabs.length);
+      this.tabs[this.open].tab.focus();
+      event.preventDefault();
+    });
+    this.openTab(0);
+    return element("div", { class: "flip-more" }, list, ...panels.map(([, panel]) => panel));
+  }
+
+  openTab(at) {
+    this.open = at;
+    this.tabs.forEach(({ tab, panel }, place) => {
+      tab.setAttribute("aria-selected", String(place === at));
+      tab.tabIndex = place === at ? 0 : -1;
+      panel.hidden = place !== at;
+    });
+    if (at === 2) this.showLog();
+    if (at === 3) this.showUsage();
+  }
+
+  // --- head and progress
+
+  showHead() {
+    const head = this.model.get("head");
+    if (this.root.dataset.state !== head.state) {
+      this.root.dataset.state = head.state;
+      this.badge.textContent = head.state;
     }
+    this.root.setAttribute("aria-label", `Run ${head.name || head.run_id}`);
+    say(this.name, head.name);
+    this.name.hidden = !head.name;
+    say(this.id, head.run_id);
+    say(this.why, head.state_words);
+    this.why.hidden = !head.state_words;
+    say(this.totals, head.totals);
+    this.back.show(head.hint);
+    this.drawBar(head);
+    this.drawClock();
+    this.desk.show(head, this.model.get("story"));
+    this.drawChosen();
   }
-  return { line, crosses, dot };
-}
 
-function sparkline(points) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("class", "flip-spark");
-  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("aria-hidden", "true");
-  const { line, crosses, dot } = sparkPaths(points);
-  const drawn = [["flip-line-path", line], ["flip-cross", crosses], ["flip-dot", dot]];
-  for (const [className, d] of drawn) {
-    const path = document.createElementNS(SVG, "path");
-    path.setAttribute("class", className);
-    path.setAttribute("d", d);
-    svg.append(path);
+  drawBar(head) {
+    const known = head.fraction !== null;
+    const percent = known ? Math.floor(head.fraction * 100 + 0.5) : 0;
+    this.bar.classList.toggle("flip-unknown", !known && head.state === "running");
+    this.bar.setAttribute("aria-valuetext", head.round_words);
+    if (known) this.bar.setAttribute("aria-valuenow", String(percent));
+    else this.bar.removeAttribute("aria-valuenow");
+    this.filled.style.width = known ? `${percent}%` : head.state === "running" ? "" : "0%";
+    say(this.percent, known ? `${percent} %` : "");
+    say(this.round, head.round_words);
   }
-  return svg;
-}
 
-function tile(metric) {
-  const central = metric.scope === "central";
-  const box = element("div", "flip-tile");
-  box.classList.toggle("flip-central", central);
-  box.classList.toggle("flip-diverged", metric.diverged);
-  const name = element("p", "flip-metric", central ? `${metric.name} (central)` : metric.name);
-  name.title = `${metric.name}, ${metric.phase}, ${metric.scope}`;
-  box.append(name, element("p", "flip-value", metric.value), sparkline(metric.points));
-  if (metric.best) box.append(element("p", "flip-best", metric.best));
-  return box;
-}
-
-function cohort(strip) {
-  const each = strip.clients_per_square;
-  const words = each > 1 ? `${strip.words} (a square is ${each} clients)` : strip.words;
-  const squares = element("div", "flip-squares");
-  squares.classList.toggle("flip-many", strip.squares.length > 24);
-  squares.setAttribute("role", "img");
-  squares.setAttribute("aria-label", words);
-  for (const state of strip.squares) squares.append(element("i", `flip-${state}`));
-  return [element("p", "", words), squares];
-}
-
-function failure(failed) {
-  const note = element("div", "flip-note");
-  const what = element("p");
-  if (failed.code) what.append(element("strong", "", failed.code), " ");
-  what.append(failed.what);
-  note.append(what);
-  if (failed.fix) note.append(element("p", "", `Fix: ${failed.fix}`));
-  if (failed.detail) {
-    const more = element("details");
-    more.append(element("summary", "", "Details"), element("pre", "", failed.detail));
-    note.append(more);
+  // Between two looks the clock goes on; the run's last event says where it stood.
+  drawClock() {
+    const head = this.model.get("head");
+    const ticking = head.started_s !== null && ["starting", "running"].includes(head.state);
+    const now = ticking ? Math.max(head.elapsed_s, Date.now() / 1000 - head.started_s) : head.elapsed_s;
+    say(this.elapsed, head.started_s === null ? "" : `${durationText(now)} elapsed`);
+    const left = head.eta_s === null ? null : Math.max(0, head.eta_s - (now - head.elapsed_s));
+    say(this.eta, left === null ? "" : `about ${durationText(left)} left`);
   }
-  return note;
-}
 
-function warnings(snapshot) {
-  const note = element("div", "flip-note flip-warnings");
-  const many = snapshot.num_warnings > snapshot.warnings.length;
-  const title = many ? `Newest of ${snapshot.num_warnings} warnings` : "Warnings";
-  note.append(element("strong", "", title));
-  for (const warning of snapshot.warnings) note.append(element("p", "", warning));
-  return note;
-}
-
-function copyButton() {
-  const button = element("button", "", "Copy");
-  button.type = "button";
-  button.addEventListener("click", async () => {
-    const hint = button.parentElement.querySelector("code").textContent;
-    await navigator.clipboard.writeText(hint).then(
-      () => { button.textContent = "Copied"; },
-      () => { button.textContent = "Press Ctrl+C"; getSelection().selectAllChildren(button.parentElement.querySelector("code")); },
-    );
-  });
-  return button;
-}
-
-function skeleton() {
-  const parts = {
-    root: element("section", "flip-monitor"),
-    name: element("span", "flip-name"),
-    id: element("code"),
-    badge: element("span", "flip-badge"),
-    bar: element("div", "flip-bar"),
-    fill: element("div", "flip-fill"),
-    round: element("span", "flip-round"),
-    elapsed: element("span", "flip-elapsed"),
-    eta: element("span", "flip-eta"),
-    percent: element("span", "flip-percent"),
-    tiles: element("div", "flip-tiles"),
-    hidden: element("p", "flip-hidden"),
-    cohort: element("div", "flip-cohort"),
-    notes: element("div", "flip-notes"),
-    totals: element("span", "flip-totals"),
-    hint: element("code"),
-  };
-  const head = element("div", "flip-head");
-  head.append(parts.name, parts.id, parts.badge);
-  parts.badge.setAttribute("role", "status");
-  parts.badge.setAttribute("aria-live", "polite");
-  parts.bar.setAttribute("role", "progressbar");
-  parts.bar.setAttribute("aria-label", "Progress of the run");
-  parts.bar.setAttribute("aria-valuemin", "0");
-  parts.bar.setAttribute("aria-valuemax", "100");
-  parts.bar.append(parts.fill);
-  const line = element("p", "flip-line");
-  line.append(parts.round, parts.elapsed, parts.eta, parts.percent);
-  const foot = element("div", "flip-foot");
-  const back = element("span", "flip-back");
-  back.append("Reattach: ", parts.hint, " ", copyButton());
-  foot.append(parts.totals, back);
-  parts.root.append(head, parts.bar, line, parts.tiles, parts.hidden, parts.cohort, parts.notes, foot);
-  return parts;
-}
-
-// Leaves a part alone while it stays the same, so that focus and open details survive.
-function fill(part, facts, build) {
-  const key = JSON.stringify(facts);
-  if (part.dataset.shows === key) return;
-  part.dataset.shows = key;
-  part.replaceChildren(...build());
-  part.hidden = !part.hasChildNodes();
-}
-
-function drawBar(parts, snapshot) {
-  const known = snapshot.fraction !== null;
-  const percent = known ? Math.floor(snapshot.fraction * 100 + 0.5) : 0;
-  parts.bar.classList.toggle("flip-unknown", !known && snapshot.state === "running");
-  parts.bar.setAttribute("aria-valuetext", snapshot.round_words);
-  if (known) parts.bar.setAttribute("aria-valuenow", String(percent));
-  else parts.bar.removeAttribute("aria-valuenow");
-  parts.fill.style.width = known ? `${percent}%` : snapshot.state === "running" ? "" : "0%";
-  parts.percent.textContent = known ? `${percent} %` : "";
-  parts.round.textContent = snapshot.round_words;
-}
-
-// Between two snapshots the clock goes on; the run's last event says where it stood.
-function drawClock(parts, snapshot) {
-  const known = snapshot.elapsed_s;
-  const ticking = snapshot.started_s !== null && ["starting", "running"].includes(snapshot.state);
-  const now = ticking ? Math.max(known, Date.now() / 1000 - snapshot.started_s) : known;
-  parts.elapsed.textContent = snapshot.started_s === null ? "" : `${durationText(now)} elapsed`;
-  const left = snapshot.eta_s === null ? null : Math.max(0, snapshot.eta_s - (now - known));
-  parts.eta.textContent = left === null ? "" : `about ${durationText(left)} left`;
-}
-
-function draw(parts, snapshot) {
-  if (parts.root.dataset.state !== snapshot.state) {
-    parts.root.dataset.state = snapshot.state;
-    parts.badge.textContent = snapshot.state;
+  showNotes() {
+    const { error, watch_error, warnings, num_warnings } = this.model.get("notes");
+    fill(this.notes, [error, watch_error, warnings, num_warnings], () => [
+      ...[error, watch_error].filter(Boolean).map((each) => failure(each)),
+      ...(warnings.length ? [this.warnings(warnings, num_warnings)] : []),
+    ]);
   }
-  parts.root.setAttribute("aria-label", `Run ${snapshot.name || snapshot.run_id}`);
-  parts.name.textContent = snapshot.name;
-  parts.name.hidden = !snapshot.name;
-  parts.id.textContent = snapshot.run_id;
-  drawBar(parts, snapshot);
-  drawClock(parts, snapshot);
-  fill(parts.tiles, snapshot.tiles, () => snapshot.tiles.map(tile));
-  parts.hidden.textContent = `and ${snapshot.hidden_tiles} more metrics`;
-  parts.hidden.hidden = !snapshot.hidden_tiles;
-  const strip = snapshot.is_final ? null : snapshot.cohort;
-  fill(parts.cohort, strip, () => (strip ? cohort(strip) : []));
-  const failures = [snapshot.error, snapshot.watch_error].filter(Boolean);
-  fill(parts.notes, [failures, snapshot.warnings, snapshot.num_warnings], () => [
-    ...failures.map(failure),
-    ...(snapshot.warnings.length ? [warnings(snapshot)] : []),
-  ]);
-  parts.totals.textContent = snapshot.totals;
-  parts.hint.textContent = snapshot.hint;
+
+  warnings(warnings, all) {
+    const title = all > warnings.length ? `Newest of ${all} warnings` : "Warnings";
+    return element("div", { class: "flip-note flip-warnings" }, element("strong", {}, title), ...warnings.map((each) => element("p", {}, each)));
+  }
+
+  // --- curves
+
+  showCurves() {
+    const { curves, hidden, marks } = this.model.get("curves");
+    this.charts.node.hidden = !curves.length;
+    this.charts.show(curves.map(({ name, phase, scope, value, best, diverged, points }) => ({
+      key: `${phase}/${scope}/${name}`,
+      label: scope === "central" ? `${name} (central)` : name,
+      title: `${name}, ${phase}, ${scope}`,
+      isCentral: scope === "central",
+      rest: best, value, diverged, points,
+    })), marks);
+    say(this.hidden, `and ${hidden} more metrics`);
+    this.hidden.hidden = !hidden;
+  }
+
+  buildUsage() {
+    this.usage = new ChartGrid((x, short) => (short ? durationText(x).replace(" min", "").replace(" h", "") : `after ${durationText(x)}`));
+    this.processes = element("p", { class: "flip-muted" });
+    return element("div", {}, this.usage.node, this.processes);
+  }
+
+  showUsage() {
+    const { curves, num_processes } = this.model.get("usage");
+    this.usage.show(curves.map(({ label, unit, value, points }) => (
+      { key: label, label, title: `${label}, ${unit}`, value, rest: unit, points, isCentral: false, diverged: false }
+    )), []);
+    const words = num_processes === 1 ? "1 process" : `${num_processes} processes`;
+    say(this.processes, curves.length ? `${words} of the run, measured every few seconds` : "Nothing measured yet.");
+  }
+
+  // --- clients
+
+  buildClients() {
+    const ask = async (cells) => (await this.line.ask({ cells })).rows ?? [];
+    this.chosen = [];
+    this.map = new ClientMap({ ask, choose: (cells) => { this.chosen = cells; this.drawChosen(); this.table.draw(); } });
+    this.table = new ClientTable({
+      ask,
+      toggle: (at) => this.map.select(at, true),
+      isChosen: (at) => this.map.selected.has(at),
+      kindOf: (at) => (this.map.states[at] === RUNNING ? this.atWork() : KINDS[this.map.states[at]][0]),
+      nameOf: (at) => `partition ${this.nameOf(at)}`,
+    });
+    this.table.node.hidden = true;
+    this.asTable = button("Table", () => {
+      const isTable = this.table.node.hidden;
+      this.table.node.hidden = !isTable;
+      this.map.host.hidden = this.map.words.hidden = isTable;
+      this.asTable.setAttribute("aria-pressed", String(isTable));
+      this.showClients();
+    }, { "aria-pressed": "false", class: "flip-quiet" });
+    this.cohort = element("p", { class: "flip-cohort" });
+    this.exclude = button("Leave out", () => this.leaveOut("exclude", this.exclude));
+    this.include = button("Take in again", () => this.leaveOut("include", this.include));
+    this.chosenWords = element("span");
+    this.chosenPython = pythonLine("the Python of leaving out");
+    this.chosenAlert = element("div", { class: "flip-alert" });
+    for (const [node, command] of [[this.exclude, "exclude"], [this.include, "include"]]) {
+      for (const event of ["pointerenter", "focus"]) node.addEventListener(event, () => { this.chosenCommand = command; this.drawChosen(); });
+    }
+    const none = button("Select none", () => { this.map.clear(); this.map.node.focus(); }, { class: "flip-quiet" });
+    this.choice = element("div", { class: "flip-bar-row flip-choice", hidden: true, role: "group", "aria-label": "Selected clients" },
+      this.chosenWords, this.exclude, this.include, none, this.chosenPython.node);
+    const top = element("div", { class: "flip-bar-row" }, this.map.legend, this.asTable);
+    return element("div", {}, this.cohort, top, this.map.host, this.table.node, this.map.words, this.choice, this.chosenAlert);
+  }
+
+  atWork() { return PHASES[this.phase] ?? "at work"; }
+
+  nameOf(at) { return this.model.get("nodes").names[at] ?? String(at); }
+
+  // Three parts that mostly come together.
+  showClientsOnce() {
+    if (this.clientsSoon) return;
+    this.clientsSoon = true;
+    queueMicrotask(() => { this.clientsSoon = false; this.showClients(); });
+  }
+
+  showClients() {
+    const { counts, words, phase } = this.model.get("clients");
+    const { count } = this.model.get("nodes");
+    this.phase = phase;
+    say(this.cohort, count ? words : "No client was asked yet.");
+    this.map.show(unpacked(this.model.get("cells"), count), counts, this.atWork());
+    if (!this.table.node.hidden) this.table.show(count);
+    for (const part of [this.map.legend, this.asTable]) part.hidden = !count;
+    this.drawChosen();
+  }
+
+  drawChosen() {
+    const { chosen, map } = this;
+    if (!this.choice) return;
+    this.choice.hidden = !chosen.length || !this.model.get("can_steer");
+    if (this.choice.hidden) return;
+    const head = this.model.get("head");
+    const out = chosen.filter((at) => map.states[at] === LEFT_OUT).length;
+    const who = chosen.length === 1 ? `client ${this.nameOf(chosen[0])}` : `${chosen.length} clients`;
+    say(this.chosenWords, `${who} · from round ${head.is_broken ? head.server_round : head.next_round}:`);
+    enable(this.exclude, out < chosen.length && !head.is_final);
+    enable(this.include, out > 0 && !head.is_final);
+    const command = this.chosenCommand ?? (out === chosen.length ? "include" : "exclude");
+    this.chosenPython.show(pythonCall(command, chosen.map((at) => this.nameOf(at))));
+  }
+
+  leaveOut(command, node) {
+    this.desk.press({ command, cells: this.chosen }, node, this.chosenAlert, () => this.map.clear());
+  }
+
+  // --- what was done, and what was printed
+
+  buildDeeds() {
+    this.deeds = element("ol", { class: "flip-deeds", tabindex: 0, "aria-label": "What was done, newest first" });
+    return element("div", {}, this.deeds);
+  }
+
+  showDeeds() {
+    const { deeds, num_deeds } = this.model.get("story");
+    fill(this.deeds, [deeds, num_deeds], () => {
+      const more = num_deeds - deeds.length;
+      const lines = [...deeds].reverse().map((deed) => this.deed(deed));
+      if (!num_deeds) lines.push(element("li", { class: "flip-muted" }, "Nobody has steered this run."));
+      if (more) lines.push(element("li", { class: "flip-muted" }, `and ${more} earlier`));
+      return lines;
+    });
+  }
+
+  deed({ time_s, author, words, from_round, refused }) {
+    const when = new Date(time_s * 1000).toLocaleTimeString([], { hour12: false });
+    const effect = from_round && !refused ? `from round ${from_round}` : "";
+    const line = element("li", {}, element("time", {}, when), element("span", {}, author), element("span", {}, words), element("span", { class: "flip-muted" }, effect));
+    if (refused) line.lastChild.replaceChildren(element("strong", { class: "flip-refused" }, "refused"), ` ${refused.code} ${refused.what}`);
+    return line;
+  }
+
+  buildLog() {
+    this.lines = element("pre", { class: "flip-log", tabindex: 0, role: "log", "aria-live": "off", "aria-label": "End of the run's log" });
+    this.follow = element("input", { type: "checkbox", checked: true, onchange: () => this.showLog() });
+    const label = element("label", { class: "flip-box" }, this.follow, "Follow");
+    return element("div", {}, this.lines, element("div", { class: "flip-bar-row" }, label, element("small", { class: "flip-muted" }, "the last 200 lines; all of them: ", element("code", {}, "run.logs()"))));
+  }
+
+  showLog() {
+    if (!this.follow?.checked && this.lines.textContent) return;
+    const { lines } = this.model.get("log");
+    say(this.lines, lines.length ? lines.join("\n") : "Nothing was printed yet.");
+    this.lines.scrollTop = this.lines.scrollHeight;
+  }
+}
+
+// Jupyter takes plain keys for its own: an arrow would move to the next cell, not the map.
+function keepKey(event) {
+  const isJupyters = event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
+  if (!isJupyters && !(event.shiftKey && event.key === "Enter")) event.stopPropagation();
 }
 
 function render({ model, el }) {
-  const parts = skeleton();
-  const update = () => draw(parts, model.get("snapshot"));
-  const clock = setInterval(() => drawClock(parts, model.get("snapshot")), 1000);
-  update();
-  model.on("change:snapshot", update);
-  el.append(parts.root);
-  return () => {
-    clearInterval(clock);
-    model.off("change:snapshot", update);
-  };
+  const root = element("section", { class: "flip-monitor" });
+  root.addEventListener("keydown", keepKey);
+  el.append(root);
+  const view = new View(model, root);
+  return () => view.leave();
 }
 
 export default { render };

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+from comm import get_comm_manager
 
-from flip_lab.core.errors import InvalidValueError, StoreFormatError
-from flip_lab.core.events import RunEvent
+from flip_lab.core.errors import CommandRefusedError, InvalidValueError, StoreFormatError
+from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.core.state import RunState
 from flip_lab.widgets.follow import Follower
 from flip_lab.widgets.monitor import RunMonitor, watch
+from flip_lab.widgets.monitor_line import TARGET
 
 Story = Callable[..., list[RunEvent]]
 
@@ -37,6 +40,67 @@ class Told:
         if self.trouble is not None:
             raise self.trouble
         return [event for event in self.told if event.sequence > after]
+
+    def logs(self, *, tail: int | None = None) -> str:
+        """Give what was printed."""
+        del tail
+        return "ready\n"
+
+
+class Steered(Told):
+    """A run that notes what it is told to do."""
+
+    def __init__(self, events: list[RunEvent], *, state: RunState) -> None:
+        """Start with these events."""
+        super().__init__(events, state=state)
+        self.done: list[tuple[object, ...]] = []
+        self.refusal: Exception | None = None
+
+    def _note(self, *what: object) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.done.append(what)
+
+    def pause(self) -> None:
+        """Note it."""
+        self._note("pause")
+
+    def resume(self) -> None:
+        """Note it."""
+        self._note("resume")
+
+    def step(self, num_rounds: int = 1) -> None:
+        """Note it."""
+        self._note("step", num_rounds)
+
+    def stop(self) -> None:
+        """Note it."""
+        self._note("stop")
+
+    def set(self, **values: object) -> None:
+        """Note it."""
+        self._note("set", values)
+
+    def exclude(self, *nodes: int) -> None:
+        """Note it."""
+        self._note("exclude", *nodes)
+
+    def include(self, *nodes: int) -> None:
+        """Note it."""
+        self._note("include", *nodes)
+
+    def break_when(self, condition: str) -> None:
+        """Note it."""
+        self._note("break_when", condition)
+
+    def clear(self, *ids: str) -> None:
+        """Note it."""
+        self._note("clear", *ids)
+
+    def fork(self, at_round: int | None = None, **changes: object) -> Told:
+        """Note it."""
+        self._note("fork", at_round, changes)
+        return Told([], state=RunState.PENDING)
 
 
 def watchers() -> list[threading.Thread]:
@@ -91,13 +155,13 @@ def test_unchanged_snapshots_are_not_sent(story: Story) -> None:
     run = Told(story(), state=RunState.RUNNING)
     monitor = watch(run)
     sent: list[object] = []
-    monitor.observe(sent.append, "snapshot")
+    monitor.observe(sent.append)
     run.was_asked.clear()
     run.was_asked.wait()
     run.was_asked.clear()
     run.was_asked.wait()
-    monitor.close()
     assert sent == []
+    monitor.close()
 
 
 def test_trouble_is_shown_and_tried_again(story: Story) -> None:
@@ -179,19 +243,174 @@ def test_a_display_shows_what_is_true_then(story: Story) -> None:
     monitor.close()
 
 
-@pytest.mark.parametrize("refresh_hz", [0, -1, 4.5, float("nan")])
+@pytest.mark.parametrize("refresh_hz", [0, -1, 8.5, float("nan")])
 def test_the_refresh_rate_has_bounds(refresh_hz: float) -> None:
     """Jupyter drops messages of a kernel that talks too much."""
-    with pytest.raises(InvalidValueError, match="not above 0 and at most 4") as caught:
+    with pytest.raises(InvalidValueError, match="not above 0 and at most 8") as caught:
         watch(Told([], state=RunState.PENDING), refresh_hz=refresh_hz)
     assert caught.value.code == "FLIP-103"
     assert not watchers()
 
 
 def test_the_front_end_is_small_and_fetches_nothing() -> None:
-    """The module and its style travel with each widget: under 60 KB, no other host."""
+    """The module and its style travel with each widget: under 100 KB, no other host."""
     sources = f"{RunMonitor._esm}{RunMonitor._css}"
-    assert len(sources.encode()) < 60_000
+    assert len(sources.encode()) < 100_000
     hosts = sources.replace("http://www.w3.org/2000/svg", "")
     assert "http" not in hosts
     assert "innerHTML" not in sources
+
+
+# --- steering ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "done"),
+    [
+        ({"command": "pause"}, ("pause",)),
+        ({"command": "resume"}, ("resume",)),
+        ({"command": "step", "num_rounds": 3}, ("step", 3)),
+        ({"command": "stop"}, ("stop",)),
+        ({"command": "set", "values": {"lr": 0.1}}, ("set", {"lr": 0.1})),
+        ({"command": "exclude", "cells": [1, 3]}, ("exclude", 1, 3)),
+        ({"command": "include", "cells": [0]}, ("include", 0)),
+        ({"command": "break_when", "condition": "always"}, ("break_when", "always")),
+        ({"command": "clear", "ids": ["a", "b"]}, ("clear", "a", "b")),
+        (
+            {"command": "fork", "at_round": 2, "values": {"strategy.mu": 1}},
+            ("fork", 2, {"strategy.mu": 1}),
+        ),
+    ],
+)
+def test_a_button_calls_the_handle(
+    story: Story, asked: dict[str, object], done: tuple[object, ...]
+) -> None:
+    """Each message of the page is one call; the answer names the message."""
+    run = Steered(story(), state=RunState.RUNNING)
+    monitor = watch(run)
+    assert monitor.can_steer
+    answer = monitor.answer({**asked, "ticket": 7})
+    monitor.close()
+    assert run.done == [done]
+    forked = {"run_id": run.run_id} if asked["command"] == "fork" else {}
+    assert answer == {"ticket": 7, **forked}
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            CommandRefusedError("It has ended.", fix="Fork it."),
+            {"code": "FLIP-310", "what": "It has ended.", "fix": "Fork it."},
+        ),
+        (OSError("disk gone"), {"code": "", "what": "OSError: disk gone", "fix": ""}),
+    ],
+)
+def test_a_refusal_is_told_to_the_page(
+    story: Story, error: Exception, told: dict[str, str]
+) -> None:
+    """Code, what and fix, beside the control; nothing is raised in the kernel."""
+    run = Steered(story(), state=RunState.RUNNING)
+    run.refusal = error
+    monitor = watch(run)
+    assert monitor.answer({"command": "pause", "ticket": 1}) == {"ticket": 1, "error": told}
+    monitor.close()
+
+
+def test_an_unknown_command_names_those_that_there_are(story: Story) -> None:
+    """Whatever a page sends, only the listed methods are called."""
+    monitor = watch(Steered(story(), state=RunState.RUNNING))
+    answer = monitor.answer({"command": "__class__", "ticket": 1})
+    monitor.close()
+    assert answer["error"]["code"] == "FLIP-103"
+    assert "pause, resume, step" in answer["error"]["fix"]
+
+
+def test_after_a_command_the_state_comes_from_the_events(story: Story) -> None:
+    """The page is told nothing that is not on record, and that at once."""
+    events = story()
+    run = Steered(events[:], state=RunState.RUNNING)
+    monitor = watch(run, refresh_hz=0.001)
+    monitor.answer({"command": "pause"})
+    assert monitor.head["state"] == "running"
+    paused = replace(
+        events[-1],
+        sequence=len(events),
+        kind=EventKind.STATE,
+        body={"state": "paused", "author": "ada", "because": ""},
+    )
+    shown = threading.Event()
+    monitor.observe(lambda _: shown.set(), "head")
+    run.told.append(paused)
+    monitor.answer({"command": "pause"})
+    assert shown.wait(timeout=30)
+    assert (monitor.head["state"], monitor.head["state_words"]) == ("paused", "by ada")
+    monitor.close()
+
+
+def test_a_page_asks_for_nodes(story: Story) -> None:
+    """What is in sight is asked for; cells that there are not are left out."""
+    monitor = watch(Told(story(failing=frozenset({3})), state=RunState.RUNNING))
+    answer = monitor.answer({"cells": [3, 99], "ticket": 2})
+    monitor.close()
+    assert not monitor.can_steer
+    assert answer["ticket"] == 2
+    (row,) = answer["rows"]
+    assert (row["title"], row["error_round"]) == ("partition 3", 3)
+
+
+class Line:
+    """A comm as the kernel gives it."""
+
+    def __init__(self) -> None:
+        """Nothing was sent yet."""
+        self.sent: list[dict[str, object]] = []
+        self.hear: Callable[[dict[str, object]], None] | None = None
+        self.is_closed = False
+
+    def on_msg(self, callback: Callable[[dict[str, object]], None]) -> None:
+        """Take what listens."""
+        self.hear = callback
+
+    def send(self, data: dict[str, object]) -> None:
+        """Keep it."""
+        self.sent.append(data)
+
+    def close(self) -> None:
+        """Note it."""
+        self.is_closed = True
+
+
+def test_a_line_of_its_own_leads_to_the_widget(story: Story) -> None:
+    """The page names the widget; one that is gone closes the line."""
+    run = Steered(story(), state=RunState.RUNNING)
+    monitor = watch(run)
+    opened = get_comm_manager().targets[TARGET]
+    line, lost = Line(), Line()
+    opened(line, {"content": {"data": {"key": monitor.key}}})
+    assert line.hear is not None
+    line.hear({"content": {"data": {"command": "pause", "ticket": 1}}})
+    monitor.close()
+    assert run.done == [("pause",)]
+    assert line.sent == [{"ready": True}, {"ticket": 1}]
+    opened(lost, {"content": {"data": {"key": "another"}}})
+    assert lost.is_closed
+
+
+# --- what it costs the page ---------------------------------------------------------------
+
+
+def test_a_client_s_answer_sends_the_map_and_not_the_curves(story: Story) -> None:
+    """Only parts that changed travel."""
+    events = story(nodes=60)
+    last = next(at for at, one in enumerate(events) if one.server_round == 3)
+    run = Told(events[: last + 10], state=RunState.RUNNING)
+    monitor = watch(run, refresh_hz=0.001)
+    sent: list[str] = []
+    monitor.observe(lambda change: sent.append(change["name"]))
+    run.told = events[: last + 11]
+    monitor._refresh()
+    assert set(sent) == {"head", "clients", "cells"}
+    assert monitor.sent_messages == 1
+    assert monitor.sent_bytes < 3_000
+    monitor.close()

@@ -70,7 +70,7 @@ def test_squares_stay_few_and_never_hide_a_failure(
     failed = min(failed, size - done)
     cohort = Cohort(server_round=1, phase="train").ask(tuple(range(size)))
     for node in range(done + failed) if size <= MOST_SQUARES else ():
-        cohort = cohort.answer(node, failed=node < failed)
+        cohort = cohort.answer([(node, node < failed)])
     if size > MOST_SQUARES:
         cohort = Cohort(server_round=1, phase="train", size=size, done=done, failed=failed)
     strip = cohort.strip()
@@ -82,7 +82,7 @@ def test_squares_stay_few_and_never_hide_a_failure(
 
 def test_a_reply_nobody_waited_for_is_counted() -> None:
     """A client that was never asked makes the cohort one larger, and breaks nothing."""
-    cohort = Cohort(server_round=1, phase="train").answer(5, failed=False)
+    cohort = Cohort(server_round=1, phase="train").answer([(5, False)])
     assert (cohort.size, cohort.done, cohort.answered_ratio) == (1, 1, 1.0)
     assert cohort.strip()["squares"] == "d"
 
