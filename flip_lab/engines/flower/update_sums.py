@@ -23,6 +23,16 @@ _LEAST_BLOCK, _MOST_BLOCK = 1_024, 32_768
 _FAINT = 1e-24  # of a sum of squares: some of its terms may have vanished
 
 
+def difference(values: Values, before: Values) -> Values:
+    """Give what one client changed, by array; arrays of whole numbers are left out."""
+    with np.errstate(all="ignore"):
+        return {
+            name: np.subtract(each, before[name], dtype=before[name].dtype)
+            for name, each in values.items()
+            if is_like(each, before.get(name)) and before[name].dtype.kind == "f"
+        }
+
+
 def is_like(values: NDArray[Any], before: NDArray[Any] | None) -> bool:
     """Whether one array is an update of another."""
     is_number = values.dtype.kind in "fiu"

@@ -17,6 +17,7 @@ from flip_lab.engines.flower.messages import WEIGHT_KEYS, reply_metrics
 from flip_lab.engines.flower.update_sums import (
     Reals,
     Values,
+    difference,
     is_like,
     measure,
     norm_of,
@@ -93,13 +94,7 @@ def update_norm(reply: Message, sent: ArrayRecord) -> float | None:
 
 def update_of(reply: Message, sent: ArrayRecord) -> Values:
     """Give what one client changed, by array; arrays of whole numbers are left out."""
-    before = _weights_of(sent)
-    with np.errstate(all="ignore"):
-        return {
-            name: np.subtract(values, before[name], dtype=before[name].dtype)
-            for name, values in arrays_of(reply, sent).items()
-            if is_like(values, before.get(name))
-        }
+    return difference(arrays_of(reply, sent), _weights_of(sent))
 
 
 def mean_update(
