@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from flip_lab.core.kinship import Trunk, common_trunk
 from flip_lab.runs.edits import edit_text, edits_of
 from flip_lab.runs.family import read_links
-from flip_lab.runs.kinship import Trunk, common_trunk
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store import query
 from flip_lab.store.blobs import Blobs

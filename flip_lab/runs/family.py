@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from flip_lab.core.edits import EDITS
 from flip_lab.core.goals import goal_of
+from flip_lab.core.kinship import Link, kin_of
 from flip_lab.runs.edits import edit_text
-from flip_lab.runs.kinship import Link, kin_of
 from flip_lab.store import query
 from flip_lab.store.layout import LabDir
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from flip_lab.views.clients import client_distribution as client_distribution
     from flip_lab.views.configurations import configuration_table as configuration_table
     from flip_lab.views.curves import training_curves as training_curves
+    from flip_lab.views.family import family_tree as family_tree
     from flip_lab.views.forest import effect_forest as effect_forest
+    from flip_lab.views.fork import fork_curves as fork_curves
     from flip_lab.views.heatmap import client_heatmap as client_heatmap
     from flip_lab.views.panels import small_multiples as small_multiples
     from flip_lab.views.partitions import partition_map as partition_map
@@ -35,6 +37,8 @@ _HOME = {
     "configuration_table": "flip_lab.views.configurations",
     "effect_forest": "flip_lab.views.forest",
     "fairness_figure": "flip_lab.views.spread",
+    "family_tree": "flip_lab.views.family",
+    "fork_curves": "flip_lab.views.fork",
     "leaderboard_figure": "flip_lab.views.ranking",
     "partition_map": "flip_lab.views.partitions",
     "results_table": "flip_lab.views.results",
@@ -53,6 +57,8 @@ __all__ = [
     "configuration_table",
     "effect_forest",
     "fairness_figure",
+    "family_tree",
+    "fork_curves",
     "leaderboard_figure",
     "partition_map",
     "results_table",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from flip_lab.core.kinship import Link, Trunk, ancestors, common_trunk, kin_of
 from flip_lab.runs.edits import edit_text
 from flip_lab.runs.family import changed_text
-from flip_lab.runs.kinship import Link, Trunk, ancestors, common_trunk, kin_of
 from flip_lab.runs.settings import settings_frame
 
 LINKS: dict[str, Link | None] = {
