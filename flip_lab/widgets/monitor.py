@@ -22,7 +22,7 @@ from flip_lab.widgets.card import card_html
 from flip_lab.widgets.monitor_commands import Steerable, carry_out, told
 from flip_lab.widgets.monitor_line import listen
 from flip_lab.widgets.monitor_outbox import Outbox
-from flip_lab.widgets.monitor_room import URGENT, ControlRoom, Observable
+from flip_lab.widgets.monitor_room import URGENT, Observable, RunBoard
 from flip_lab.widgets.snapshot import Snapshot
 from flip_lab.widgets.text import text_of
 
@@ -99,7 +99,7 @@ class RunMonitor(anywidget.AnyWidget):
         # Only a run of this package knows how many nodes it has before they are asked.
         num_nodes = getattr(getattr(run, "spec", None), "num_nodes", 0)
         interval_s = _interval_s(refresh_hz)
-        self._room = ControlRoom(run, interval_s=interval_s, num_nodes=num_nodes)
+        self._room = RunBoard(run, interval_s=interval_s, num_nodes=num_nodes)
         self._outbox = Outbox(urgent=URGENT)
         self._room.poll()
         first = self._room.parts(tick_s())

@@ -53,7 +53,13 @@ class Steerable(Protocol):
         """Forget conditions."""
         ...
 
-    def fork(self, at_round: int | None = None, **changes: Value) -> Any:  # noqa: ANN401
+    def fork(
+        self,
+        at_round: int | None = None,
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        **changes: Value,
+    ) -> Any:  # noqa: ANN401  # a handle
         """Launch a new run from a checkpoint; gives its handle."""
         ...
 
@@ -70,7 +76,7 @@ def carry_out(
         nodes: The nodes that it is about, by partition id or node id.
 
     Returns:
-        Empty where nothing is to be told; ``run_id`` of a fork.
+        ``is_taken``: whether the command is on record; of a fork, its ``run_id``.
 
     Raises:
         InvalidValueError: If there is no such command.
@@ -79,7 +85,9 @@ def carry_out(
     command = asked.get("command")
     values = cast("Mapping[str, Value]", asked.get("values") or {})
     if command == "fork":
-        fork = run.fork(asked.get("at_round"), **values)
+        by_key = {name: value for name, value in values.items() if not name.isidentifier()}
+        named = {name: value for name, value in values.items() if name.isidentifier()}
+        fork = run.fork(asked.get("at_round"), overrides=by_key, **named)
         return {"run_id": str(fork.run_id)}
     calls: Mapping[str, Callable[[], object]] = {
         "pause": run.pause,
@@ -98,8 +106,8 @@ def carry_out(
             f"There is no command {command!r}.",
             fix=f"Take one of {', '.join(calls)}, fork.",
         )
-    call()
-    return {}
+    # A run that is starting takes commands once it has started.
+    return {"is_taken": bool(getattr(call(), "is_taken", True))}
 
 
 def told(error: Exception) -> dict[str, Json]:

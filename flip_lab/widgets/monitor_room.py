@@ -36,7 +36,7 @@ class Observable(Watchable, Logging, Protocol):
     """All that the control room needs of a run to show it; ``flip_lab.Run`` is one."""
 
 
-class ControlRoom(Follower):
+class RunBoard(Follower):
     """Follows one run for a page; to be used from one thread at a time.
 
     Args:

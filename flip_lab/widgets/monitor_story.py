@@ -15,6 +15,7 @@ from flip_lab.widgets.snapshot import shortened
 _MOST_DEEDS, _MOST_MARKS, _MOST_ROUNDS = 40, 60, 50
 _WORDS_LENGTH = 160
 _CHANGING = frozenset({"set", "exclude", "include"})
+_KINDS: Mapping[type, str] = {bool: "bool", int: "int", float: "float"}
 _ARMED = frozenset({"stop_when", "break_when"})
 
 Body: TypeAlias = Mapping[str, Json]
@@ -91,12 +92,11 @@ class Story:
 
 def _field(name: str, value: Json, scopes: list[str]) -> Json:
     """Give one setting as text: JSON would make 1.0 a whole number."""
-    kinds = {bool: "bool", int: "int", float: "float"}
     told: list[Json] = [*scopes]
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return {
         "name": name,
-        "kind": kinds.get(type(value), "text"),
+        "kind": _KINDS.get(type(value), "text"),
         "text": text,
         "scopes": told,
     }
@@ -211,18 +211,19 @@ def deed_words(command: str, body: Body) -> str:
 
 
 def _rule(body: Body) -> str:
-    condition = body.get("condition")
-    if condition:
-        return str(condition)
-    own = {"id", "command", "author", "from_round", "condition", "refused", "at_break"}
+    """Give a condition, or the parts of a rule."""
+    rule = body.get("rule")
+    told = rule if isinstance(rule, Mapping) else {"condition": body.get("condition", "")}
     return ", ".join(
-        f"{key}={value}" for key, value in body.items() if key not in own and value
+        str(value) if key == "condition" else f"{key}={value}"
+        for key, value in told.items()
     )
 
 
 def keys_of(body: Body) -> list[int]:
     """List the partitions that a command names; of nodes without one, their ids."""
-    nodes, partitions = _listed(body, "node_ids"), _listed(body, "partition_ids")
+    partitions = _listed(body, "partition_ids")
+    nodes = _listed(body, "node_ids") or _listed(body, "nodes")  # as asked, when refused
     if len(nodes) == len(partitions):
         pairs = zip(nodes, partitions, strict=True)
         told = [node if partition == -1 else partition for node, partition in pairs]

@@ -178,7 +178,11 @@ class Desk {
       fork: at_round ? [`at_round=${at_round}`] : [],
       clear: (ids ?? []).map((id) => JSON.stringify(id)),
     }[command] ?? [];
-    return pythonCall(command, first, values);
+    if (command !== "fork") return pythonCall(command, first, values);
+    const all = Object.entries(values ?? {});
+    const byKey = Object.fromEntries(all.filter(([key]) => !isName(key)));
+    if (Object.keys(byKey).length) first.push(`overrides=${pythonDict(byKey)}`);
+    return pythonCall(command, first, Object.fromEntries(all.filter(([key]) => isName(key))));
   }
 
   // --- drawers
@@ -312,7 +316,7 @@ class Desk {
     const late = setTimeout(() => say(this.status, "waiting for the kernel …"), 700);
     const answer = await this.line.ask(command);
     clearTimeout(late);
-    say(this.status, "");
+    say(this.status, answer.is_taken === false ? "waits until the run has started" : "");
     node.removeAttribute("aria-busy");
     if (answer.error) alert.replaceChildren(failure(answer.error, { role: "alert" }));
     else done(answer);
@@ -342,6 +346,7 @@ class Desk {
     enable(this.step, ["running", "paused"].includes(state));
     for (const { name, key } of this.openers) enable(key, name === "fork" || !is_final);
     for (const each of this.openers) each.refresh();
+    this.python.node.hidden = this.openers.some(({ form }) => !form.hidden); // a drawer has its own
     if (this.explained) this.python.show(this.code(this.explained()));
   }
 }

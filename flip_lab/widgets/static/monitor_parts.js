@@ -115,13 +115,21 @@ export function pythonValue(value) {
   return typeof value === "string" ? JSON.stringify(value) : String(value);
 }
 
+function isName(key) {
+  return /^[A-Za-z_]\w*$/.test(key);
+}
+
+function pythonDict(values) {
+  const parts = Object.entries(values).map(([key, value]) => `${JSON.stringify(key)}: ${pythonValue(value)}`);
+  return `{${parts.join(", ")}}`;
+}
+
 // `run.set(learning_rate=0.01, **{"strategy.mu": 1})`: names with a dot are no Python names.
 export function pythonCall(name, first, values = {}) {
-  const isName = (key) => /^[A-Za-z_]\w*$/.test(key);
   const all = Object.entries(values);
   const parts = [...first, ...all.filter(([key]) => isName(key)).map(([key, value]) => `${key}=${pythonValue(value)}`)];
-  const odd = all.filter(([key]) => !isName(key)).map(([key, value]) => `${JSON.stringify(key)}: ${pythonValue(value)}`);
-  if (odd.length) parts.push(`**{${odd.join(", ")}}`);
+  const odd = all.filter(([key]) => !isName(key));
+  if (odd.length) parts.push(`**${pythonDict(Object.fromEntries(odd))}`);
   return `run.${name}(${parts.join(", ")})`;
 }
 

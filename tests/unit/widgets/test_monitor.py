@@ -17,12 +17,13 @@ from flip_lab.widgets.monitor import RunMonitor, watch
 from flip_lab.widgets.monitor_line import TARGET
 
 Story = Callable[..., list[RunEvent]]
+RUN = "261121-194512-q7xd"
 
 
 class Told:
     """A run whose events a test hands out."""
 
-    run_id = "261121-194512-q7xd"
+    run_id = RUN
     name = "Hearts"
 
     def __init__(self, events: list[RunEvent], *, state: RunState) -> None:
@@ -277,8 +278,8 @@ def test_the_front_end_is_small_and_fetches_nothing() -> None:
         ({"command": "break_when", "condition": "always"}, ("break_when", "always")),
         ({"command": "clear", "ids": ["a", "b"]}, ("clear", "a", "b")),
         (
-            {"command": "fork", "at_round": 2, "values": {"strategy.mu": 1}},
-            ("fork", 2, {"strategy.mu": 1}),
+            {"command": "fork", "at_round": 2, "values": {"strategy.mu": 1, "lr": 2}},
+            ("fork", 2, {"overrides": {"strategy.mu": 1}, "lr": 2}),
         ),
     ],
 )
@@ -292,8 +293,8 @@ def test_a_button_calls_the_handle(
     answer = monitor.answer({**asked, "ticket": 7})
     monitor.close()
     assert run.done == [done]
-    forked = {"run_id": run.run_id} if asked["command"] == "fork" else {}
-    assert answer == {"ticket": 7, **forked}
+    is_fork = asked["command"] == "fork"
+    assert answer == {"ticket": 7, **({"run_id": RUN} if is_fork else {"is_taken": True})}
 
 
 @pytest.mark.parametrize(
@@ -385,14 +386,14 @@ def test_a_line_of_its_own_leads_to_the_widget(story: Story) -> None:
     """The page names the widget; one that is gone closes the line."""
     run = Steered(story(), state=RunState.RUNNING)
     monitor = watch(run)
-    opened = get_comm_manager().targets[TARGET]
+    opened: Callable[..., None] = get_comm_manager().targets[TARGET]
     line, lost = Line(), Line()
     opened(line, {"content": {"data": {"key": monitor.key}}})
     assert line.hear is not None
     line.hear({"content": {"data": {"command": "pause", "ticket": 1}}})
     monitor.close()
     assert run.done == [("pause",)]
-    assert line.sent == [{"ready": True}, {"ticket": 1}]
+    assert line.sent == [{"ready": True}, {"ticket": 1, "is_taken": True}]
     opened(lost, {"content": {"data": {"key": "another"}}})
     assert lost.is_closed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import pytest
@@ -191,7 +192,7 @@ def test_settings_become_a_form_and_edits_marks() -> None:
             control("set", values={"learning_rate": 0.01}, from_round=4),
         ]
     )
-    fields = [tuple(field.values()) for field in story.fields()]
+    fields = [tuple(cast("dict[str, object]", field).values()) for field in story.fields()]
     assert fields == [
         ("learning_rate", "float", "0.1", ["train", "run"]),
         ("train.batch_size", "int", "32", ["train"]),
@@ -219,7 +220,8 @@ def test_left_out_follows_the_commands_and_the_settings() -> None:
 def test_a_refused_command_changes_nothing_and_is_told() -> None:
     """It is among the deeds with its reason, and neither a mark nor in force."""
     refused: Json = {"code": "FLIP-310", "what": "No.", "fix": "Look."}
-    story = Story().apply([control("exclude", partition_ids=[7], refused=refused)])
+    story = Story().apply([control("exclude", nodes=[7], refused=refused)])
+    assert story.deeds[-1]["words"] == "left out 7"
     assert story.deeds[-1]["refused"] == refused
     assert (story.left_out, story.marks) == ({}, ())
 
@@ -227,11 +229,12 @@ def test_a_refused_command_changes_nothing_and_is_told() -> None:
 def test_conditions_are_armed_until_they_are_cleared() -> None:
     """By id, or all at once."""
     rule = control("break_when", condition="loss is nan", from_round=4)
-    goal = control("stop_when", metric="eval_accuracy", patience=3, from_round=4)
+    wish: Json = {"patience": 3, "condition": "eval_accuracy >= 0.9"}
+    goal = control("stop_when", rule=wish, from_round=4)
     story = Story().apply([rule, goal])
     assert story.armed == {
         "c-break_when": "break when loss is nan",
-        "c-stop_when": "stop when metric=eval_accuracy, patience=3",
+        "c-stop_when": "stop when patience=3, eval_accuracy >= 0.9",
     }
     cleared = story.apply([control("clear", ids=["c-break_when"])])
     assert set(cleared.armed) == {"c-stop_when"}
