@@ -241,9 +241,8 @@ def process(run_dir: Path, setup: Setup, *, patience: int = -1) -> Left:
     )
     sink = Sink()
     recorder = Recorder(setup.run_id, sink)
-    inner = SimulationGrid(
-        job, InProcessExecutor(client_app(setup.client), setting_of(job))
-    )
+    executor = InProcessExecutor(client_app(setup.client), setting_of(job), job.gate)
+    inner = SimulationGrid(job, executor)
     control = Patience(left=patience)
     grid = RunGrid(inner, emit=recorder.emit, control=control, seed=setup.seed)
     run_dir.mkdir(exist_ok=True)
