@@ -125,7 +125,7 @@ class Inspection(RoundReplies):
         Args:
             theme: ``"light"`` or ``"dark"``.
         """
-        from flip_lab.views.drift import update_figure
+        from flip_lab.views.updates import update_figure
 
         return update_figure(
             self.clients, title=f"Updates of round {self.server_round}", theme=theme

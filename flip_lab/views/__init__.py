@@ -14,11 +14,17 @@ if TYPE_CHECKING:
     from flip_lab.views.bands import confidence_bands as confidence_bands
     from flip_lab.views.clients import client_distribution as client_distribution
     from flip_lab.views.configurations import configuration_table as configuration_table
+    from flip_lab.views.confusion import confusion_map as confusion_map
     from flip_lab.views.curves import training_curves as training_curves
+    from flip_lab.views.drift import drift_figure as drift_figure
     from flip_lab.views.family import family_tree as family_tree
+    from flip_lab.views.fleet import fleet_figure as fleet_figure
     from flip_lab.views.forest import effect_forest as effect_forest
     from flip_lab.views.fork import fork_curves as fork_curves
     from flip_lab.views.heatmap import client_heatmap as client_heatmap
+    from flip_lab.views.histograms import histogram_map as histogram_map
+    from flip_lab.views.images import image_strip as image_strip
+    from flip_lab.views.layers import layer_heatmap as layer_heatmap
     from flip_lab.views.panels import small_multiples as small_multiples
     from flip_lab.views.partitions import partition_map as partition_map
     from flip_lab.views.ranking import leaderboard_figure as leaderboard_figure
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
     from flip_lab.views.spread import fairness_figure as fairness_figure
     from flip_lab.views.theme import apply_theme as apply_theme
     from flip_lab.views.timeline import cohort_timeline as cohort_timeline
+    from flip_lab.views.updates import update_figure as update_figure
 
 _HOME = {
     "apply_theme": "flip_lab.views.theme",
@@ -35,10 +42,16 @@ _HOME = {
     "cohort_timeline": "flip_lab.views.timeline",
     "confidence_bands": "flip_lab.views.bands",
     "configuration_table": "flip_lab.views.configurations",
+    "confusion_map": "flip_lab.views.confusion",
+    "drift_figure": "flip_lab.views.drift",
     "effect_forest": "flip_lab.views.forest",
     "fairness_figure": "flip_lab.views.spread",
     "family_tree": "flip_lab.views.family",
     "fork_curves": "flip_lab.views.fork",
+    "layer_heatmap": "flip_lab.views.layers",
+    "fleet_figure": "flip_lab.views.fleet",
+    "histogram_map": "flip_lab.views.histograms",
+    "image_strip": "flip_lab.views.images",
     "leaderboard_figure": "flip_lab.views.ranking",
     "partition_map": "flip_lab.views.partitions",
     "results_table": "flip_lab.views.results",
@@ -46,6 +59,7 @@ _HOME = {
     "span_timeline": "flip_lab.views.spans",
     "target_curves": "flip_lab.views.arrivals",
     "training_curves": "flip_lab.views.curves",
+    "update_figure": "flip_lab.views.updates",
 }
 
 __all__ = [
@@ -55,10 +69,16 @@ __all__ = [
     "cohort_timeline",
     "confidence_bands",
     "configuration_table",
+    "confusion_map",
+    "drift_figure",
     "effect_forest",
     "fairness_figure",
     "family_tree",
+    "fleet_figure",
     "fork_curves",
+    "histogram_map",
+    "image_strip",
+    "layer_heatmap",
     "leaderboard_figure",
     "partition_map",
     "results_table",
@@ -66,6 +86,7 @@ __all__ = [
     "span_timeline",
     "target_curves",
     "training_curves",
+    "update_figure",
 ]
 
 

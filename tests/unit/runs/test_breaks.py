@@ -159,8 +159,9 @@ def test_a_function_sees_numbers_and_arrays(desk: _Desk) -> None:
 
     def far_off(replies: RoundReplies) -> str:
         seen.append(replies)
-        worst = replies.clients.set_index("partition_id")["drift"].idxmax()
-        return f"partition {worst} moved {np.abs(replies.update(int(str(worst)))['w']).max():g}"
+        frame = replies.clients
+        worst = int(frame["partition_id"][frame["drift"].argmax()])
+        return f"partition {worst} moved {np.abs(replies.update(worst)['w']).max():g}"
 
     desk.breaks.add("a", far_off)
     met = desk.look(REPLIES)

@@ -1,5 +1,8 @@
 """What is kept of a break, and how a notebook reads it."""
 
+# plotly ships no types
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import errno
@@ -262,3 +265,12 @@ def test_html_shows_text_as_text(tmp_path: Path) -> None:
     many = _kept(tmp_path, [_reply(at, at, 1, 1) for at in range(60)])
     assert "60 replies, the 10 farthest off" in repr(many)
     assert many._repr_html_().count("<tr>") == 11
+
+
+def test_it_draws_itself(tmp_path: Path) -> None:
+    """The failed client is in neither figure, the diverged one in both."""
+    found = _kept(tmp_path)
+    updates, layers = found.figure(), found.layer_figure(theme="dark")
+    assert updates.layout.title.text == "Updates of round 4"
+    assert {trace.name for trace in updates.data} >= {"update", "diverged (NaN or ∞)"}
+    assert {trace.name for trace in layers.data} >= {"norm", "diverged"}
