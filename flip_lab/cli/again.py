@@ -31,12 +31,22 @@ def resume(  # noqa: PLR0917  # one parameter for each option
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Go on with a run that failed or was stopped, from its newest checkpoint."""
+    """Go on with a paused run; or with one that has ended, from its newest checkpoint."""
     from flip_lab.cli.watch import watch
+    from flip_lab.core.state import RunState
     from flip_lab.runs.lab import Lab
 
     here = Lab(lab)
-    resumed = here.run(run_id).resume_from_checkpoint(on=on, workers=workers)
+    resumed = here.run(run_id)
+    if resumed.state is not RunState.PAUSED:
+        resumed.resume_from_checkpoint(on=on, workers=workers)
+    elif on is None and workers is None:
+        resumed.resume()
+    else:
+        raise typer.BadParameter(
+            "A paused run goes on where it is; stop it first to move it.",
+            param_hint="--on, --workers",
+        )
     watch(here, resumed, detach=detach, as_json=as_json)
 
 
@@ -48,11 +58,26 @@ def fork(  # noqa: PLR0913, PLR0917  # one parameter for each option
     ] = None,
     on: OnOption = None,
     workers: WorkersOption = None,
+    nodes: Annotated[
+        int | None, typer.Option(help="Number of nodes, where clients keep no state.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds in all.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the rounds to come.")] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="KEY=VALUE: a scenario value or an app's config key."),
+        typer.Option(
+            "--set",
+            help="KEY=VALUE: a scenario value, an option of the strategy, or an app's "
+            "config key.",
+        ),
     ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="What it belongs to. Default: the parent's.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="A tag; may be given several times.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="A note on the fork.")] = "",
     detach: DetachOption = False,
     lab: LabOption = None,
     as_json: JsonOption = False,
@@ -61,9 +86,20 @@ def fork(  # noqa: PLR0913, PLR0917  # one parameter for each option
     from flip_lab.cli.watch import watch
     from flip_lab.runs.lab import Lab
 
+    overrides = assignments(change)
+    if rounds is not None:
+        overrides["num_rounds"] = rounds
     here = Lab(lab)
     forked = here.run(run_id).fork(
-        at_round, seed=seed, overrides=assignments(change), on=on, workers=workers
+        at_round,
+        seed=seed,
+        num_nodes=nodes,
+        overrides=overrides,
+        on=on,
+        workers=workers,
+        experiment=experiment,
+        tags=tag or (),
+        note=note,
     )
     watch(here, forked, detach=detach, as_json=as_json)
 

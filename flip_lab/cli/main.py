@@ -1,4 +1,4 @@
-"""``flip-lab``: launch runs, look at them, stop them, go on; every command speaks JSON."""
+"""``flip-lab``: launch runs, look at them, steer them, go on; every command speaks JSON."""
 
 # typer.Option and typer.Argument are untyped:
 # pyright: reportUnknownMemberType=false
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flip_lab import __version__
-from flip_lab.cli import again, care, exchange, labels, listing
+from flip_lab.cli import again, care, exchange, labels, listing, steer
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import (
     DetachOption,
@@ -19,7 +19,7 @@ from flip_lab.cli.options import (
     assignments,
     one_place,
 )
-from flip_lab.cli.output import page, print_json, print_table, short
+from flip_lab.cli.output import print_json, print_table, short
 from flip_lab.cli.store import store
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 
 _RUN = "Run"
+_STEER = "Steer"
 _ASK = "Ask"
 _KEEP = "Put in order"
 _CARE = "Keep, copy and repair"
@@ -162,27 +163,22 @@ def logs(
         typer.echo(text)
 
 
-@app.command(rich_help_panel=_RUN)
-@guarded
-def stop(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False) -> None:
-    """Ask a run to end gracefully and wait until it has; its results are kept."""
-    from flip_lab.runs.lab import Lab
-
-    found = Lab(lab).run(run_id)
-    found.stop()
-    state = found.wait()
-    if as_json:
-        print_json({"run_id": found.run_id, "state": state.value})
-    else:
-        page.print(f"{found.run_id} is {state}.")
-
-
-app.command(rich_help_panel=_RUN)(again.resume)
+app.command(rich_help_panel=_STEER)(steer.pause)
+app.command(rich_help_panel=_STEER)(again.resume)
+app.command(rich_help_panel=_STEER)(steer.step)
+app.command(rich_help_panel=_STEER)(steer.stop)
+app.command("set", rich_help_panel=_STEER)(steer.set_)
+app.command(rich_help_panel=_STEER)(steer.exclude)
+app.command(rich_help_panel=_STEER)(steer.include)
+app.command("stop-when", rich_help_panel=_STEER)(steer.stop_when)
+app.command("break-when", rich_help_panel=_STEER)(steer.break_when)
+app.command(rich_help_panel=_STEER)(steer.clear)
 app.command(rich_help_panel=_RUN)(again.fork)
 app.command(rich_help_panel=_RUN)(again.rerun)
 app.command(rich_help_panel=_ASK)(listing.sql)
 app.command(rich_help_panel=_ASK)(listing.compare)
 app.command(rich_help_panel=_ASK)(listing.diff)
+app.command(rich_help_panel=_ASK)(steer.family)
 app.command(rich_help_panel=_KEEP)(labels.tag)
 app.command(rich_help_panel=_KEEP)(labels.note)
 app.command(rich_help_panel=_KEEP)(labels.archive)

@@ -50,6 +50,7 @@ def read_changes(
     exact = overrides_by_key(overrides or {})
     if parent.scenario is None:
         keys = {_app_key(parent, name): in_python(each) for name, each in named.items()}
+        exact = {_found(parent, name) or name: each for name, each in exact.items()}
         return Changes(num_nodes=num_nodes, seed=seed, overrides={**keys, **exact})
     return _of_scenario(
         scenario_from_dict(parent.scenario),
@@ -110,15 +111,18 @@ def _app_key(parent: RunSpec, name: str) -> str:
     Raises:
         UnknownKeyError: If there is none.
     """
-    wanted = [name, name.replace("_", "-")]
-    wanted += _ROUNDS if name == "num_rounds" else []
-    for key in wanted:
-        if key in parent.run_config:
-            return key
-    raise UnknownKeyError(
-        f"The app {parent.name!r} has no configuration key {name!r}.",
-        fix=nearest(name, parent.run_config),
-    )
+    key = _found(parent, name)
+    if key is None:
+        raise UnknownKeyError(
+            f"The app {parent.name!r} has no configuration key {name!r}.",
+            fix=nearest(name, parent.run_config),
+        )
+    return key
+
+
+def _found(parent: RunSpec, name: str) -> str | None:
+    wanted = [name, name.replace("_", "-"), *(_ROUNDS if name == "num_rounds" else ())]
+    return next((key for key in wanted if key in parent.run_config), None)
 
 
 def with_fitting_options(parent: RunSpec, changes: Changes) -> RunSpec:

@@ -229,8 +229,8 @@ def test_only_kept_rounds_can_be_forked(shared_lab: Lab, stateful_app: Path) -> 
     with pytest.raises(NoCheckpointError, match="of round 2") as caught:
         run.fork(2)
     assert "7, 8" in caught.value.fix
-    with pytest.raises(InvalidValueError, match="cannot change"):
-        run.fork(overrides={"data.num_partitions": 5})
+    with pytest.raises(InvalidValueError, match="4 clients keep a state after round 8"):
+        run.fork(num_nodes=5)
 
 
 def test_what_cannot_be_resumed_is_refused(shared_lab: Lab, stateful_app: Path) -> None:

@@ -1,0 +1,226 @@
+"""Commands that steer a running run, and those that show what came of it."""
+
+# typer.Option and typer.Argument are untyped:
+# pyright: reportUnknownMemberType=false
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flip_lab.cli.guard import guarded
+from flip_lab.cli.options import JsonOption, LabOption, RunArgument, assignments
+from flip_lab.cli.output import page, print_json, print_table, short
+
+if TYPE_CHECKING:
+    from flip_lab.core.goals import Goal
+    from flip_lab.runs.run import Run
+    from flip_lab.runs.steered_run import Taken
+
+NodesArgument = Annotated[list[int], typer.Argument(help="Partitions, or node ids.")]
+
+
+@guarded
+def pause(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False) -> None:
+    """Let no further client start; those at work finish. `resume` goes on."""
+    run = _run(lab, run_id)
+    _tell(run, run.pause(), as_json=as_json)
+
+
+@guarded
+def step(
+    run_id: RunArgument,
+    num_rounds: Annotated[int, typer.Argument(help="How many rounds.")] = 1,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on, and pause again when some rounds are done."""
+    run = _run(lab, run_id)
+    _tell(run, run.step(num_rounds), as_json=as_json)
+
+
+@guarded
+def stop(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False) -> None:
+    """Ask a run to end gracefully and wait until it has; its results are kept."""
+    run = _run(lab, run_id)
+    run.stop()
+    state = run.wait()
+    if as_json:
+        print_json({"run_id": run.run_id, "state": state.value})
+    else:
+        page.print(f"{run.run_id} is {state}.")
+
+
+@guarded
+def set_(
+    run_id: RunArgument,
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(help="KEY=VALUE, several if need be; without any, list them."),
+    ] = None,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change settings from the next round on, or list those in force."""
+    run = _run(lab, run_id)
+    if values:
+        _tell(run, run.set(assignments(values)), as_json=as_json)
+    elif as_json:
+        print_json({"run_id": run.run_id, "settings": run.settings})
+    else:
+        rows = [(name, short(value)) for name, value in run.settings.items()]
+        print_table(["setting", "value"], rows)
+
+
+@guarded
+def exclude(
+    run_id: RunArgument,
+    nodes: NodesArgument,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Leave nodes out of all cohorts from the next round on."""
+    run = _run(lab, run_id)
+    _tell(run, run.exclude(*nodes), as_json=as_json)
+
+
+@guarded
+def include(
+    run_id: RunArgument,
+    nodes: NodesArgument,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take nodes in again from the next round on."""
+    run = _run(lab, run_id)
+    _tell(run, run.include(*nodes), as_json=as_json)
+
+
+@guarded
+def stop_when(  # noqa: PLR0913, PLR0917  # one parameter for each option
+    run_id: RunArgument,
+    condition: Annotated[
+        str | None, typer.Argument(help='Such as "eval_accuracy >= 0.95".')
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Rounds without a better value of --metric.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="What --patience looks at.")] = None,
+    goal: Annotated[
+        str | None, typer.Option(help="min or max. Default: by the metric's name.")
+    ] = None,
+    budget_s: Annotated[
+        float | None, typer.Option(help="Seconds of rounds, pauses not counted.")
+    ] = None,
+    budget_bytes: Annotated[
+        float | None, typer.Option(help="Bytes that messages carried, both ways.")
+    ] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Privacy budget.")] = None,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a run when something is so, at the end of a round."""
+    run = _run(lab, run_id)
+    taken = run.stop_when(
+        condition,
+        patience=patience,
+        metric=metric,
+        goal=_goal(goal),
+        budget_s=budget_s,
+        budget_bytes=budget_bytes,
+        epsilon=epsilon,
+    )
+    _tell(run, taken, as_json=as_json)
+
+
+def _goal(text: str | None) -> Goal | None:
+    """Read which of two directions is better.
+
+    Raises:
+        BadParameter: If it is neither.
+    """
+    match text:
+        case None | "min" | "max":
+            return text
+        case _:
+            words = f"{text!r} is neither min nor max."
+            raise typer.BadParameter(words, param_hint="--goal")
+
+
+@guarded
+def break_when(
+    run_id: RunArgument,
+    condition: Annotated[
+        str, typer.Argument(help='Such as "loss is nan" or "client drift > 2".')
+    ],
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Pause before a round's replies are aggregated, when a condition is met."""
+    run = _run(lab, run_id)
+    _tell(run, run.break_when(condition), as_json=as_json)
+
+
+@guarded
+def clear(
+    run_id: RunArgument,
+    commands: Annotated[
+        list[str] | None, typer.Argument(help="Ids of conditions. Default: all.")
+    ] = None,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take conditions to stop or to break on back."""
+    run = _run(lab, run_id)
+    _tell(run, run.clear(*commands or ()), as_json=as_json)
+
+
+@guarded
+def family(
+    run_id: RunArgument,
+    metric: Annotated[str | None, typer.Option(help="Default: the accuracy.")] = None,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List a run's forks and forebears, and what each changed."""
+    from flip_lab.runs.lab import Lab
+
+    frame = Lab(lab).family(run_id, metric=metric)
+    cells: Any = frame.astype(object).where(frame.notna(), None)
+    rows: list[dict[str, Any]] = cells.to_dict("records")
+    if as_json:
+        print_json({"family": rows})
+        return
+    columns = ["run", "forked at", "changed", "state", "rounds", "best", "last", "edits"]
+    print_table(
+        columns,
+        [
+            (
+                "  " * row["depth"] + row["run_id"],
+                short(row["forked_at_round"]),
+                row["changed"],
+                row["state"],
+                row["rounds_done"],
+                short(row["best"]),
+                short(row["last"]),
+                row["num_edits"] or "",
+            )
+            for row in rows
+        ],
+    )
+
+
+def _run(lab: Path | None, run_id: str) -> Run:
+    from flip_lab.runs.lab import Lab
+
+    return Lab(lab).run(run_id)
+
+
+def _tell(run: Run, taken: Taken, *, as_json: bool) -> None:
+    """Say what became of a command."""
+    if as_json:
+        told = {"id": taken.id, "command": taken.command, "from_round": taken.from_round}
+        print_json({"run_id": run.run_id, **told, "is_taken": taken.is_taken})
+        return
+    page.print(f"{run.run_id}: {repr(taken)[1:-1]}.", markup=False, soft_wrap=True)
