@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flip_lab.runs.lab import Lab as Lab
     from flip_lab.runs.run import Run as Run
     from flip_lab.widgets.comparer import Comparer as Comparer
+    from flip_lab.widgets.launcher import Launcher as Launcher
     from flip_lab.widgets.monitor import watch as watch
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ _HOME = {
     "Comparer": "flip_lab.widgets.comparer",
     "FlipLabError": "flip_lab.core.errors",
     "Lab": "flip_lab.runs.lab",
+    "Launcher": "flip_lab.widgets.launcher",
     "Run": "flip_lab.runs.run",
     "Scenario": "flip_lab.core.scenario",
     "confusion_matrix": "flip_lab.core.logged",
@@ -58,6 +60,7 @@ __all__ = [
     "Comparer",
     "FlipLabError",
     "Lab",
+    "Launcher",
     "Run",
     "Scenario",
     "confusion_matrix",

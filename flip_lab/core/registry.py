@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.metadata import entry_points
+import sys
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from flip_lab.core.errors import UnknownNameError, nearest
@@ -39,8 +42,7 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """List every name, ours and the plug-ins', sorted."""
-        plugged = {point.name for point in entry_points(group=self._group)}
-        return sorted(plugged | self._things.keys())
+        return sorted(self._plugged_in().keys() | self._things.keys())
 
     def __contains__(self, name: object) -> bool:
         """Whether there is such a thing; our own are found without a look at plug-ins."""
@@ -54,8 +56,35 @@ class Registry(Generic[T]):
         """
         if name in self._things:
             return self._things[name]
-        for point in entry_points(group=self._group, name=name):
+        if (point := self._plugged_in().get(name)) is not None:
             return self._things.setdefault(name, point.load())
         raise UnknownNameError(
             f"There is no {self._noun} {name!r}.", fix=nearest(name, self.names())
         )
+
+    def _plugged_in(self) -> Mapping[str, EntryPoint]:
+        return _entry_points(self._group, _installed())
+
+
+def _installed() -> tuple[tuple[str, int], ...]:
+    """Say where packages lie, and when something was last installed there."""
+    return tuple((entry, _changed_ns(Path(entry or "."))) for entry in sys.path)
+
+
+def _changed_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=16)  # reading what all packages say takes long, and a form asks often
+def _entry_points(
+    group: str, installed: tuple[tuple[str, int], ...]
+) -> Mapping[str, EntryPoint]:
+    """Find what packages add, by name; anew when one was installed."""
+    del installed
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=group):
+        found.setdefault(point.name, point)
+    return found

@@ -33,7 +33,7 @@ def meanings(thing: object) -> Mapping[str, str]:
         The texts by name, on one line each, with the docstring's markup.
     """
     text = getdoc(thing) or ""
-    for section, head in ((_NUMPY, r"^(\w+) : .*$"), (_GOOGLE, r"^    (\w+): ")):
+    for section, head in ((_NUMPY, r"^(\w+) ?: .*$"), (_GOOGLE, r"^    (\w+): ")):
         if found := section.search(text):
             return _entries(found[1], head)
     return {}

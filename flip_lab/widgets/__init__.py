@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flip_lab.widgets.comparer import Comparer as Comparer
+    from flip_lab.widgets.launcher import Launcher as Launcher
     from flip_lab.widgets.monitor import RunMonitor as RunMonitor
     from flip_lab.widgets.monitor import watch as watch
 
 _HOME = {
     "Comparer": "comparer",
+    "Launcher": "launcher",
     "RunMonitor": "monitor",
     "watch": "monitor",
 }
 
-__all__ = ["Comparer", "RunMonitor", "watch"]
+__all__ = ["Comparer", "Launcher", "RunMonitor", "watch"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # a function or class of any shape

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.groups import group_of
-from flip_lab.runs.inputs import Changes, Prepared, prepare
+from flip_lab.runs.inputs import Changes, Prepared
 from flip_lab.runs.lab import Lab
-from flip_lab.runs.launch import blank_spec, place_of
+from flip_lab.runs.launch import place_of, prepared_run
 
 _LINE = 79
 """Columns of one line in a notebook's cell."""
@@ -70,7 +70,9 @@ class Call:
         place = place_of(
             told.get("on", "auto"), told.get("workers"), told.get("client_timeout_s")
         )
-        return prepare(self.what, blank_spec(place, Checkpoints(), group), changes)
+        return prepared_run(
+            self.what, place=place, changes=changes, checkpoints=Checkpoints(), group=group
+        )
 
 
 def literal(value: object, *, indent: int = 0) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,6 @@ from flip_lab.core.scenario import Scenario
 from flip_lab.fl.form_field import FormField
 from flip_lab.fl.schema import (
     OPTIONS,
-    REGISTRIES,
     option_defaults,
     option_items,
     scenario_fields,
@@ -40,9 +39,6 @@ class ScenarioSource:
 
     what: str
     base: Scenario
-    _groups: dict[tuple[str, ...], list[FieldGroup]] = field(
-        default_factory=dict[tuple[str, ...], list[FieldGroup]], repr=False
-    )
 
     @property
     def title(self) -> str:
@@ -61,13 +57,7 @@ class ScenarioSource:
 
     def groups(self, values: Values) -> list[FieldGroup]:
         """Give the fields; the names chosen decide which options there are."""
-        now = self.current(values)
-        names = tuple(str(value_at(now, path)) for path in REGISTRIES)
-        # Looking for plug-ins takes milliseconds, and most keys typed change no name.
-        key = (*names, str(now.data.num_partitions))
-        if key not in self._groups:
-            self._groups[key] = scenario_groups(now)
-        return self._groups[key]
+        return scenario_groups(self.current(values))
 
     def current(self, values: Values) -> Scenario:
         """Give the scenario with these values, as far as they are of the right type.

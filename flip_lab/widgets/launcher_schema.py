@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_type_hints
 
 from flip_lab.core.errors import FlipLabError
 from flip_lab.core.scenario import Expectation, Scenario
@@ -18,7 +20,7 @@ from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.federations import federation_names
 from flip_lab.fl.docstrings import meanings, plain
 from flip_lab.fl.form_field import FormField, form_field
-from flip_lab.fl.schema import option_items, scenario_fields
+from flip_lab.fl.schema import scenario_fields
 from flip_lab.runs.lab import Lab
 from flip_lab.widgets.launcher_values import Values, is_same
 
@@ -111,14 +113,20 @@ def launch_fields(*, is_app: bool = False) -> tuple[FormField, ...]:
     Args:
         is_app: Whether an app is launched: then the seed and the nodes are arguments.
     """
-    hints = {item.name: (item.type, item.default) for item in option_items(Lab.launch)}
-    hints["tags"] = (list[str], [])
-    said = meanings(Lab.launch)
+    parameters, said = signature(Lab.launch).parameters, meanings(Lab.launch)
+    # Only these annotations are looked up: others may name modules that are not loaded.
+    wanted = {name: parameters[name].annotation for name in LAUNCH_FIELDS}
+    told = SimpleNamespace(__annotations__={**wanted, "tags": list[str]})
+    hints = get_type_hints(told, Lab.launch.__globals__, include_extras=True)
     return tuple(
-        form_field(name, hint, default=default, help_text=said.get(name, ""))
+        form_field(
+            name,
+            hints[name],
+            default=[] if name == "tags" else parameters[name].default,
+            help_text=said.get(name, ""),
+        )
         for name in LAUNCH_FIELDS
         if is_app or name not in _OF_APPS
-        for hint, default in [hints[name]]
     )
 
 

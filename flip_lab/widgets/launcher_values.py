@@ -32,7 +32,9 @@ def value_of(field: FormField, raw: Raw) -> Any:  # noqa: ANN401  # any value
         is no such value, so that the check of a launch can refuse it in its own words.
     """
     if isinstance(raw, bool):
-        return raw
+        if field.kind == "boolean":
+            return raw
+        raw = str(raw).lower()
     text = raw.strip() if field.kind != "text" else raw
     if not text and (field.is_optional or field.kind == "list"):
         return None if field.is_optional else []

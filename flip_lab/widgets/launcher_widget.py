@@ -1,5 +1,8 @@
 """The form on the page: takes what the browser sends, answers with what is wrong."""
 
+# ipywidgets ships no types, and the class we build on is one of its
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
