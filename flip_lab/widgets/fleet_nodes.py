@@ -43,8 +43,8 @@ _NODES = """
         FROM clients WHERE run_id IN (SELECT unnest($ids::VARCHAR[]))
     )
     SELECT slice AS partition_id, arg_max(node_id, moment) AS node_id,
-        coalesce(max(num_examples) FILTER (phase = $phase), max(num_examples))
-            AS num_examples,
+        coalesce(max(num_examples) FILTER (phase = $phase AND error_code = 0),
+            max(num_examples)) AS num_examples,
         count(DISTINCT (run_id, server_round)) FILTER (phase = $phase) AS rounds,
         count(*) AS replies,
         count(*) FILTER (error_code <> 0) AS failures,
@@ -89,6 +89,7 @@ def node_frame(lab: Readable, scope: Scope, metric: str) -> pd.DataFrame:
     if scope.num_nodes and (held >= 0).all() and held.max(initial=-1) < scope.num_nodes:
         missing = np.setdiff1d(np.arange(scope.num_nodes), held)
         idle = pd.DataFrame({"partition_id": missing}).reindex(columns=seen.columns)
+        idle["node_id"] = np.zeros(missing.size, dtype=np.uint64)  # NaN would round others
         both = [each for each in (seen, idle) if len(each)]
         seen = pd.concat(both) if both else seen
         seen = seen.sort_values("partition_id", kind="stable", ignore_index=True)

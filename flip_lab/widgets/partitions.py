@@ -23,7 +23,8 @@ from flip_lab.fl.scenarios import load_scenario, validate
 from flip_lab.widgets.partitions_choice import ORDERS, Order, Split, launch_text
 from flip_lab.widgets.partitions_faces import card_html, text_of
 from flip_lab.widgets.partitions_options import option_fields
-from flip_lab.widgets.partitions_picture import LIVE_NODES, Shown, draw_split
+from flip_lab.widgets.partitions_payload import Shown
+from flip_lab.widgets.partitions_picture import LIVE_NODES, draw_split
 
 if TYPE_CHECKING:  # takes long to import, and is needed only when it is asked for
     import pandas as pd

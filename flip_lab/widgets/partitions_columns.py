@@ -65,13 +65,13 @@ def order_of(counts: Reals, distances: Reals, order: Order) -> Places:
     if order == "auto":
         order = "number" if number <= MOST_NAMED else "label"
     if order == "size":
-        sizes = counts.sum(axis=1)
+        sizes: Reals = counts.sum(axis=1)
         return np.argsort(-sizes, kind="stable")
     if order == "distance":
         return np.argsort(-np.nan_to_num(distances, nan=-1.0), kind="stable")
     if order == "label":
-        main, shares = counts.argmax(axis=1), shares_of(counts)
-        held = shares[np.arange(number), main]
+        main: Places = counts.argmax(axis=1)
+        held = shares_of(counts)[np.arange(number), main]
         return np.lexsort((-held, main))
     return np.arange(number)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from flip_lab.core.errors import FlipLabError
-from flip_lab.widgets.partitions_picture import Shown
+from flip_lab.widgets.partitions_payload import Shown
 
 MOST_COLUMNS = 24
 _SHADES = " ░▒▓█"

@@ -1,11 +1,10 @@
-"""What the partition explorer shows, as JSON-ready dictionaries; its faces only draw."""
+"""Draw how data lies on nodes: from a scenario to all that the explorer shows."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from flip_lab.widgets.partitions_columns import (
     rows_of,
     shares_of,
 )
+from flip_lab.widgets.partitions_payload import Matrix, Shown, Worst
 
 MOST_PAIRED = 100
 """Nodes up to which each is compared with each."""
@@ -42,80 +42,6 @@ MOST_WORST = 5
 
 LIVE_NODES = 200
 """Nodes up to which a slider draws while it moves."""
-
-
-class Worst(TypedDict):
-    """A node that is unlike the whole.
-
-    Attributes:
-        node: What it is called.
-        distance: How far it is from the whole.
-        num_examples: Its size.
-        holds: Its commonest labels, in words.
-    """
-
-    node: str
-    distance: float
-    num_examples: int
-    holds: str
-
-
-class Matrix(TypedDict):
-    """Distances of each node to each other.
-
-    Attributes:
-        node: Partitions, in the order of the picture.
-        values: Distances in per mille of the largest possible, by row.
-    """
-
-    node: list[int]
-    values: list[list[int]]
-
-
-class Shown(TypedDict):
-    """All that is drawn for one split.
-
-    Attributes:
-        title: What it is, in words.
-        facts: Pairs of a name and its value, in words.
-        dataset: Title of the data set.
-        num_nodes: Nodes.
-        num_examples: Examples of the data set, on nodes or left out.
-        num_labels: Labels of the data set.
-        most_nodes: Nodes that the data set can fill at most.
-        named: Whether nodes have names of their own.
-        nodes: Name of each column's first node.
-        labels: Name of each row.
-        columns: The nodes.
-        whole: Share of each row in all nodes together, in per mille.
-        distance: How distributions are compared.
-        distance_words: The same in words.
-        farthest: The largest possible distance.
-        distances: Distances that can be chosen, with their words.
-        matrix: Distances between nodes; null for more than ``MOST_PAIRED``.
-        worst: The nodes least like the whole.
-        notes: What a reader must know to read the picture rightly.
-    """
-
-    title: str
-    facts: list[list[str]]
-    dataset: str
-    num_nodes: int
-    num_examples: int
-    num_labels: int
-    most_nodes: int
-    named: bool
-    nodes: list[str]
-    labels: list[str]
-    columns: Columns
-    whole: list[int]
-    distance: Distance
-    distance_words: str
-    farthest: float
-    distances: list[list[str]]
-    matrix: Matrix | None
-    worst: list[Worst]
-    notes: list[str]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -194,13 +120,15 @@ def _hold(scenario: Scenario, dataset: Dataset, distance: Distance) -> _Held:
     positions = _positions(dataset)
     if positions is None and distance == "earth_mover":
         distance = "total_variation"
-    is_moved = distance == "earth_mover" and positions is not None
+    farthest = 1.0
+    if positions is not None and distance == "earth_mover":
+        farthest = float(positions[-1] - positions[0])
     return _Held(
         names=tuple(str(name) for name in frame["node"][::num_labels]),
         counts=counts,
         positions=positions,
         distance=distance,
-        farthest=float(positions[-1] - positions[0]) if is_moved else 1.0,
+        farthest=farthest,
         apart=distances_to_whole(counts, distance, positions=positions),
         summary=skew_summary(counts, distance, positions=positions),
     )

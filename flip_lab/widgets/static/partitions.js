@@ -7,7 +7,8 @@ const SHARES = [50, 150, 350, 650]; // per mille above which the next darker sha
 const SHADES = SHARES.length + 1;
 const STRIP_PX = 52; // height of the bars above and below the map
 const GAP_PX = 8;
-const WIDEST_PX = 64; // a column; five nodes need no whole page
+const WIDEST_PX = 84; // a column; five nodes need no whole page
+const WIDEST_NAMED_PX = 112; // a column whose node has a name
 const SOON_MS = 100;
 const MATRIX_PX = 380;
 const ORDERS = {
@@ -385,13 +386,14 @@ class View {
     const width = Math.max(this.host.clientWidth, 240);
     const reference = 22;
     const first = left + reference + 10;
-    const step = Math.min((width - first - 4) / count, WIDEST_PX);
+    const step = Math.min((width - first - 4) / count, picture.named ? WIDEST_NAMED_PX : WIDEST_PX);
     const end = first + step * count;
     const rowPx = Math.max(7, Math.min(22, 300 / labels.length));
     const top = 16 + STRIP_PX + GAP_PX;
     const bottom = top + rowPx * labels.length;
-    const below = bottom + GAP_PX;
-    const height = below + STRIP_PX + 34;
+    const below = bottom + GAP_PX + 14;
+    const floor = below + STRIP_PX;
+    const height = floor + 24;
     const gap = step >= 14 ? 2 : step >= 5 ? 1 : 0;
     const svg = drawn("svg", {
       viewBox: `0 0 ${width} ${height}`, width, height, class: "flip-map", role: "application", tabindex: 0, "aria-roledescription": "heat map",
@@ -415,19 +417,20 @@ class View {
     labels.forEach((label, at) => {
       if (at % every === 0) write(label.length > 16 ? `${label.slice(0, 15)}…` : label, left - 6, top + at * rowPx + rowPx / 2 + 4, "end");
     });
-    write("all", left + reference / 2, bottom + 15, "middle");
+    write("all", left + reference / 2, bottom + 12, "middle");
     // sizes above, distances below
     const largest = Math.max(...columns.largest, 1);
     const size = (value) => (STRIP_PX * value) / largest;
     svg.append(this.bars(columns.size, columns.largest, x, step - gap, gap, (value) => [top - GAP_PX - size(value), size(value)]));
-    write("examples", left - 6, top - GAP_PX - STRIP_PX / 2, "end");
-    write(largest.toLocaleString("en"), first, 12, "start", "flip-tick-text");
+    write(largest.toLocaleString("en"), left + reference, top - GAP_PX - STRIP_PX + 9, "end");
+    write("examples", left + reference, top - GAP_PX - 3, "end");
     const most = Math.max(...columns.worst.map((each) => each ?? 0), picture.farthest / 100);
-    svg.append(this.bars(columns.distance, columns.worst, x, step - gap, gap, (value) => [below, (STRIP_PX * (value ?? 0)) / most]));
-    write("distance", left - 6, below + STRIP_PX / 2 + 4, "end");
-    svg.append(drawn("path", { d: `M${first} ${top - GAP_PX}H${end}M${first} ${below}H${end}`, class: "flip-axis" }));
-    write(`${most.toFixed(2)} ${picture.distance_words}`, Math.max(end, first + 160), below + STRIP_PX + 12, "end");
-    this.nameColumns(write, x, step, below + STRIP_PX + 26);
+    const far = (value) => (STRIP_PX * (value ?? 0)) / most;
+    svg.append(this.bars(columns.distance, columns.worst, x, step - gap, gap, (value) => [floor - far(value), far(value)]));
+    write(most.toFixed(2), left + reference, below + 9, "end");
+    write("distance", left + reference, floor - 3, "end");
+    svg.append(drawn("path", { d: `M${first} ${top - GAP_PX}H${end}M${first} ${floor}H${end}`, class: "flip-axis" }));
+    this.nameColumns(write, x, step, floor + 16);
     const mark = drawn("path", { d: "", class: "flip-mark" });
     svg.append(mark);
     this.host.replaceChildren(svg);

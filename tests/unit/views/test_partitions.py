@@ -21,12 +21,14 @@ def split(rows: list[tuple[int, object, int]]) -> pd.DataFrame:
 def test_counts_stand_in_their_cells_and_holes_stay_empty() -> None:
     """A pair that does not occur, or occurs zero times, is no coloured cell."""
     figure = partition_map(split([(0, "healthy", 3), (1, "disease", 5), (1, "healthy", 0)]))
-    cells, totals = figure.data
+    cells, totals, distances = figure.data
     assert list(cells.x) == ["partition 0", "partition 1"]
     assert list(cells.y) == ["disease", "healthy"]
     np.testing.assert_array_equal(cells.z, [[np.nan, 5], [3, np.nan]])
     assert cells.hoverongaps is False
     assert list(totals.y) == [3, 5]
+    np.testing.assert_allclose(distances.y, [5 / 8, 3 / 8])
+    assert "distance 0.50 on average, Gini 0.12" in figure.layout.title.subtitle.text
     assert "2 nodes, 2 labels, 8 examples" in figure.layout.title.subtitle.text
 
 
@@ -72,3 +74,19 @@ def test_no_partition_gives_words_and_a_missing_column_an_error() -> None:
     assert "not been split" in partition_map(empty).layout.annotations[0].text
     with pytest.raises(ViewError, match="label"):
         partition_map(empty.drop(columns="label"))
+
+
+def test_distances_can_be_others_or_left_out() -> None:
+    """The map has its full height then."""
+    frame = split([(0, 0, 4), (1, 1, 4)])
+    kinds = [trace.type for trace in partition_map(frame, distance=None).data]
+    assert kinds == ["heatmap", "bar"]
+    shannon = partition_map(frame, distance="jensen_shannon").data[2]
+    assert "Jensen-Shannon" in shannon.hovertemplate
+    assert shannon.y[0] == shannon.y[1] < 1
+
+
+def test_ten_thousand_nodes_have_readable_ticks() -> None:
+    """About ten names, whatever the number of nodes."""
+    many = partition_map(split([(node, 0, 1) for node in range(10_000)]))
+    assert list(many.layout.xaxis.ticktext)[:3] == ["0", "1000", "2000"]
