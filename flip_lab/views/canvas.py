@@ -160,6 +160,30 @@ def round_step(last_round: float) -> int:
     return int(next(step * power for step in (1, 2, 5, 10) if step * power >= rough))
 
 
+def log_axis(low: float, high: float) -> dict[str, Any]:
+    """Give a logarithmic axis with ticks that can be read.
+
+    Args:
+        low: The smallest value shown, above 0.
+        high: The largest.
+
+    Returns:
+        Type, range and ticks, as plotly writes an axis: at 1, 2 and 5 times powers of ten
+        over up to three decades, at powers of ten beyond.
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    factors = (1, 2, 5) if last - first <= 3 else (1,)  # noqa: PLR2004  # decades
+    step = max(1, (last - first) // 8)
+    ticks = [10.0**power * f for power in range(first, last + 1, step) for f in factors]
+    ends = [math.log10(low) - 0.1, math.log10(high) + 0.1]
+    return {
+        "type": "log",
+        "range": ends,
+        "tickvals": ticks,
+        "ticktext": [f"{tick:,.4g}" for tick in ticks],
+    }
+
+
 def number(value: float) -> str:
     """Give a number in at most five significant digits; NaN and infinity in words."""
     if math.isnan(value):

@@ -11,6 +11,7 @@ import pandas as pd
 
 from flip_lab.views.canvas import (
     counted,
+    log_axis,
     node_names,
     nothing_yet,
     numbers,
@@ -34,6 +35,7 @@ _COLUMNS = ("server_round", "phase", "node_id", "partition_id", "name", "value")
 _NORM = "update_norm"
 _MOST_LINES = 80  # clients above which lines become a surface; then bands
 _MOST_ODD = 5
+_OFTEN, _FAR = 0.25, 2.0  # share of rounds beyond the fence; or how far beyond, once
 _LEAST_CLIENTS = 4  # of a round, for quartiles to mean something
 _TUKEY = 1.5
 _LOG_FROM = 20.0
@@ -43,11 +45,12 @@ _DASHES = ("solid", "8px,4px", "3px,3px", "10px,3px,3px,3px", "1px,3px")
 def drift_figure(client_metrics: pd.DataFrame, *, theme: Theme = "light") -> Figure:
     """Draw each client's drift over the rounds: its update's norm over the median norm.
 
-    Clients that are beyond Tukey's upper fence (1.5 quartile distances above the quartiles
-    of the norms) are drawn in colour, at most five: those that are most often. Of up to 80
-    clients the others are thin lines; of more, a band from the lowest to the highest and
-    one of the middle half. A cross marks a client whose update was NaN or infinite. The
-    axis is logarithmic where some client drifts beyond 20.
+    At most five clients are drawn in colour: those that are beyond Tukey's upper fence (1.5
+    quartile distances above the quartiles of a round's norms) in a quarter of their rounds,
+    or once beyond twice the fence, or not finite. Of up to 80 clients the others are thin
+    lines; of more, a band from the lowest to the highest and one of the middle half. A
+    cross marks a client whose update was NaN or infinite. The axis is logarithmic where
+    some client drifts beyond 20.
 
     Args:
         client_metrics: Rows of the table ``client_metrics`` of one run that recorded its
@@ -78,7 +81,6 @@ def drift_figure(client_metrics: pd.DataFrame, *, theme: Theme = "light") -> Fig
     traces += [_line(table, at, rank, palette) for rank, at in enumerate(odd)]
     traces += _crosses(table, palette)
     parts = [counted(len(table.clients), "client"), "1 is the median client of each round"]
-    top = float(np.nanmax(table.drifts, initial=0.0))
     layout = {
         "title": {"text": title, "subtitle": {"text": " · ".join(parts)}},
         "height": 440,
@@ -89,12 +91,16 @@ def drift_figure(client_metrics: pd.DataFrame, *, theme: Theme = "light") -> Fig
             "dtick": round_step(float(table.rounds[-1])),
             "tick0": 0,
         },
-        "yaxis": {
-            "title": {"text": "norm of the update / median"},
-            **({"type": "log"} if top > _LOG_FROM else {"rangemode": "tozero"}),
-        },
+        "yaxis": {"title": {"text": "norm of the update / median"}, **_axis(table)},
     }
     return draw(traces, layout, theme=theme)
+
+
+def _axis(table: _Table) -> dict[str, Any]:
+    known = table.drifts[table.drifts > 0]
+    if known.size and known.max() > _LOG_FROM:
+        return log_axis(float(known.min()), float(known.max()))
+    return {"rangemode": "tozero"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +160,15 @@ def _odd_ones(table: _Table) -> list[int]:
     first, third = _quantile(table.norms, 25), _quantile(table.norms, 75)
     enough = np.isfinite(table.norms).sum(axis=0) >= _LEAST_CLIENTS
     fence = np.where(enough, third + _TUKEY * (third - first), np.inf)
-    beyond = (table.norms > fence).sum(axis=1) + table.diverged.sum(axis=1)
-    highest = np.nanmax(np.nan_to_num(table.drifts), axis=1)
-    order = np.lexsort((-highest, -beyond))
-    return [int(at) for at in order[:_MOST_ODD] if beyond[at]]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = np.where(np.isfinite(table.norms), table.norms / fence, 0.0)
+    excess = np.where(table.diverged, np.inf, excess)
+    taken_part = np.maximum(np.isfinite(table.norms).sum(axis=1), 1)
+    often = (excess > 1).sum(axis=1) / taken_part
+    highest = excess.max(axis=1)
+    is_odd = (often >= _OFTEN) | (highest >= _FAR)
+    order = np.lexsort((-highest, -often))
+    return [int(at) for at in order if is_odd[at]][:_MOST_ODD]
 
 
 def _thin_lines(table: _Table, others: list[int], palette: Palette) -> list[Trace]:

@@ -22,6 +22,7 @@ from flip_lab.views.theme import (
     Palette,
     Theme,
     Trace,
+    bar_title,
     draw,
     palette_of,
 )
@@ -31,7 +32,7 @@ _Floats: TypeAlias = npt.NDArray[np.float64]
 _COLUMNS = ("node_id", "partition_id", "layer", "update_norm")
 _MOST_CLIENTS = 200  # columns that can still be told apart
 _MOST_NAMED = 40
-_LEAST_SPAN, _MOST_SPAN = 2.0, 6.0  # colours reach from 1/4 to 4, or to 64 times the median
+_LOWEST, _MOST_SPAN = -2, 6  # colours reach from 1/4 to 4, or to 64 times the median
 
 
 def layer_heatmap(
@@ -125,10 +126,9 @@ def _traces(
     shown: pd.DataFrame, ratios: _Floats, palette: Palette, *, gap: int
 ) -> list[Trace]:
     norms = shown.to_numpy(dtype=np.float64)
-    known = np.abs(ratios[np.isfinite(ratios)])
-    span = float(
-        np.clip(np.ceil(known.max() if known.size else 0), _LEAST_SPAN, _MOST_SPAN)
-    )
+    known = ratios[np.isfinite(ratios)]
+    highest = np.ceil(known.max() if known.size else 0)
+    span = int(np.clip(highest, -_LOWEST, _MOST_SPAN))
     shared: Trace = {
         "type": "heatmap",
         "x": list(range(norms.shape[1])),
@@ -142,11 +142,11 @@ def _traces(
     traces: list[Trace] = [
         {
             **shared,
-            "z": np.clip(ratios, -span, span),
-            "zmin": -span,
+            "z": np.clip(ratios, _LOWEST, span),
+            "zmin": _LOWEST,
             "zmax": span,
             "colorscale": [[at / steps, tint] for at, tint in enumerate(palette.scale)],
-            "colorbar": _colourbar(int(span)),
+            "colorbar": _colourbar(span, palette),
             "customdata": np.dstack([names, norms]),
             "hovertemplate": (
                 "<b>%{customdata[0]}</b><br>%{y}: norm %{customdata[1]:.5g}<extra></extra>"
@@ -171,11 +171,10 @@ def _traces(
     return traces
 
 
-def _colourbar(span: int) -> dict[str, Any]:
-    step = 1 if span <= 3 else 2  # noqa: PLR2004  # about seven ticks
-    powers = range(-(span // step) * step, span + 1, step)
+def _colourbar(span: int, palette: Palette) -> dict[str, Any]:
+    powers = range(_LOWEST, span + 1)
     return {
-        "title": {"text": "norm over that of the median client", "side": "right"},
+        "title": bar_title("norm / median client's", palette),
         "tickvals": list(powers),
         "ticktext": [f"{2**p}×" if p >= 0 else f"1/{2**-p}×" for p in powers],
         "thickness": 12,

@@ -192,6 +192,11 @@ def blend(one: str, other: str) -> str:
     return "#" + "".join(f"{(a + b) // 2:02X}" for a, b in pairs)
 
 
+def bar_title(text: str, palette: Palette) -> dict[str, Any]:
+    """Give the title of a colour bar, written along it as an axis's title is."""
+    return {"text": text, "side": "right", "font": {"size": 12, "color": palette.muted}}
+
+
 def _template(palette: Palette) -> dict[str, Any]:
     axis = {
         "showgrid": True,

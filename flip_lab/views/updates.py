@@ -11,6 +11,7 @@ import pandas as pd
 
 from flip_lab.views.canvas import (
     counted,
+    log_axis,
     node_names,
     nothing_yet,
     numbers,
@@ -24,6 +25,8 @@ from flip_lab.views.theme import (
     Palette,
     Theme,
     Trace,
+    bar_title,
+    blend,
     draw,
     palette_of,
 )
@@ -36,6 +39,7 @@ _MOST_STEMS = 150  # above, stems run together into a surface
 _MOST_LABELS = 5
 _LOG_FROM = 20.0  # largest over median norm; beyond, the others would lie on the floor
 _TUKEY = 1.5
+_ABOVE, _HEADROOM = 1.08, 2.0  # of the highest norm, where the axis is linear, logarithmic
 
 
 def update_figure(
@@ -130,7 +134,8 @@ def _subtitle(seen: _Seen) -> str:
 
 
 def _dots(seen: _Seen, palette: Palette) -> Trace:
-    tints = (palette.failed, palette.muted, palette.series[0])
+    neutral = blend(palette.muted, palette.line)
+    tints = (palette.failed, neutral, palette.series[0])
     size = 11 if seen.is_named else 6
     return {
         "type": "scatter",
@@ -146,7 +151,7 @@ def _dots(seen: _Seen, palette: Palette) -> Trace:
             "cmax": 1,
             "colorscale": [[at / 2, tint] for at, tint in enumerate(tints)],
             "colorbar": {
-                "title": {"text": "cosine with the mean update", "side": "right"},
+                "title": bar_title("cosine with the mean update", palette),
                 "tickvals": [-1, -0.5, 0, 0.5, 1],
                 "thickness": 12,
                 "outlinewidth": 0,
@@ -164,7 +169,7 @@ def _dots(seen: _Seen, palette: Palette) -> Trace:
 def _stems(seen: _Seen, palette: Palette) -> list[Trace]:
     """Draw a line from the floor to each dot, all of them as one trace."""
     norms = seen.norms
-    floor = 0.0 if not _is_logarithmic(norms) else _floor(norms)
+    floor = _floor(norms) / 2 if _is_logarithmic(norms) else 0.0  # below the axis
     gap = np.full(norms.shape, np.nan)
     heights = np.stack([np.full(norms.shape, floor), norms, gap], axis=1).ravel()
     return [
@@ -181,12 +186,15 @@ def _stems(seen: _Seen, palette: Palette) -> list[Trace]:
 
 
 def _crosses(seen: _Seen, palette: Palette) -> Trace:
+    """Mark updates that were not finite, above all others."""
     norms = seen.norms
+    above = _HEADROOM if _is_logarithmic(norms) else _ABOVE
+    top = float(norms.max()) * above if norms.size else 1.0
     return {
         "type": "scatter",
         "mode": "markers",
         "x": np.arange(len(seen.lost)),
-        "y": np.full(len(seen.lost), norms.max() if norms.size else 1.0),
+        "y": np.full(len(seen.lost), top),
         "text": seen.lost["client"],
         "marker": {
             "symbol": "x-thin",
@@ -250,11 +258,10 @@ def _client_axis(seen: _Seen) -> dict[str, Any]:
 
 
 def _norm_axis(norms: _Floats) -> dict[str, Any]:
-    axis = {"title": {"text": "norm of the update"}}
+    title = {"title": {"text": "norm of the update"}}
     if _is_logarithmic(norms):
-        ends = [np.log10(_floor(norms)), np.log10(norms.max()) + 0.15]
-        return {**axis, "type": "log", "range": ends, "exponentformat": "power"}
-    return {**axis, "rangemode": "tozero"}
+        return {**title, **log_axis(_floor(norms), float(norms.max()) * _HEADROOM)}
+    return {**title, "rangemode": "tozero"}
 
 
 def _is_logarithmic(norms: _Floats) -> bool:
