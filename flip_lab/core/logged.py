@@ -245,7 +245,7 @@ def _as_float(number: float) -> float:
     try:
         return float(number)
     except OverflowError:  # a whole number beyond what a float can hold
-        return math.copysign(math.inf, number)
+        return math.inf if number > 0 else -math.inf
 
 
 def _numbers(what: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -47,46 +49,54 @@ def confusion_map(
         return nothing_yet("Confusion matrix", words, theme=theme)
     newest = int(numbers(rows, "server_round", view="confusion_map").max())
     rows = where(rows, "server_round", newest)
+    counts, names = _added_up(rows)
+    total = float(counts.sum())
+    right = f"{np.trace(counts) / total:.1%} right" if total else "no examples"
+    who = f", {len(rows):,} matrices" if len(rows) > 1 else ""
+    words = f"round {newest}{who}, {number(total)} examples, {right}"
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    traces = [_shades(counts, shares, names, palette_of(theme))]
+    if len(names) <= _MOST_COUNTED:
+        traces.append(_words(counts, shares, theme))
+    title = {"text": plain(name), "subtitle": {"text": words}}
+    return draw(traces, {"title": title, **_layout(names)}, theme=theme)
+
+
+def _added_up(rows: pd.DataFrame) -> tuple[Floats, list[str]]:
+    """Give the sum of all matrices, and the names of their classes.
+
+    Raises:
+        ViewError: If their classes differ.
+    """
     values = [value_of(each) for each in rows["value"]]
-    labels = [str(label) for label in values[0]["labels"]]
-    if any(value["labels"] != values[0]["labels"] for value in values):
+    labels = values[0]["labels"]
+    if any(value["labels"] != labels for value in values):
         raise ViewError(
-            f"The matrices of round {newest} have different classes.",
+            "Matrices of one round have different classes.",
             fix="Keep those of one kind, such as frame[frame.partition_id == 0].",
         )
     counts = np.sum([np.array(value["counts"], np.float64) for value in values], axis=0)
-    total = counts.sum()
-    right = f"{np.trace(counts) / total:.1%} right" if total else "no examples"
-    who = f", {len(rows):,} matrices" if len(rows) > 1 else ""
-    words = f"round {newest}{who}, {number(float(total))} examples, {right}"
-    names = [plain(label, at_most=16) for label in labels]
-    ticks = {"tickvals": names[:: 1 if len(names) <= _MOST_NAMED else 10]}
-    layout = {
-        "title": {"text": plain(name), "subtitle": {"text": words}},
-        "height": 210 + max(220, min(44 * len(labels), 640)),
-        "xaxis": {
-            "type": "category",
-            "title": {"text": "taken for"},
-            "showgrid": False,
-            **ticks,
-        },
-        "yaxis": {
-            "type": "category",
-            "title": {"text": "is"},
-            "autorange": "reversed",
-            "showgrid": False,
-            **ticks,
-        },
+    return counts, [plain(label, at_most=16) for label in labels]
+
+
+def _layout(names: list[str]) -> dict[str, Any]:
+    """Place classes by number: two may have names that begin alike."""
+    shown = range(0, len(names), 1 if len(names) <= _MOST_NAMED else 10)
+    axis = {
+        "tickvals": list(shown),
+        "ticktext": [names[each] for each in shown],
+        "showgrid": False,
     }
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
-    traces = [_confusions(counts, shares, names, palette_of(theme))]
-    if len(names) <= _MOST_COUNTED:
-        traces.append(_words(counts, shares, names, theme))
-    return draw(traces, layout, theme=theme)
+    end = len(names) - 0.5
+    return {
+        "height": 210 + max(220, min(44 * len(names), 640)),
+        "xaxis": {"title": {"text": "taken for"}, "range": [-0.5, end], **axis},
+        "yaxis": {"title": {"text": "is"}, "range": [end, -0.5], **axis},
+    }
 
 
-def _words(counts: Floats, shares: Floats, names: list[str], theme: Theme) -> Trace:
+def _words(counts: Floats, shares: Floats, theme: Theme) -> Trace:
     """Write count and share into each cell, dark on light shades and light on dark ones."""
     palette, other = palette_of(theme), palette_of("dark" if theme == "light" else "light")
     lines, columns = np.nonzero(counts)
@@ -95,8 +105,8 @@ def _words(counts: Floats, shares: Floats, names: list[str], theme: Theme) -> Tr
     return {
         "type": "scatter",
         "mode": "text",
-        "x": [names[each] for each in columns],
-        "y": [names[each] for each in lines],
+        "x": columns,
+        "y": lines,
         "text": [f"{number(float(n))}<br>{share:.0%}" for n, share in cells],
         "textfont": {"color": colours},
         "hoverinfo": "skip",
@@ -104,17 +114,18 @@ def _words(counts: Floats, shares: Floats, names: list[str], theme: Theme) -> Tr
     }
 
 
-def _confusions(
-    counts: Floats, shares: Floats, names: list[str], palette: Palette
-) -> Trace:
+def _shades(counts: Floats, shares: Floats, names: list[str], palette: Palette) -> Trace:
     room = len(names) <= _MOST_COUNTED
     steps = len(palette.scale) - 1
     return {
         "type": "heatmap",
-        "x": names,
-        "y": names,
+        "x0": 0,
+        "y0": 0,
         "z": np.where(counts > 0, shares, np.nan),
-        "customdata": counts,
+        "customdata": [
+            [[amount, label, other] for amount, other in zip(row, names, strict=True)]
+            for row, label in zip(counts.tolist(), names, strict=True)
+        ],
         "zmin": 0,
         "zmax": 1,
         "colorscale": [[at / steps, colour] for at, colour in enumerate(palette.scale)],
@@ -128,7 +139,7 @@ def _confusions(
         "ygap": 2 if room else 1,
         "hoverongaps": False,
         "hovertemplate": (
-            "<b>%{y}</b> taken for <b>%{x}</b><br>%{customdata:,} examples, %{z:.1%} of "
-            "the class<extra></extra>"
+            "<b>%{customdata[1]}</b> taken for <b>%{customdata[2]}</b><br>"
+            "%{customdata[0]:,} examples, %{z:.1%} of the class<extra></extra>"
         ),
     }
