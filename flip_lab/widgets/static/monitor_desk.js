@@ -272,7 +272,7 @@ class Desk {
   forkDrawer() {
     const id = `flip-list-${(made += 1)}`;
     const form = new SettingsForm(() => this.refresh());
-    const round = element("input", { type: "number", min: 1, list: id, "aria-label": "Round to fork at", oninput: () => this.refresh() });
+    const round = element("input", { type: "number", min: 1, list: id, oninput: () => this.refresh() });
     this.rounds = element("datalist", { id });
     this.forkForm = form;
     this.forked = element("p", { class: "flip-forked", role: "status" });
