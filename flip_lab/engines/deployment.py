@@ -32,6 +32,11 @@ class DeploymentGrid(EngineGrid):
 
     Safe to call from several threads (Flower's legacy server does).
 
+    Messages are with the nodes at once, and a node starts its client by itself. So a pause
+    holds from the next push on, which ``RunGrid`` sees to; nodes that were asked before it
+    finish. ``reconfigure`` is refused: the run configuration goes to the nodes with the
+    app, when the run starts.
+
     Args:
         attachment: The run on the SuperLink.
     """

@@ -92,6 +92,8 @@ class _Turn:
         starts_s: When clients began.
         arrivals_s: When replies were handed over.
         closed_s: When the gate was closed; 0 before that.
+        goal: How many replies to wait for before that.
+        reached: Set when they are there.
     """
 
     grid: EngineGrid
@@ -100,11 +102,14 @@ class _Turn:
     starts_s: list[float] = field(default_factory=list[float])
     arrivals_s: list[float] = field(default_factory=list[float])
     closed_s: float = 0.0
+    goal: int
+    reached: threading.Event = field(default_factory=threading.Event)
 
     def close_after(self, delay_s: float) -> None:
-        """Close the gate from another thread."""
+        """Close the gate from another thread, so long after the goal is reached."""
 
         def close() -> None:
+            self.reached.wait()
             time.sleep(delay_s)
             self.job.gate.close()
             self.closed_s = now_s()
@@ -124,6 +129,8 @@ class _Turn:
                     raise RuntimeError(reply.message.error.reason)
             self.starts_s += [reply.started_s for reply in new]
             self.arrivals_s += [now_s()] * len(new)
+            if len(self.arrivals_s) >= self.goal:
+                self.reached.set()
 
     def is_quiet(self, silence_s: float) -> bool:
         """Whether the gate was closed, and nothing has come for a while since."""
@@ -152,7 +159,7 @@ def _measure(side: Side, turns: int, work_s: float) -> Figures:
         if side.is_declared:
             work_s = whole_s * _PIECE * _WORKERS / num_nodes
         found = [
-            _pause(grid, job, ask(grid, work_s), generator.uniform(0.2, 0.6) * whole_s)
+            _pause(grid, job, ask(grid, work_s), generator.uniform(0.0, work_s))
             for _ in range(turns)
         ]
     return {
@@ -229,7 +236,8 @@ def _whole_s(grid: EngineGrid, messages: Sequence[Message]) -> float:
 def _pause(
     grid: EngineGrid, job: Job, messages: Sequence[Message], delay_s: float
 ) -> Figures:
-    turn = _Turn(grid=grid, job=job, wanted={*grid.push_messages(messages)})
+    wanted = {*grid.push_messages(messages)}
+    turn = _Turn(grid=grid, job=job, wanted=wanted, goal=len(wanted) // 4)
     work_s = float(messages[0].content.config_records["config"].get("nap-s", 0.0))  # type: ignore[arg-type]  # a number
     turn.close_after(delay_s)
     turn.listen_until(lambda: turn.is_quiet(_SILENCE_S + 3 * work_s))
