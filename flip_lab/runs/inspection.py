@@ -112,12 +112,14 @@ class Inspection(RoundReplies):
             load = cast(
                 "Any", safetensors.numpy
             ).load_file  # its os.PathLike lacks an argument
-            return load(self._folder / f"{name}.safetensors")
+            found: Values = load(self._folder / f"{name}.safetensors")
         except (OSError, safetensors.SafetensorError) as error:
             raise NothingToInspectError(
                 f"The arrays of round {self.server_round} are gone ({error}).",
                 fix="The run has gone on; call run.inspect() at its next break.",
             ) from error
+        first = [layer for layer in self.table.sent_norms if layer in found]
+        return {layer: found[layer] for layer in dict.fromkeys([*first, *found])}
 
     def figure(self, *, theme: Theme = "light") -> Figure:
         """Draw the norm of each client's update, and how it points.

@@ -174,14 +174,19 @@ def log_axis(low: float, high: float) -> dict[str, Any]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     factors = (1, 2, 5) if last - first <= 3 else (1,)  # noqa: PLR2004  # decades
     step = max(1, (last - first) // 8)
-    ticks = [10.0**power * f for power in range(first, last + 1, step) for f in factors]
-    ends = [math.log10(low) - 0.1, math.log10(high) + 0.1]
+    ticks = [(f, power) for power in range(first, last + 1, step) for f in factors]
     return {
         "type": "log",
-        "range": ends,
-        "tickvals": ticks,
-        "ticktext": [f"{tick:,.4g}" for tick in ticks],
+        "range": [math.log10(low) - 0.1, math.log10(high) + 0.1],
+        "tickvals": [factor * 10.0**power for factor, power in ticks],
+        "ticktext": [_power_text(factor, power) for factor, power in ticks],
     }
+
+
+def _power_text(factor: int, power: int) -> str:
+    if -3 <= power <= 3:  # noqa: PLR2004  # as people write numbers
+        return f"{factor * 10.0**power:,.4g}"
+    return f"{f'{factor}·' if factor > 1 else ''}10<sup>{power}</sup>"
 
 
 def number(value: float) -> str:

@@ -103,6 +103,7 @@ def test_numbers_of_all_replies_are_there(tmp_path: Path) -> None:
 def test_arrays_are_those_that_were_sent_and_replied(tmp_path: Path) -> None:
     """By partition or by node id; an update is the difference."""
     found = _kept(tmp_path)
+    assert list(found.sent) == ["w", "b"]  # the model's order
     np.testing.assert_array_equal(found.sent["w"], [1, 1, 1])
     np.testing.assert_array_equal(found.arrays(0)["w"], [4, 5, 1])
     np.testing.assert_array_equal(found.update(0)["w"], [3, 4, 0])
