@@ -83,13 +83,19 @@ def look_at_updates(replies: Sequence[Message], sent: ArrayRecord) -> Updates:
     )
 
 
-def update_norm(reply: Message, sent: ArrayRecord) -> float | None:
-    """Give the L2 norm of one client's update; ``None`` if its reply carries none."""
-    before = _weights_of(sent)
+def update_metrics(reply: Message, sent: ArrayRecord | None) -> dict[str, float]:
+    """Give ``update_norm``, to be recorded as a metric of the client.
+
+    Args:
+        reply: Its reply.
+        sent: The arrays that it was sent.
+
+    Returns:
+        The L2 norm of its update; empty when the reply carries none.
+    """
+    before = _weights_of(sent or ArrayRecord())
     values = arrays_of(reply, sent)
-    if not _is_update(values, before):
-        return None
-    return norm_of(values, before)
+    return {"update_norm": norm_of(values, before)} if _is_update(values, before) else {}
 
 
 def update_of(reply: Message, sent: ArrayRecord) -> Values:

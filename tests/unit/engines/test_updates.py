@@ -15,7 +15,7 @@ from flip_lab.engines.flower.updates import (
     arrays_of,
     look_at_updates,
     mean_update,
-    update_norm,
+    update_metrics,
     update_of,
     weight_of,
 )
@@ -65,7 +65,7 @@ def test_three_clients_worked_by_hand() -> None:
     mean = mean_update(replies, SENT, found)
     np.testing.assert_allclose(mean["w"], [1.5, 2, 3.75])
     np.testing.assert_allclose(update_of(replies[0], SENT)["w"], [3, 4, 0])
-    assert update_norm(replies[0], SENT) == pytest.approx(5)
+    assert update_metrics(replies[0], SENT) == {"update_norm": pytest.approx(5)}
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -128,7 +128,9 @@ def test_replies_without_arrays_have_no_update() -> None:
         _reply(15, _record(w=_three(1, 1, 3))),
     ]
     assert look_at_updates(replies, SENT).node_ids == (15,)
-    assert [update_norm(reply, SENT) for reply in replies] == [None] * 4 + [2.0]
+    found = [update_metrics(reply, SENT) for reply in replies]
+    assert found == [{}, {}, {}, {}, {"update_norm": 2.0}]
+    assert update_metrics(replies[4], None) == {}
     assert look_at_updates(replies[:4], SENT).norms.shape == (0,)
     assert arrays_of(failed, SENT) == {}
     assert update_of(replies[2], SENT) == {}
@@ -197,7 +199,8 @@ def test_numbers_are_those_of_numpy(
     mean = examples / examples.sum() @ updates
     norms = np.linalg.norm(updates, axis=1)
     np.testing.assert_allclose(found.norms, norms, rtol=1e-5)
-    alone = [update_norm(reply, _record(**sent)) or 0.0 for reply in replies]
+    record = _record(**sent)
+    alone = [update_metrics(reply, record)["update_norm"] for reply in replies]
     np.testing.assert_allclose(alone, norms, rtol=1e-5)
     cosines = updates @ mean / (norms * np.linalg.norm(mean))
     np.testing.assert_allclose(found.cosines, cosines, atol=1e-4)
