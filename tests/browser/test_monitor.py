@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -334,7 +335,7 @@ def test_a_failure_shows_code_fix_and_evidence_by_keyboard(
 def test_a_curve_is_read_by_keyboard_with_what_was_done(
     browser: BrowserContext, site: str
 ) -> None:
-    """Arrow keys walk along it; an edit stands where it took effect, with a sign and words."""
+    """Arrow keys walk along it; an edit stands where it took effect, in sign and words."""
     edit: Told = (
         EventKind.CONTROL,
         1,
@@ -666,7 +667,7 @@ def test_the_python_is_python(
     assert eval(written_, {"run": _Run()}) == values  # noqa: S307  # our own text
 
 
-# --- looks ----------------------------------------------------------------------------------
+# --- looks --------------------------------------------------------------------------------
 
 
 def luminance(rgb: list[int]) -> float:
@@ -721,7 +722,7 @@ def test_the_static_card_tells_what_the_live_view_tells(
         for root in ("#view", "#card")
     )
     assert live == card
-    assert {"Hearts", RUN_ID, "paused", "round 7 / 20", "0.8"} <= {*sum(live, [])}
+    assert {"Hearts", RUN_ID, "paused", "round 7 / 20", "0.8"} <= {*chain(*live)}
 
 
 def test_hostile_text_stays_text(browser: BrowserContext, site: str) -> None:
