@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from flip_lab.runs.lab import Lab as Lab
     from flip_lab.runs.run import Run as Run
     from flip_lab.widgets.comparer import Comparer as Comparer
+    from flip_lab.widgets.fleet import FleetView as FleetView
     from flip_lab.widgets.launcher import Launcher as Launcher
     from flip_lab.widgets.monitor import watch as watch
+    from flip_lab.widgets.partitions import PartitionExplorer as PartitionExplorer
 
 __version__ = "0.1.0"
 
@@ -39,9 +41,11 @@ _HOME = {
     "Callback": "flip_lab.core.callback",
     "Checkpoints": "flip_lab.runs.checkpoints",
     "Comparer": "flip_lab.widgets.comparer",
+    "FleetView": "flip_lab.widgets.fleet",
     "FlipLabError": "flip_lab.core.errors",
     "Lab": "flip_lab.runs.lab",
     "Launcher": "flip_lab.widgets.launcher",
+    "PartitionExplorer": "flip_lab.widgets.partitions",
     "Run": "flip_lab.runs.run",
     "Scenario": "flip_lab.core.scenario",
     "confusion_matrix": "flip_lab.core.logged",
@@ -58,9 +62,11 @@ __all__ = [
     "Callback",
     "Checkpoints",
     "Comparer",
+    "FleetView",
     "FlipLabError",
     "Lab",
     "Launcher",
+    "PartitionExplorer",
     "Run",
     "Scenario",
     "confusion_matrix",

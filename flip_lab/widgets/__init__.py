@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flip_lab.widgets.comparer import Comparer as Comparer
+    from flip_lab.widgets.fleet import FleetView as FleetView
     from flip_lab.widgets.launcher import Launcher as Launcher
     from flip_lab.widgets.monitor import RunMonitor as RunMonitor
     from flip_lab.widgets.monitor import watch as watch
+    from flip_lab.widgets.partitions import PartitionExplorer as PartitionExplorer
 
 _HOME = {
     "Comparer": "comparer",
+    "FleetView": "fleet",
     "Launcher": "launcher",
+    "PartitionExplorer": "partitions",
     "RunMonitor": "monitor",
     "watch": "monitor",
 }
 
-__all__ = ["Comparer", "Launcher", "RunMonitor", "watch"]
+__all__ = ["Comparer", "FleetView", "Launcher", "PartitionExplorer", "RunMonitor", "watch"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # a function or class of any shape

@@ -11,7 +11,7 @@ import pytest
 
 from flip_lab import Lab
 from flip_lab.core.errors import InvalidValueError, RunNotFoundError
-from flip_lab.core.events import ClientFact, EventKind
+from flip_lab.core.events import ClientFact, EventKind, Json
 from flip_lab.core.state import RunState
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.run import Run
@@ -53,7 +53,7 @@ def tell(lab: LabDir, run_id: str, *, real: bool = False, rounds: int = 3) -> Ru
     recorder = Recorder(run_id, JournalWriter(lab, run_id))
     recorder.enter(RunState.STARTING)
     recorder.enter(RunState.RUNNING)
-    excluded = [] if real else [2]
+    excluded: list[Json] = [] if real else [2]
     recorder.emit(EventKind.SETTINGS, {"excluded": excluded}, server_round=1)
     for server_round in range(1, rounds + 1):
         for node in range(4):
