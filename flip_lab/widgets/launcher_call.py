@@ -57,10 +57,7 @@ class Call:
         """
         told = self.arguments
         group = group_of(
-            told.get("experiment"),
-            told.get("sweep"),
-            told.get("tags", ()),
-            told.get("note", ""),
+            told.get("experiment"), None, told.get("tags", ()), told.get("note", "")
         )
         changes = Changes(
             num_nodes=told.get("num_nodes"),

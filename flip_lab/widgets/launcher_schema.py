@@ -34,7 +34,6 @@ LAUNCH_FIELDS = (
     "num_nodes",
     "seed",
     "experiment",
-    "sweep",
     "tags",
     "note",
 )
@@ -133,7 +132,10 @@ def launch_fields(*, is_app: bool = False) -> tuple[FormField, ...]:
 def _where(*, is_app: bool = False) -> list[FormField]:
     """Give the arguments of the launch with the places that there are now."""
     on, *others = launch_fields(is_app=is_app)
-    return [replace(on, choices=places(), is_closed=True), *others]
+    return [
+        replace(on, label="Engine or federation", choices=places(), is_closed=True),
+        *others,
+    ]
 
 
 def launch_arguments(values: Values, *, is_app: bool = False) -> dict[str, Any]:
@@ -179,4 +181,8 @@ def _field_json(field: FormField) -> dict[str, Any]:
     del told["default"]
     told["help"] = plain(field.help)
     told["is_long"] = field.path in _LONG
-    return {key: value for key, value in told.items() if value not in (None, "", False, ())}
+    return {
+        key: value
+        for key, value in told.items()
+        if value is not None and value is not False and value not in ("", ())
+    }

@@ -57,7 +57,7 @@ class LaunchForm(anywidget.AnyWidget):
         self._scenarios = listed_scenarios()
         self.draft = Draft(source=source)
         super().__init__(form=self._form_json(), verdict=self._verdict_json(""))
-        self.on_msg(self._answer)
+        self.on_msg(self._hear)
 
     def fill(self, draft: Draft, *, by: str = "") -> None:
         """Put another draft into the form.
@@ -86,20 +86,25 @@ class LaunchForm(anywidget.AnyWidget):
                 self.shown = run.run_id
             return run
 
-    def _answer(self, _widget: object, asked: object, _buffers: object) -> None:
-        """Answer a message of the browser: the one place where messages come in."""
-        if not isinstance(asked, dict):
-            return
-        wish = cast("dict[str, Any]", asked)
+    def _hear(self, _widget: object, asked: object, _buffers: object) -> None:
+        if isinstance(asked, dict):
+            self.send(self.answer(cast("dict[str, Any]", asked)))
+
+    def answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a message of the browser, in any thread; never raises.
+
+        Args:
+            asked: A wish (``ask``), and the ticket that its answer is known by.
+        """
+        ticket = {"ticket": asked.get("ticket")}
         try:
             with self._lock:
-                answer = self._told(wish)
+                return {**ticket, **self._told(asked)}
         except FlipLabError as error:
-            answer = {"error": told(error)}
+            return {**ticket, "error": told(error)}
         except Exception as error:  # noqa: BLE001  # else the button would wait for ever
             said = f"{type(error).__name__}: {error}"
-            answer = {"error": {"code": "", "what": said, "fix": ""}}
-        self.send({"ask": wish.get("ask"), "ticket": wish.get("ticket"), **answer})
+            return {**ticket, "error": {"code": "", "what": said, "fix": ""}}
 
     def _told(self, wish: Mapping[str, Any]) -> dict[str, Any]:
         by = str(wish.get("by", ""))

@@ -85,7 +85,7 @@ function rangeText({ least, most, above, below }) {
   if (least !== undefined) parts.push(`≥ ${least}`);
   if (below !== undefined) parts.push(`< ${below}`);
   if (most !== undefined) parts.push(`≤ ${most}`);
-  return parts.join(", ");
+  return parts.join(" and ");
 }
 
 // --- One field ------------------------------------------------------------------------------
@@ -142,7 +142,8 @@ class Field {
       input.setAttribute("role", "spinbutton");
       input.addEventListener("keydown", (event) => this.walk(event));
     }
-    if (spec.kind === "list") input.placeholder = "several with commas between";
+    if (spec.is_optional) input.placeholder = "default";
+    if (spec.kind === "list") input.placeholder = "one, another";
     return input;
   }
 
@@ -174,6 +175,7 @@ class Field {
     this.spec = spec;
     setText(this.range, rangeText(spec));
     setText(this.about, spec.about ?? "");
+    this.help.hidden = Boolean(spec.about); // what the chosen one is says more than what a name is
     if (this.isNumber) {
       for (const [name, value] of [["aria-valuemin", spec.least ?? spec.above], ["aria-valuemax", spec.most ?? spec.below]]) {
         if (value === undefined) this.input.removeAttribute(name);
@@ -201,7 +203,7 @@ class Field {
       else this.input.removeAttribute("aria-valuenow");
       this.input.setAttribute("aria-valuetext", this.input.value || "empty");
     }
-    const describing = [problem && this.error, this.range, this.about, this.help].filter((each) => each && each.textContent);
+    const describing = [problem && this.error, this.range, this.about, this.help].filter((each) => each && !each.hidden && each.textContent);
     this.input.setAttribute("aria-describedby", describing.map((each) => each.id).join(" "));
   }
 }
