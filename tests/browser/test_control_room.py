@@ -105,5 +105,5 @@ def test_a_pause_holds_before_the_running_cell_ends(tmp_path: Path, page: Page) 
     assert prompt.inner_text() == "[*]:", "all of it while the cell ran"
     assert run.settings["learning_rate"] == pytest.approx(0.001)
     view.get_by_role("button", name="Stop …").click()
-    view.get_by_role("button", name="Stop the run").click()
+    view.get_by_role("button", name="Stop the run", exact=True).click()
     expect(view).to_have_attribute("data-state", "stopped", timeout=PATIENCE_S * 1000)
