@@ -115,7 +115,7 @@ def _is_precise(squares: Reals) -> bool:
 def _square(values: Values, before: Values, dtype: type[np.float32 | np.float64]) -> float:
     with np.errstate(all="ignore"):
         return sum(
-            float(np.vdot(part, part))
+            float(np.einsum("ij,ij->", part, part))
             for name, base in before.items()
             for part in _differences([values.get(name)], base, dtype)
         )
@@ -134,10 +134,10 @@ def _sums(
     with np.errstate(all="ignore"):
         for layer, (name, values) in enumerate(before.items()):
             for part in _differences([each.get(name) for each in clients], values, dtype):
-                mean = weights @ part
+                mean = np.einsum("i,ij->j", weights, part)
                 squares[:, layer] += np.einsum("ij,ij->i", part, part)
-                dots += part @ mean
-                mean_square += float(mean @ mean)
+                dots += np.einsum("ij,j->i", part, mean)
+                mean_square += float(np.einsum("j,j->", mean, mean))
     return _Sums(squares=squares, dots=dots, mean_square=mean_square)
 
 
