@@ -22,6 +22,7 @@ from flip_lab.widgets.comparer_catalogue import Catalogue, Readable, read_catalo
 from flip_lab.widgets.comparer_choice import Choice, Draw, XAxis
 from flip_lab.widgets.comparer_faces import card_html, text_of
 from flip_lab.widgets.comparer_facts import FactReader
+from flip_lab.widgets.comparer_forks import forks_among
 from flip_lab.widgets.comparer_history import client_history, client_table, run_history
 from flip_lab.widgets.comparer_payload import Picture
 from flip_lab.widgets.comparer_picture import draw_picture, empty_picture
@@ -47,7 +48,8 @@ class Comparer(anywidget.AnyWidget):
             recorded.
         by: What makes a group: one or two columns of ``runs``, or parameters.
         x: ``"round"``, ``"seconds"`` or ``"bytes"``, the last two summed up to each round.
-        draw: ``"mean"``: each group's mean with its 95 % band; ``"lines"``: each run.
+        draw: ``"mean"``: each group's mean with its 95 % band; ``"lines"``: each run;
+            default: lines where a run and a fork of it are ticked, otherwise means.
         smoothing: Points that a moving average looks at, 1 (none) to 50.
         log: Whether the vertical axis is logarithmic.
 
@@ -76,7 +78,7 @@ class Comparer(anywidget.AnyWidget):
         metric: str | Sequence[str] | None = None,
         by: str | Sequence[str] = (),
         x: XAxis = "round",
-        draw: Draw = "mean",
+        draw: Draw | None = None,
         smoothing: int = 1,
         log: bool = False,
     ) -> None:
@@ -92,12 +94,14 @@ class Comparer(anywidget.AnyWidget):
             if metric is None
             else tuple(self._known.metric(name).key for name in _names(metric))
         )
-        choice = Choice(
-            metrics=metrics, x=x, by=keys, draw=draw, span=smoothing, is_log=log
-        )
         ticked = self._known.run_ids[:_FIRST_RUNS]
         if runs is not None:
             ticked = selected(open_lab(lab.path), runs, among=self._known.run_ids)
+            if draw is None and not keys and forks_among(self._known, ticked):
+                draw = "lines"
+        choice = Choice(
+            metrics=metrics, x=x, by=keys, draw=draw or "mean", span=smoothing, is_log=log
+        )
         super().__init__(
             catalogue=self._known.payload(),
             chosen=self._places(ticked),

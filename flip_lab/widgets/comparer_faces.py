@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from html import escape
 
 from flip_lab.widgets.card import spark_paths
-from flip_lab.widgets.comparer_payload import Line, Panel, Picture, counted
+from flip_lab.widgets.comparer_payload import Line, Panel, Picture, counted, fork_text
 from flip_lab.widgets.snapshot import number_text
 from flip_lab.widgets.spark import sparkline
 
 MOST_ROWS = 24
 _SPARK_POINTS = 24
+_SHARED = "shared with forks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,8 @@ def text_of(picture: Picture) -> str:
         lines.append(f"\n{panel['y_title']}, at the end")
         lines += _text_rows([*_rows(picture, panel)])
         lines += _more(panel)
+    if picture["forks"]:
+        lines += ["", *(f"Fork {fork_text(fork)}" for fork in picture["forks"])]
     if picture["differing"]:
         lines.append(f"\nThey differ in: {', '.join(picture['differing'])}")
     lines += [f"! {note}" for note in picture["notes"]]
@@ -79,6 +82,7 @@ def card_html(picture: Picture, *, css: str = "") -> str:
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
         parts += [f"<p>{escape(each)}</p>" for each in _more(panel)]
+    parts += [f"<p>Fork {escape(fork_text(fork))}</p>" for fork in picture["forks"]]
     if picture["differing"]:
         parts.append(f"<p>They differ in: {escape(', '.join(picture['differing']))}</p>")
     parts += [f"<p>{escape(note)}</p>" for note in picture["notes"]]
@@ -103,7 +107,7 @@ def _rows(picture: Picture, panel: Panel) -> Iterator[_Row]:
         size = counted(len(group["runs"]), "run") if group else ""
         at = _last(line)
         yield _Row(
-            name=group["label"] if group else "",
+            name=_SHARED if line.get("trunk") else group["label"] if group else "",
             runs=run_id or size,
             last=_value(line, at),
             band=_band(line, at),

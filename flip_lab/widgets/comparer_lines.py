@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,8 @@ import numpy.typing as npt
 from flip_lab.analysis.columns import reals
 from flip_lab.analysis.confidence import bands
 from flip_lab.analysis.smoothing import Smoothing, smooth, stretches
-from flip_lab.widgets.comparer_payload import Line, odd_word, plain_number
+from flip_lab.widgets.comparer_forks import parted, rounds_left_at
+from flip_lab.widgets.comparer_payload import ForkShown, Line, odd_word, plain_number
 from flip_lab.widgets.comparer_thinning import Reals, kept
 
 if TYPE_CHECKING:  # see comparer_catalogue
@@ -69,19 +70,41 @@ def mean_lines(
 
 
 def run_lines(
-    curves: pd.DataFrame, *, span: int, at_most: int, with_round: bool
+    curves: pd.DataFrame,
+    *,
+    span: int,
+    at_most: int,
+    with_round: bool,
+    forks: Sequence[ForkShown] = (),
 ) -> list[Line]:
-    """Draw each run by itself; arguments as for ``mean_lines``.
+    """Draw each run by itself; other arguments as for ``mean_lines``.
+
+    Args:
+        curves: As for ``mean_lines``; of forks with the rounds that they share.
+        span: Points that the moving average looks at; 1 for none.
+        at_most: Points of each line.
+        with_round: Whether ``x`` is not the round.
+        forks: Which run comes of which: what they share is drawn once.
 
     Returns:
-        One line a run, in the order of groups.
+        What is shared, then one line a run, in the order of groups.
     """
     if curves.empty:
         return []
     smoothing = _smoothing(span)
     table = curves if smoothing is None else smooth(curves, smoothing)
-    ordered = table.sort_values(["group", "run_id", "server_round"], kind="stable")
-    return [_line(curve, at_most, with_round=with_round) for curve in _runs(ordered)]
+    left_at = rounds_left_at(forks)
+    lines: list[Line] = []
+    for kind, part in parted(table, forks):
+        ordered = part.sort_values(["group", "run_id", "server_round"], kind="stable")
+        for curve in _runs(ordered):
+            line = _line(curve, at_most, with_round=with_round)
+            if kind == "trunk":
+                line["trunk"] = True
+            elif curve.run in left_at:
+                line["fork"] = left_at[curve.run]
+            lines.append(line)
+    return lines
 
 
 def _smoothing(span: int) -> Smoothing | None:

@@ -25,6 +25,9 @@ class Line(TypedDict, total=False):
         seeds: Runs that each centre rests on. Of groups only.
         lost: Runs whose value at the point is NaN or infinite. Of groups only.
         odd: ``NaN``, ``∞`` or ``-∞`` by index, where null stands for that.
+        trunk: Whether it is what a run shares with its forks. Of runs only.
+        fork: The round at which the run left another one that is drawn; its first point
+            lies there. Of forks only.
     """
 
     group: Required[int]
@@ -37,6 +40,8 @@ class Line(TypedDict, total=False):
     seeds: list[int]
     lost: list[int]
     odd: dict[str, str]
+    trunk: bool
+    fork: int
 
 
 class Panel(TypedDict):
@@ -67,6 +72,22 @@ class GroupShown(TypedDict):
     runs: list[int]
 
 
+class ForkShown(TypedDict):
+    """A chosen run that comes of another chosen one.
+
+    Attributes:
+        run: Its id.
+        parent: The id of the run that it comes of.
+        round: The last round that both share.
+        changed: The settings in which it differs, such as ``seed 4 → 7``.
+    """
+
+    run: str
+    parent: str
+    round: int
+    changed: list[str]
+
+
 class Picture(TypedDict):
     """All that is drawn for one choice.
 
@@ -78,6 +99,7 @@ class Picture(TypedDict):
         groups: The groups, in order; those beyond the last are counted in ``notes``.
         panels: One for each metric.
         differing: Keys in which the chosen runs differ.
+        forks: Chosen runs that come of others, parents first.
         notes: What a reader must know to read the picture rightly.
         error: Why there is nothing to see; empty when there is.
     """
@@ -89,6 +111,7 @@ class Picture(TypedDict):
     groups: list[GroupShown]
     panels: list[Panel]
     differing: list[str]
+    forks: list[ForkShown]
     notes: list[str]
     error: str
 
@@ -105,6 +128,18 @@ def odd_word(value: float) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     return ""
+
+
+def short_id(run_id: str) -> str:
+    """Give the end of a run's id, by which people call it."""
+    return run_id.rpartition("-")[2]
+
+
+def fork_text(fork: ForkShown) -> str:
+    """Say in one line where a fork left, and what it changed."""
+    changed = "; ".join(fork["changed"]) or "no setting changed"
+    run, parent = short_id(fork["run"]), short_id(fork["parent"])
+    return f"{run} leaves {parent} after round {fork['round']}: {changed}"
 
 
 def counted(number: int, one: str) -> str:

@@ -12,9 +12,10 @@ from flip_lab.analysis.columns import reals
 from flip_lab.analysis.costs import cumulative_costs
 from flip_lab.widgets.comparer_catalogue import Catalogue
 from flip_lab.widgets.comparer_choice import Choice
+from flip_lab.widgets.comparer_forks import differing_settings, forks_among, with_courses
 from flip_lab.widgets.comparer_groups import MOST_GROUPS, Groups, group_notes, groups_of
 from flip_lab.widgets.comparer_lines import mean_lines, run_lines
-from flip_lab.widgets.comparer_payload import Line, Panel, Picture, counted
+from flip_lab.widgets.comparer_payload import ForkShown, Line, Panel, Picture, counted
 from flip_lab.widgets.comparer_thinning import points_for
 
 if TYPE_CHECKING:  # see comparer_catalogue
@@ -70,13 +71,15 @@ def draw_picture(
     notes = group_notes(catalogue, groups, choice)
     drawn = _drawn(run_ids, groups, choice, notes)
     costs = _costs(facts, choice, drawn)
+    forks = forks_among(catalogue, run_ids)
+    parting = forks if choice.draw == "lines" else []
     curves = {
-        key: _curves(facts.points[key], drawn, groups, choice, costs)
+        key: with_courses(_curves(facts.points[key], drawn, groups, choice, costs), parting)
         for key in choice.metrics
     }
     scale, unit = _scale(curves, choice)
     panels = [
-        _panel(catalogue, key, frame.assign(x=frame["x"] / scale), choice)
+        _panel(catalogue, key, frame.assign(x=frame["x"] / scale), choice, parting)
         for key, frame in curves.items()
     ]
     for key, frame in curves.items():
@@ -88,6 +91,7 @@ def draw_picture(
             drawn,
             is_single=choice.draw == "lines",
         )
+    notes += _fork_notes(forks, choice)
     return Picture(
         by=" · ".join(choice.by),
         draw=choice.draw,
@@ -95,7 +99,8 @@ def draw_picture(
         x_title=_x_title(choice, unit),
         groups=groups.shown(catalogue.run_ids),
         panels=panels,
-        differing=catalogue.differing(run_ids),
+        differing=differing_settings(catalogue, run_ids, forks),
+        forks=forks,
         notes=notes,
         error="",
     )
@@ -120,6 +125,7 @@ def empty_picture(
         groups=[],
         panels=[],
         differing=[*differing],
+        forks=[],
         notes=[],
         error=error,
     )
@@ -186,22 +192,43 @@ def _scale(curves: Mapping[str, pd.DataFrame], choice: Choice) -> tuple[float, s
     return next((size, unit) for least, size, unit in steps if most >= least)
 
 
-def _panel(catalogue: Catalogue, key: str, curves: pd.DataFrame, choice: Choice) -> Panel:
+def _panel(
+    catalogue: Catalogue,
+    key: str,
+    curves: pd.DataFrame,
+    choice: Choice,
+    forks: Sequence[ForkShown],
+) -> Panel:
     label = catalogue.label(catalogue.metric(key))
     smoothed = f", moving average (EMA) over {choice.span} points"
     return Panel(
         metric=key,
         label=label,
         y_title=label + (smoothed if choice.span > 1 else ""),
-        lines=_lines(curves, choice),
+        lines=_lines(curves, choice, forks),
     )
 
 
-def _lines(curves: pd.DataFrame, choice: Choice) -> list[Line]:
+def _lines(curves: pd.DataFrame, choice: Choice, forks: Sequence[ForkShown]) -> list[Line]:
     kind = "group" if choice.draw == "mean" else "run_id"
     at_most = points_for(curves[kind].nunique() * len(choice.metrics))
-    draw = mean_lines if choice.draw == "mean" else run_lines
-    return draw(curves, span=choice.span, at_most=at_most, with_round=choice.x != "round")
+    with_round = choice.x != "round"
+    if choice.draw == "mean":
+        return mean_lines(curves, span=choice.span, at_most=at_most, with_round=with_round)
+    return run_lines(
+        curves, span=choice.span, at_most=at_most, with_round=with_round, forks=forks
+    )
+
+
+def _fork_notes(forks: Sequence[ForkShown], choice: Choice) -> list[str]:
+    if not forks:
+        return []
+    if choice.draw == "mean":
+        many = f"{counted(len(forks), 'run')} of these came of others as a fork"
+        return [f"{many}: draw single runs to see where they part."]
+    if choice.x == "round":
+        return []
+    return [f"What a fork spent, in {choice.x}, counts on from its parent's."]
 
 
 def _metric_notes(

@@ -271,7 +271,9 @@ function crossPath(line, px, py, bottom) {
 function drawChart(host, spec) {
   const width = Math.max(host.clientWidth, 220);
   const { height } = spec;
-  const lines = spec.lines.filter((line) => !spec.hidden.has(line.group));
+  const isShown = (line) => !spec.hidden.has(line.group);
+  const anyFork = spec.lines.some((line) => line.fork !== undefined && isShown(line));
+  const lines = spec.lines.filter((line) => (line.trunk ? anyFork || isShown(line) : isShown(line)));
   const many = lines.length > MANY_LINES;
   const [left, right, top, bottom] = [MARGIN.left, width - MARGIN.right, MARGIN.top, height - MARGIN.bottom];
   const [xLow, xHigh] = spec.xDomain;
@@ -295,7 +297,11 @@ function drawChart(host, spec) {
 
   const inside = drawn("g", { "clip-path": `url(#${clip})` });
   const byGroup = new Map();
-  for (const line of lines) byGroup.set(line.group, [...(byGroup.get(line.group) ?? []), line]);
+  for (const line of lines.filter((each) => each.trunk)) {
+    inside.append(drawn("path", { d: linePath(line, px, shownY), class: "flip-path flip-trunk" }));
+    inside.append(drawn("path", { d: crossPath(line, px, shownY, bottom), class: "flip-crosses flip-trunk" }));
+  }
+  for (const line of lines.filter((each) => !each.trunk)) byGroup.set(line.group, [...(byGroup.get(line.group) ?? []), line]);
   for (const [group, mine] of byGroup) {
     const d = mine.map((line) => bandPath(line, px, py)).join("");
     if (d) inside.append(drawn("path", { d, class: "flip-band", style: `fill: var(--flip-series-${group % COLOURS})` }));
@@ -305,6 +311,10 @@ function drawChart(host, spec) {
     inside.append(drawn("path", { d, class: `flip-path${many ? " flip-thin" : ""}${lines.length > MOST_LINES ? " flip-hairline" : ""}`, ...look(group, many) }));
     const crosses = mine.map((line) => crossPath(line, px, shownY, bottom)).join("");
     if (crosses) inside.append(drawn("path", { d: crosses, class: "flip-crosses", style: look(group, true).style }));
+  }
+  for (const line of lines.filter((each) => each.fork !== undefined && each.y[0] !== null)) {
+    const at = { cx: px(line.x[0]).toFixed(1), cy: py(line.y[0]).toFixed(1), r: 4 };
+    inside.append(drawn("circle", { ...at, class: "flip-fork", style: look(line.group, true).style }));
   }
   const hair = drawn("path", { class: "flip-hair", d: "" });
   const bold = drawn("path", { class: "flip-bold", d: "" });
@@ -327,6 +337,15 @@ function drawChart(host, spec) {
       group.append(drawn("path", { d: `M${x} ${bottom}v4`, class: "flip-axis" }));
       write(numberText(at), Number(x), bottom + 17, "middle");
     }
+    const leftAt = spec.xTitle === "round" ? lines.map((line) => line.fork).filter((at) => at !== undefined) : [];
+    let free = left; // where the next name has room
+    for (const at of [...new Set(leftAt)].sort((one, two) => one - two)) {
+      const x = px(at);
+      group.append(drawn("path", { d: `M${x.toFixed(1)} ${top}V${bottom}`, class: "flip-fork-line" }));
+      if (x < free || right - x < 48) continue;
+      write(`fork, ${at}`, x + 4, top + 9, "start");
+      free = x + 54;
+    }
     group.append(drawn("path", { d: `M${left} ${top}V${bottom}H${right}`, class: "flip-axis" }));
     write(spec.xTitle, right, height - 6, "end", "flip-axis-title");
     return group;
@@ -347,7 +366,8 @@ function drawChart(host, spec) {
     const [x, y] = spot(line, at);
     hair.setAttribute("d", `M${x.toFixed(1)} ${top}V${bottom}`);
     bold.setAttribute("d", linePath(line, px, shownY));
-    for (const node of [bold, dot]) node.setAttribute("style", look(line.group, true).style);
+    const { style } = line.trunk ? { style: "stroke: var(--flip-muted)" } : look(line.group, true);
+    for (const node of [bold, dot]) node.setAttribute("style", style);
     dot.setAttribute("cx", x.toFixed(1));
     dot.setAttribute("cy", y.toFixed(1));
     spec.tell(spec.describe(line, at));
@@ -486,7 +506,8 @@ class View {
     this.body = element("div", { class: "flip-body" }, this.buildRuns(), main);
     this.table = this.runTable("Parameters that differ among the chosen runs");
     this.tableTitle = element("summary");
-    this.differing = element("details", { class: "flip-differing", open: true }, this.tableTitle, this.table.node);
+    this.forks = element("ul", { class: "flip-forks", "aria-label": "Forks among the chosen runs" });
+    this.differing = element("details", { class: "flip-differing", open: true }, this.tableTitle, this.forks, this.table.node);
     this.detail = element("section", { class: "flip-detail", tabindex: -1, hidden: true });
     this.root.append(head, this.controls, this.body, this.differing, this.detail);
   }
@@ -737,6 +758,12 @@ class View {
       key.append(swatch(at, this.many), group.label, " ", size);
       return element("li", {}, key);
     }));
+    if (picture.panels.some((panel) => panel.lines.some((line) => line.trunk))) {
+      const svg = drawn("svg", { class: "flip-swatch", viewBox: "0 0 26 8", "aria-hidden": "true" });
+      svg.append(drawn("path", { d: "M1 4h24", class: "flip-trunk" }));
+      this.legend.prepend(element("li", { class: "flip-shared" }, svg, "shared rounds"));
+    }
+    this.showForks(picture.forks);
     this.notes.replaceChildren(...picture.notes.map((note) => element("li", {}, note)));
     this.tell("");
     const runs = [...this.model.get("chosen")];
@@ -745,6 +772,16 @@ class View {
       : "What differs: nothing";
     this.showTable(this.table, runs);
     this.drawCharts();
+  }
+
+  showForks(forks) {
+    const short = (run) => run.split("-").pop();
+    this.forks.hidden = !forks.length;
+    this.forks.replaceChildren(...forks.map((fork) => {
+      const changed = fork.changed.length ? fork.changed.join(" · ") : "no setting changed";
+      const open = button(short(fork.run), () => this.openRun(fork.run), { title: fork.run, class: "flip-link" });
+      return element("li", {}, open, ` leaves ${short(fork.parent)} after round ${fork.round}: `, element("strong", {}, changed));
+    }));
   }
 
   toggleGroup(label, key) {
@@ -795,6 +832,7 @@ class View {
   }
 
   called(line) {
+    if (line.trunk) return "shared rounds";
     const group = this.picture.groups[line.group].label;
     if (!line.run) return group;
     const { ids, name } = this.catalogue;
