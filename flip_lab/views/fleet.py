@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from flip_lab.analysis.columns import Reals
 from flip_lab.views.canvas import (
     axis_label,
     counted,
@@ -101,10 +103,23 @@ def _layout(nodes: pd.DataFrame, worked: pd.DataFrame, metric: str) -> dict[str,
         },
         "height": 460,
         "hovermode": "closest",
-        "xaxis": {"title": {"text": "mean time (s)"}, "type": "log"},
+        "xaxis": {
+            "title": {"text": "mean time (s)"},
+            "type": "log",
+            "tickvals": _ticks(numbers(worked, "mean_s", view="fleet_figure")),
+        },
         "yaxis": {"title": {"text": axis_label(plain(metric))}},
         "legend": LEGEND_ABOVE,
     }
+
+
+def _ticks(seconds: Reals) -> list[float]:
+    """Give 1, 2 and 5 times the powers of ten around all times."""
+    some = seconds[seconds > 0]
+    ends = (float(some.min()), float(some.max())) if some.size else (1.0, 1.0)
+    low, high = math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1]))
+    powers = range(low, high + 1)
+    return [float(f"{step}e{power}") for power in powers for step in (1, 2, 5)]
 
 
 def _points(rows: pd.DataFrame, condition: str, palette: Palette, num_nodes: int) -> Trace:
@@ -150,7 +165,7 @@ def _texts(rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def _floor(seconds: Any, floor: float, palette: Palette) -> Trace:  # noqa: ANN401  # floats
+def _floor(seconds: Reals, floor: float, palette: Palette) -> Trace:
     return {
         "type": "scatter",
         "mode": "lines",

@@ -51,7 +51,7 @@ def card_html(fleet: Fleet, *, css: str = "") -> str:
     Returns:
         One ``<section>``, after a ``<style>`` when there is a style sheet; no script.
     """
-    facts = [["", _conditions(fleet)], *fleet["facts"]]
+    facts = [*fleet["facts"][:1], ["condition", _conditions(fleet)], *fleet["facts"][1:]]
     told = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in facts

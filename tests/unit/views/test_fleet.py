@@ -52,6 +52,7 @@ def test_each_condition_has_its_own_shape() -> None:
     subtitle = figure.layout.title.subtitle.text
     assert subtitle == "5 nodes, 2 of 24 replies failed, 1 took no part"
     assert figure.layout.yaxis.title.text == "accuracy (0 to 1)"
+    assert list(figure.layout.xaxis.tickvals)[:4] == [1, 2, 5, 10]
 
 
 def test_a_metric_that_diverged_lies_on_the_lowest_line() -> None:
