@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,8 +26,9 @@ from flip_lab.widgets.monitor import RunMonitor, watch
 class Launches(Protocol):
     """All that the form needs of a lab; ``flip_lab.Lab`` is one."""
 
-    def launch(self, what: str, **arguments: Any) -> Run:  # noqa: ANN401  # any argument
-        """Start a run."""
+    @property
+    def launch(self) -> Callable[..., Run]:
+        """Starts a run: takes what ``Lab.launch`` takes."""
         ...
 
 
@@ -102,9 +103,8 @@ class Launcher(ipywidgets.VBox):
 
     def close(self) -> None:
         """Take form and monitor off the page; runs go on."""
-        self.form.close()
-        if self._monitor is not None:
-            self._monitor.close()
+        for part in self.children:  # none, where the form could not be made
+            part.close()
         super().close()
 
     def _start(self, call: Call) -> Run:

@@ -120,9 +120,9 @@ class LaunchForm(anywidget.AnyWidget):
                 self.fill(Draft(source=source_of(str(wish.get("what"))), edits=kept))
             case "launch":
                 return self._pressed(wish, by)
-            case "show":
-                self._show(str(wish.get("run")))
-                self.shown = str(wish.get("run"))
+            case "show" if (run_id := wish.get("run")) in self.launched:
+                self._show(str(run_id))
+                self.shown = str(run_id)
             case _:
                 pass
         return {}

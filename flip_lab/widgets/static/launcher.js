@@ -80,12 +80,13 @@ function within(value, { least, most, above, below }) {
 }
 
 function rangeText({ least, most, above, below }) {
+  if (least !== undefined && most !== undefined) return `${least} to ${most}`;
   const parts = [];
   if (above !== undefined) parts.push(`> ${above}`);
   if (least !== undefined) parts.push(`≥ ${least}`);
   if (below !== undefined) parts.push(`< ${below}`);
   if (most !== undefined) parts.push(`≤ ${most}`);
-  return parts.join(" and ");
+  return parts.join(", ");
 }
 
 // --- One field ------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from flip_lab.fl.scenarios import scenario_names
 from flip_lab.runs import lab as launching
 from flip_lab.widgets.launcher_call import literal
 from flip_lab.widgets.launcher_form import Draft
-from flip_lab.widgets.launcher_schema import LAUNCH_FIELDS, expectation_text
+from flip_lab.widgets.launcher_schema import LAUNCH_FIELDS
 from flip_lab.widgets.launcher_source import Source, listed_scenarios, source_of
 from flip_lab.widgets.launcher_values import Raw, is_same, raw_of, value_of
 
@@ -309,4 +309,3 @@ def test_an_expectation_is_told_with_its_margin() -> None:
         "Skew costs a few points at most against equal nodes. "
         "(eval_accuracy ≥ scenario:digits-iid - 0.05)"
     )
-    assert callable(expectation_text)
