@@ -8,8 +8,6 @@ not the code's business: the run process, or the worker that carries out a clien
 from __future__ import annotations
 
 import math
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
@@ -19,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from flip_lab.core.errors import LogError
 from flip_lab.core.events import Json
+from flip_lab.core.png import png_of, png_size
 
 MOST_BINS = 512
 """Bins that a histogram may have."""
@@ -33,9 +32,6 @@ LONGEST_NAME = 200
 """Letters that a name may have."""
 
 _LARGEST = 1e300  # of a difference between two values; beyond, edges overflow
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}  # channels: colour type (PNG 1.2, section 4.1.1)
-_LONGEST_SIDE = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,15 +134,15 @@ def image(picture: ArrayLike | bytes) -> Image:
 
     Args:
         picture: Bytes of a PNG file; or an array of shape ``(height, width)`` for grey,
-            or ``(height, width, channels)`` with 1 (grey), 2 (grey and opacity), 3 (red,
-            green, blue) or 4 channels (and opacity). Whole numbers reach from 0 to 255,
-            fractions from 0 to 1; what lies outside is clipped.
+            or ``(height, width, channels)`` with 1 to 4 channels, see ``png_of``. Whole
+            numbers reach from 0 to 255, fractions from 0 to 1.
 
     Raises:
         LogError: If it is none of these, or too large (8,192 pixels a side, 8 MiB).
     """
-    png = picture if isinstance(picture, bytes) else _encoded(_pixels(picture))
-    if not png.startswith(_PNG) or len(png) < 24 or png[12:16] != b"IHDR":  # noqa: PLR2004  # PNG 1.2, 11.2.2
+    png = picture if isinstance(picture, bytes) else png_of(picture)
+    size = png_size(png)
+    if size is None:
         raise LogError(
             f"These {len(png)} bytes are no PNG file.",
             fix="Give an array of pixels, or the bytes of a PNG file.",
@@ -156,8 +152,7 @@ def image(picture: ArrayLike | bytes) -> Image:
             f"The image has {len(png) / 2**20:.1f} MiB as PNG.",
             fix=f"Log a smaller one: at most {MOST_IMAGE_BYTES // 2**20} MiB.",
         )
-    width, height = struct.unpack(">II", png[16:24])
-    return Image(png=png, width=width, height=height)
+    return Image(png=png, width=size[0], height=size[1])
 
 
 def confusion_matrix(
@@ -279,41 +274,4 @@ def _bins_refused(bins: int | Sequence[float]) -> LogError:
     return LogError(
         f"A histogram cannot have these bins: {str(bins)[:LONGEST_NAME]}.",
         fix=f"Give 1 to {MOST_BINS} bins, or their limits: finite and rising.",
-    )
-
-
-def _pixels(picture: ArrayLike) -> NDArray[np.uint8]:
-    """Give an array as bytes of shape (height, width, channels)."""
-    given = np.asarray(picture)
-    pixels = given[..., np.newaxis] if given.ndim == 2 else given  # noqa: PLR2004  # height, width
-    fits = pixels.ndim == 3 and pixels.shape[2] in _PNG_COLOURS  # noqa: PLR2004  # and channels
-    if not fits or not all(0 < side <= _LONGEST_SIDE for side in pixels.shape[:2]):
-        raise LogError(
-            f"An array of shape {given.shape} is no image.",
-            fix="Give (height, width) or (height, width, channels) with 1 to 4 channels, "
-            f"at most {_LONGEST_SIDE} pixels a side.",
-        )
-    if pixels.dtype.kind not in "buif":
-        raise LogError(
-            f"An array of {pixels.dtype} is no image.",
-            fix="Give whole numbers from 0 to 255, or fractions from 0 to 1.",
-        )
-    if pixels.dtype.kind in "bf":
-        pixels = np.rint(np.nan_to_num(pixels.astype(np.float64)).clip(0, 1) * 255)
-    return pixels.clip(0, 255).astype(np.uint8)
-
-
-def _encoded(pixels: NDArray[np.uint8]) -> bytes:
-    """Write pixels as PNG (PNG specification 1.2), each row unfiltered."""
-    height, width, channels = pixels.shape
-    head = struct.pack(">IIBBBBB", width, height, 8, _PNG_COLOURS[channels], 0, 0, 0)
-    rows = np.zeros((height, 1 + width * channels), np.uint8)  # 0: the row has no filter
-    rows[:, 1:] = pixels.reshape(height, -1)
-    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
-    return _PNG + b"".join(
-        struct.pack(">I", len(content))
-        + kind
-        + content
-        + struct.pack(">I", zlib.crc32(kind + content))
-        for kind, content in parts
     )

@@ -75,6 +75,7 @@ class RoundSteering:
             self._grid.sent_arrays,
             dict(self._metrics),
             self._grid.partition_of,
+            durations_s=dict(self._grid.training_durations_s),
         )
         dropped = self._room.dropped(server_round)
         if met is not None:
@@ -127,6 +128,7 @@ class RoundSteering:
                 replies=replies,
                 sent=self._grid.sent_arrays,
                 partition_of=self._grid.partition_of,
+                metrics=dict(self._metrics),
                 durations_s=dict(self._grid.training_durations_s),
             )
         except StoreError as error:
@@ -177,7 +179,9 @@ def rounds_past(events: Sequence[RunEvent]) -> list[RoundPast]:
             num_bytes[at] = num_bytes.get(at, 0) + body["bytes_down"] + body["bytes_up"]
         elif event.kind is EventKind.ROUND_ENDED:
             numbers = RoundNumbers(
-                server_round=at, metrics=metrics.get(at, {}), failures=failures.get(at, 0)
+                server_round=at,
+                metrics=metrics.setdefault(at, {}),  # callbacks log at the very end, too
+                failures=failures.get(at, 0),
             )
             past.append(
                 RoundPast(

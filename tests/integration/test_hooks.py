@@ -140,6 +140,22 @@ def test_a_failing_client_s_words_are_kept(shared_lab: Lab) -> None:
     assert set(metrics) == {"noise_mean", "loss"}
 
 
+def test_a_resumed_run_has_each_fact_once(shared_lab: Lab, plain: Run) -> None:
+    """Its ServerApp logs its beginning again, which is on record already."""
+    run = shared_lab.launch(APP, on="in_process", seed=3, overrides={"ends": "once"})
+    assert run.wait(PATIENCE_S) is RunState.FAILED
+    run.resume_from_checkpoint()
+    assert vector(run) == vector(plain)
+    metrics = run.metrics()
+    server = metrics[metrics.scope == "server"]
+    assert list(zip(server.server_round, server.name, strict=True)) == [
+        (0, "rounds_wanted"),
+        (1, "length"),
+        (2, "length"),
+    ]
+    assert len(run.logged()) == 18
+
+
 # --- in the kernel --------------------------------------------------------------------
 
 PROLOGUE = """

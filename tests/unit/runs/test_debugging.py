@@ -116,6 +116,7 @@ def test_a_kernel_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     logger = logging.getLogger("flwr")
     before = (os.getcwd(), list(sys.path), list(logger.handlers), logger.level)  # noqa: PTH109
     handlers = (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    was_hidden = False
     with suppress(ZeroDivisionError), kept_kernel(tmp_path):
         was_hidden = "flip_lab_test_module" not in sys.modules
         os.chdir(tmp_path)

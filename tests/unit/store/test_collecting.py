@@ -29,16 +29,18 @@ def put(lab: LabDir, content: bytes, *, age_s: float = 7200.0) -> str:
     return sha256
 
 
-def keep(lab: LabDir, run_id: str, *, model: str, packages: str) -> None:
+def keep(
+    lab: LabDir,
+    run_id: str,
+    *,
+    model: str,
+    packages: str,
+    kind: EventKind = EventKind.ARTIFACT,
+) -> None:
     """Write a run that speaks of two files."""
     body = {"name": "model", "sha256": model, "size_bytes": 1, "media_type": None}
     event = RunEvent(
-        run_id=run_id,
-        sequence=0,
-        time_s=1.0,
-        server_round=1,
-        kind=EventKind.ARTIFACT,
-        body=body,
+        run_id=run_id, sequence=0, time_s=1.0, server_round=1, kind=kind, body=body
     )
     with closing(JournalWriter(lab, run_id)) as writer:
         writer.append([event])
@@ -73,6 +75,17 @@ def test_what_a_run_speaks_of_stays(lab: LabDir, is_sealed: bool) -> None:  # no
         path.unlink()
     assert collect(lab).num_files == 2
     assert names(lab) == {shared}
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_logged_images_stay(lab: LabDir, is_sealed: bool) -> None:  # noqa: FBT001  # pytest names it
+    """An image is spoken of by what was logged, not as an artifact."""
+    image = put(lab, b"an image")
+    keep(lab, "a", model=image, packages=image[:9], kind=EventKind.LOGGED)
+    if is_sealed:
+        compact(lab, ["a"], grace_s=0.0)
+    assert collect(lab).num_files == 0
+    assert names(lab) == {image}
 
 
 def test_what_was_put_a_moment_ago_stays(lab: LabDir) -> None:

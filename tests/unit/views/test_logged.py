@@ -2,6 +2,7 @@
 
 # plotly ships no types
 # pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
+# pyright: reportArgumentType=false
 
 from __future__ import annotations
 

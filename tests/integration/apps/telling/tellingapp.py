@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from flwr.serverapp.strategy import FedAvg
 import flip_lab
 
 client_app, server_app = ClientApp(), ServerApp()
+_RAISED = Path("raised")
 
 
 @client_app.train()
@@ -63,6 +65,9 @@ class Strategy(FedAvg):
         """Break if that is asked for."""
         if self.ends == "strategy":
             raise ZeroDivisionError("no weights")
+        if self.ends == "once" and server_round == 2 and not _RAISED.exists():  # noqa: PLR2004  # the last
+            _RAISED.touch()
+            raise ZeroDivisionError("this once")
         return super().aggregate_train(server_round, replies)
 
 
