@@ -65,7 +65,7 @@ class Strategy(FedAvg):
         """Break if that is asked for."""
         if self.ends == "strategy":
             raise ZeroDivisionError("no weights")
-        if self.ends == "once" and server_round == 2 and not _RAISED.exists():  # noqa: PLR2004  # the last
+        if self.ends == "once" and server_round == 2 and not _RAISED.exists():  # the last
             _RAISED.touch()
             raise ZeroDivisionError("this once")
         return super().aggregate_train(server_round, replies)
