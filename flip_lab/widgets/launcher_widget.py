@@ -55,6 +55,8 @@ class LaunchForm(anywidget.AnyWidget):
         self._lock = RLock()  # messages may come on another thread than a cell's calls
         self._presses: set[str] = set()
         self._scenarios = listed_scenarios()
+        if source.what not in {each["name"] for each in self._scenarios}:
+            self._scenarios.insert(0, {"name": source.what, "title": source.title})
         self.draft = Draft(source=source)
         super().__init__(form=self._form_json(), verdict=self._verdict_json(""))
         self.on_msg(self._hear)

@@ -348,6 +348,10 @@ def test_an_app_shows_its_own_configuration(desk: Desk) -> None:
     expect(error).to_contain_text("num-server-rounds is 1.5. Set it to a whole number.")
     desk.field("num-server-rounds").fill("3")
     expect(desk.python()).to_contain_text('overrides={"num-server-rounds": 3}')
+    desk.page.get_by_label("Scenario").select_option(NAME)
+    expect(desk.field("Data set")).to_have_value("digits")
+    desk.page.get_by_label("Scenario").select_option(str(APP))
+    expect(desk.field("num-server-rounds")).to_have_value("8")
 
 
 def test_every_control_has_a_name_and_groups_have_legends(desk: Desk) -> None:
@@ -397,7 +401,15 @@ def test_text_is_readable_in_light_and_dark(desk: Desk, *, dark: bool) -> None:
     }"""
     paper = page.locator(".flip-launcher").evaluate(computed)[1]
     assert (luminance(paper) < 0.1) == dark
-    names = ["help", "range", "error:visible", "was", "chip", "python code", "status"]
+    names = [
+        "help",
+        "range",
+        "error:visible",
+        "undo:visible",
+        "chip",
+        "python code",
+        "status",
+    ]
     names += ["launch", "about", "label label"]
     for selector in ["legend", *(f".flip-{name}" for name in names)]:
         found = page.locator(selector).first.evaluate(computed)

@@ -107,13 +107,11 @@ class Field {
     this.help = element("p", { class: "flip-help", id: `${id}-help` }, spec.help ?? "");
     this.about = element("p", { class: "flip-about", id: `${id}-about` });
     this.error = element("p", { class: "flip-error", id: `${id}-error` });
-    this.was = element("span", { class: "flip-was" });
     this.undo = button("↺", () => { reset(spec.path); this.input.focus(); }, { class: "flip-undo" });
-    this.note = element("span", { class: "flip-note" }, this.was, this.undo);
     const label = element("label", { for: id }, spec.label);
     const unit = spec.unit ? element("span", { class: "flip-unit" }, spec.unit) : "";
-    const head = element("div", { class: "flip-label" }, label, this.range, this.note);
-    const box = element("div", { class: "flip-control" }, this.input, unit, ...(this.words ? [this.words] : []));
+    const head = element("div", { class: "flip-label" }, label, this.range);
+    const box = element("div", { class: "flip-control" }, this.input, unit, ...(this.words ? [this.words] : []), this.undo);
     this.node = element("div", { class: "flip-item" }, head, box, this.error, this.about, this.help);
     this.node.classList.toggle("flip-wide", Boolean(spec.is_long));
     this.update(spec);
@@ -187,11 +185,9 @@ class Field {
 
   tell(problem, isChanged, before) {
     this.node.classList.toggle("flip-changed", isChanged);
-    this.note.hidden = !isChanged;
-    const was = `was ${shown(before)}`;
-    setText(this.was, isChanged ? was : "");
-    this.undo.setAttribute("aria-label", `Reset ${this.spec.label}: ${was}`);
-    this.undo.title = "Reset";
+    this.undo.hidden = !isChanged;
+    this.undo.setAttribute("aria-label", `Reset ${this.spec.label}: was ${shown(before)}`);
+    this.undo.title = `Reset: was ${shown(before)}`;
     this.error.replaceChildren();
     this.error.hidden = !problem;
     if (problem) this.error.append(element("strong", {}, problem.code), " ", problem.what, " ", problem.fix);
@@ -283,9 +279,7 @@ class View {
   }
 
   showWhat(form) {
-    const listed = form.scenarios.map(({ name }) => name);
     const options = form.scenarios.map(({ name, title }) => element("option", { value: name, title }, title ? `${name}: ${title}` : name));
-    if (!listed.includes(form.what)) options.unshift(element("option", { value: form.what }, form.what));
     this.what.replaceChildren(...options);
     this.what.value = form.what;
     setText(this.title, form.title);

@@ -25,7 +25,6 @@ from flip_lab.fl.schema import (
 )
 from flip_lab.fl.strategies import STRATEGIES, check_strategy
 
-
 OPTIONAL = Annotated[float, Lt(2)] | None  # pyright: ignore[reportOperatorIssue]  # a hint at run time
 
 
