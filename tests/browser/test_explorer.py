@@ -116,8 +116,9 @@ class Shown:
         self.traits = ("fleet", "settings")
         if self.name == "partitions":
             self.traits = ("catalogue", "settings", "picture")
-        self.sent: list[dict[str, Any]] = []
-        widget.send = lambda content, buffers=None: self.sent.append(content)  # noqa: ARG005  # its names
+        self.sent: list[object] = []
+        widget.send = self._send
+        self.known = self._state()  # to the browser
         self.errors: list[str] = []
         self.requests: list[str] = []
         self.page: Page = context.new_page()
@@ -128,7 +129,7 @@ class Shown:
             "name": self.name,
             "light": str(not dark).lower(),
             "page": "#111" if dark else "#fff",
-            "state": json.dumps(self._state(), allow_nan=False).replace("<", "\\u003c"),
+            "state": json.dumps(self.known, allow_nan=False).replace("<", "\\u003c"),
         }
         self.page.route(
             f"{site}/page", lambda route: route.fulfill(body=html, content_type="text/html")
@@ -140,14 +141,23 @@ class Shown:
     def _state(self) -> dict[str, Any]:
         return {name: getattr(self.widget, name) for name in self.traits}
 
+    def _send(self, content: object, buffers: object = None) -> None:
+        """Keep a message of the widget, as a comm would deliver it."""
+        del buffers
+        self.sent.append(content)
+
     def _kernel(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Do what a kernel does with a message of the browser."""
+        """Do what a kernel does with a message of the browser; tell what changed by it."""
         self.sent.clear()
         if "set" in message:
+            self.known |= message["set"]
             self.widget.set_state(message["set"])
         else:
             self.widget._answer(self.widget, message["ask"], [])
-        told = {"state": self._state(), "sent": [*self.sent]}
+        now = self._state()
+        changed = {name: now[name] for name in now if now[name] != self.known[name]}
+        self.known = now
+        told = {"state": changed, "sent": [*self.sent]}
         return json.loads(json.dumps(told, allow_nan=False))
 
     def colour(self, selector: str, kind: str) -> list[int]:
