@@ -328,9 +328,8 @@ class RunGrid(EngineGrid):
             dispatch = self._sent.pop(message.metadata.reply_to_message_id, None)
         if dispatch is None:  # so late that it is on record as silence
             return
-        metrics = reply_metrics(message)
-        weights = [metrics.pop(key) for key in _WEIGHT_KEYS if key in metrics]
-        metrics = {**numbers_in(reply.logged), **metrics}
+        metrics = {**numbers_in(reply.logged), **(reported := reply_metrics(message))}
+        weights = [metrics.pop(key) for key in _WEIGHT_KEYS if key in reported]
         failed = message.has_error()
         fact = ClientFact(
             phase=dispatch.phase,

@@ -74,7 +74,7 @@ class RunListener:
 
     def _check(self, name: str, value: float, fact: ClientFact, server_round: int) -> None:
         """Warn of a number that the reply reports otherwise; once for each name."""
-        kept = fact.metrics.get(name, value)
+        kept = fact.metrics.get(name, fact.num_examples)  # else it names the weight
         if name in self._clashes or kept == value or (isnan(kept) and isnan(value)):
             return
         self._clashes.add(name)

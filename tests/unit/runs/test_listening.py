@@ -152,6 +152,7 @@ def test_a_client_s_things_name_their_node(blobs: Blobs) -> None:
 def test_a_number_that_the_reply_says_otherwise_is_a_warning_once(blobs: Blobs) -> None:
     """The reply's counts; the same number, NaN included, is no contradiction."""
     told = Told(blobs)
+    told.listener.replied(FACT, reply_with({"num-examples": 8.0}), 1)
     for value in (0.5, 0.7, 0.8):
         told.listener.replied(FACT, reply_with({"loss": value}), 1)
     nan = replace(FACT, metrics={"x": float("nan")})
