@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import FlipLabError, RunLostError
 from flip_lab.core.events import RunEvent, in_force, superseded_spans
 from flip_lab.core.state import RunState
@@ -14,6 +15,7 @@ from flip_lab.widgets.progress import RunProgress
 from flip_lab.widgets.snapshot import Failure, Snapshot, shortened
 
 _LONGEST_PAUSE_S = 10.0
+_ASK_STATE_EVERY_S = 1.0
 
 
 class Watchable(Protocol):
@@ -57,6 +59,7 @@ class Follower:
         self._run = run
         self._interval_s = interval_s
         self._troubles = 0
+        self._known: tuple[float, RunState] | None = None
         self._begin()
         self.watch_error: Failure | None = None
 
@@ -72,7 +75,7 @@ class Follower:
         """
         try:
             # first the state: once it is final, no event can come after those that we read
-            state = self._run.state
+            state = self._state()
             events = self._run.events(after=self.progress.last_sequence)
             if superseded_spans(events):  # resumed: what was folded counts no more
                 events = in_force(self._run.events(after=-1))
@@ -85,6 +88,16 @@ class Follower:
         else:
             self._troubles, self.watch_error = 0, None
         return self.snapshot()
+
+    def _state(self) -> RunState:
+        """Give what the run knew of its state within the last second.
+
+        Events tell it, too; that nobody is left to tell it is not so urgent, and asking
+        costs a second look at the journal.
+        """
+        if self._known is None or tick_s() - self._known[0] >= _ASK_STATE_EVERY_S:
+            self._known = (tick_s(), self._run.state)
+        return self._known[1]
 
     def _fold(self, events: Sequence[RunEvent]) -> None:
         self.progress = self.progress.apply(events)

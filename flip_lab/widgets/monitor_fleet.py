@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flip_lab.core.events import EventKind, Json, RunEvent
-from flip_lab.widgets.snapshot import duration_text, number_text, tail
+from flip_lab.widgets.snapshot import number_text, tail, took_text
 
 SLOW_RATIO = 2.0
 """A client is slow when it took longer than this many times its cohort's median."""
@@ -152,11 +152,8 @@ class Fleet:
 
     def _is_simulated(self, partitions: NDArray[np.int64]) -> bool:
         """Say whether each partition is one of as many as there are nodes."""
-        return bool(
-            np.all(partitions >= 0)
-            and np.all(partitions < self._num_nodes)
-            and len(np.unique(partitions)) == len(partitions)
-        )
+        named = set(partitions.tolist())
+        return named <= set(range(self._num_nodes)) and len(named) == len(partitions)
 
     def _key(self, at: int, row: int) -> int:
         if row < 0:
@@ -253,5 +250,5 @@ def _told(server_round: int, body: Body) -> str:
     phase, took_s = str(body["phase"]), float(cast("float", body["duration_s"]))
     done = {"train": "trained", "evaluate": "evaluated"}.get(phase, "answered")
     verb = f"failed to {phase}" if body["error_code"] else done
-    took = number_text(took_s) + " s" if took_s < 10 else duration_text(took_s)  # noqa: PLR2004
-    return f"{verb} in round {server_round}" + (f", {took}" if isfinite(took_s) else "")
+    took = f", {took_text(took_s)}" if isfinite(took_s) else ""
+    return f"{verb} in round {server_round}{took}"

@@ -17,7 +17,7 @@ from flip_lab.widgets.follow import Follower, Watchable
 from flip_lab.widgets.monitor_fleet import Cell, Fleet, NodeFacts
 from flip_lab.widgets.monitor_log import Logging, LogTail
 from flip_lab.widgets.monitor_usage import Usage
-from flip_lab.widgets.snapshot import duration_text, number_text
+from flip_lab.widgets.snapshot import took_text
 
 MOST_CURVES = 16
 MOST_ROWS = 60
@@ -105,8 +105,7 @@ class RunBoard(Follower):
         cohort, usual_s = self.progress.cohort, self.fleet.usual_s
         words = "" if cohort is None else cohort.strip()["words"]
         if usual_s is not None:
-            usual = f"{number_text(usual_s)} s" if usual_s < 10 else duration_text(usual_s)  # noqa: PLR2004
-            words += f"; half of them within {usual}"
+            words += f"; half of them within {took_text(usual_s)}"
         phase = "" if cohort is None else cohort.phase
         return {"counts": counts, "words": words, "phase": phase}
 

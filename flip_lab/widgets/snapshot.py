@@ -143,6 +143,17 @@ def duration_text(seconds: float) -> str:
     return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"
 
 
+def took_text(seconds: float) -> str:
+    """Give how long something took in three digits, down to milliseconds.
+
+    Args:
+        seconds: 0 or more.
+    """
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 60 else duration_text(seconds)  # noqa: PLR2004
+
+
 def bytes_text(size_bytes: float) -> str:
     """Give a size in three digits and the largest binary unit that leaves at least one.
 

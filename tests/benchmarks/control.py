@@ -1,6 +1,6 @@
 """What steering a run costs, and how soon it obeys.
 
-    python tests/benchmarks/control.py [--parts pause]
+    python tests/benchmarks/control.py [--parts pause,monitor]
 
 A table for each part is printed, and one line of JSON last; ``--json`` prints that line
 alone.
@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import control_monitor
 import control_pause
 
 Figures = dict[str, Any]
@@ -42,11 +43,26 @@ def pause(arguments: argparse.Namespace) -> Figures:
     )
 
 
+def monitor(arguments: argparse.Namespace) -> Figures:
+    """Measure what the widget costs the run, the kernel and the page."""
+    return control_monitor.measure(
+        nodes=arguments.nodes,
+        turns=arguments.turns,
+        window_s=arguments.window_s,
+        engine="vectorised",
+    )
+
+
 _PARTS: Mapping[str, Part] = {
     "pause": Part(
         title="From closing the gate to the last client that starts",
         measure=pause,
         table=control_pause.table,
+    ),
+    "monitor": Part(
+        title="What watching costs",
+        measure=monitor,
+        table=control_monitor.table,
     ),
 }
 
@@ -68,12 +84,18 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", type=_names_of(_PARTS), default=[*_PARTS])
-    parser.add_argument("--turns", type=int, default=10, help="pauses of each engine")
+    parser.add_argument(
+        "--turns", type=int, default=10, help="pauses of each engine; windows"
+    )
     parser.add_argument(
         "--engines", type=_names_of(control_pause.SIDES), default=[*control_pause.SIDES]
     )
     parser.add_argument(
         "--work-ms", type=float, default=50.0, help="what a client takes in a pause's part"
+    )
+    parser.add_argument("--nodes", type=int, default=1_000, help="clients of a watched run")
+    parser.add_argument(
+        "--window-s", type=float, default=6.0, help="how long the run is watched in one go"
     )
     parser.add_argument("--json", action="store_true", help="print the JSON line alone")
     return parser.parse_args()

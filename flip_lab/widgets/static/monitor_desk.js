@@ -178,6 +178,7 @@ class Desk {
       fork: at_round ? [`at_round=${at_round}`] : [],
       clear: (ids ?? []).map((id) => JSON.stringify(id)),
     }[command] ?? [];
+    if (command === "set" && !Object.keys(values).length) return "run.settings"; // nothing to set yet
     if (command !== "fork") return pythonCall(command, first, values);
     const all = Object.entries(values ?? {});
     const byKey = Object.fromEntries(all.filter(([key]) => !isName(key)));
