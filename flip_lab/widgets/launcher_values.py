@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeAlias, cast
 
 from flip_lab.core.errors import InvalidValueError
@@ -79,7 +79,7 @@ def raw_of(value: object) -> Raw:
     if isinstance(value, bool):
         return value
     if isinstance(value, list | tuple):
-        return ", ".join(str(each) for each in cast("Sequence[object]", value))
+        return ", ".join(str(each) for each in cast("list[object]", value))
     return str(value)
 
 

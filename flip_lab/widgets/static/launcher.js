@@ -330,7 +330,9 @@ class View {
   }
 
   typed(path, isDone) {
-    this.edits[path] = this.fields.get(path).value;
+    const field = this.fields.get(path);
+    if (!field) return; // it was just taken away, and says a last time what stood in it
+    this.edits[path] = field.value;
     this.change(isDone);
   }
 
