@@ -149,6 +149,11 @@ def edits_in(events: Iterable[RunEvent]) -> list[Edit]:
     return list(found.values())
 
 
+def unattended(edits: Iterable[Edit]) -> list[Edit]:
+    """Leave out the breaks: where a run is repeated, nobody may be there to go on."""
+    return [edit for edit in edits if edit.command != "break_when"]
+
+
 def inherited(
     edits: Iterable[Edit], *, at_round: int, changed: frozenset[str]
 ) -> list[Edit]:

@@ -28,6 +28,7 @@ from flip_lab.engines.flower.messages import (
     reply_metrics,
     server_round_of,
 )
+from flip_lab.engines.flower.updates import update_metrics
 from flip_lab.engines.seeding import seed_globals
 from flip_lab.engines.settings import SettingsBook
 
@@ -93,6 +94,8 @@ class RunGrid(EngineGrid):
         control: What the user wants; asked before each message and while waiting.
         seed: The run's seed; the server's global generators restart from it each round.
         run_config: Flower's run configuration, as clients see it.
+        records_updates: Whether the norm of each training update is recorded as a metric
+            of the client, ``update_norm``.
 
     Attributes:
         settings: The run's settings, and what the user set.
@@ -113,6 +116,7 @@ class RunGrid(EngineGrid):
         control: Control,
         seed: int,
         run_config: RunConfig | None = None,
+        records_updates: bool = False,
     ) -> None:
         """Wrap an open Grid."""
         self.settings = SettingsBook(run_config or {}, emit)
@@ -126,6 +130,7 @@ class RunGrid(EngineGrid):
         self._emit = emit
         self._control = control
         self._seed = seed
+        self._records_updates = records_updates
         self._lock = Lock()
         self._sent: dict[str, _Dispatch] = {}
         self._round = _Round()
@@ -331,6 +336,8 @@ class RunGrid(EngineGrid):
         metrics = {**numbers_in(reply.logged), **(reported := reply_metrics(message))}
         weights = [metrics.pop(key) for key in _WEIGHT_KEYS if key in reported]
         failed = message.has_error()
+        if self._records_updates and dispatch.phase == "train" and not failed:
+            metrics |= update_metrics(message, self.sent_arrays)
         fact = ClientFact(
             phase=dispatch.phase,
             node_id=dispatch.node_id,

@@ -113,6 +113,7 @@ def _perform(stage: Stage) -> RunState:
             control=stage.control,
             seed=spec.seed,
             run_config=spec.run_config,
+            records_updates=spec.record_updates,
         )
         keeper = CheckpointKeeper(
             stage.run_dir, spec.checkpoints, grid=grid, recorder=stage.recorder

@@ -126,8 +126,13 @@ class ControlRoom(Control):
         self._thread.start()
 
     def attach(self, grid: RunGrid) -> None:
-        """Take all commands from now on: the run is about to call its ServerApp."""
-        self._grid = grid
+        """Take all commands from now on: the run is about to call its ServerApp.
+
+        A pause that was asked for before comes before the first round.
+        """
+        with self._lock:
+            self._grid = grid
+            self.look()
 
     def close(self) -> None:
         """Listen no more."""
@@ -147,12 +152,13 @@ class ControlRoom(Control):
     def _listen(self) -> None:
         while not self._closed.wait(_LOOK_EVERY_S):
             try:
-                self.look()
+                with self._lock:
+                    self.look()
             except Exception:  # noqa: BLE001  # a thread that dies in silence would leave the run alone
                 _log.exception("A command could not be carried out.")
 
     def look(self) -> None:
-        """Take the commands that wait; a test calls it where a run has its thread."""
+        """Take the commands that wait."""
         if self._signal and not self._stop:
             self._tell(Command(id="signal", command="stop", author=self._signal), {})
             self._stop = True
@@ -168,12 +174,11 @@ class ControlRoom(Control):
             self._recorder.emit(EventKind.WARNING, body, server_round=0)
             file.rename(file.with_suffix(".bad"))
             return
-        with self._lock:
-            if not self._is_ready_for(command):
-                return
-            if command.id not in self._taken:
-                self._taken.add(command.id)
-                answer(self._dir, command.id, self._carry_out(command))
+        if not self._is_ready_for(command):
+            return
+        if command.id not in self._taken:
+            self._taken.add(command.id)
+            answer(self._dir, command.id, self._carry_out(command))
         with suppress(OSError):
             file.unlink()
 

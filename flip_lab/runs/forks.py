@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flip_lab.core.edits import inherited
+from flip_lab.core.edits import inherited, unattended
 from flip_lab.core.errors import (
     CorruptArtifactError,
     InvalidValueError,
@@ -89,7 +89,7 @@ def repeat_run(lab: LabDir, spec: RunSpec, place: Place) -> str:
     if spec.parent_run_id is not None:
         return fork_run(lab, spec, again)
     prepared = _again(lab, spec, again)
-    edits = [edit.body() for edit in edits_of(lab, spec)]
+    edits = [edit.body() for edit in unattended(edits_of(lab, spec))]
     prepared = replace(prepared, spec=replace(prepared.spec, edits=edits))
     because = {"original": spec.run_id}
     return launch_prepared(lab, prepared, action="rerun", because=because)
@@ -120,7 +120,7 @@ def fork_run(lab: LabDir, parent: RunSpec, fork: Fork) -> str:
     for attempt in range(1, _ATTEMPTS + 1):
         manifest = find_checkpoint(parent, source, fork.at_round)
         _check_nodes(parent, prepared.spec, source, manifest)
-        edits = edits_of(lab, parent)
+        edits = unattended(edits_of(lab, parent))
         if fork.changes is not None:
             changed = changed_names(parent, fork.changes)
             edits = inherited(edits, at_round=manifest.server_round, changed=changed)
@@ -175,7 +175,10 @@ def _again(lab: LabDir, spec: RunSpec, fork: Fork) -> Prepared:
     group = fork.group
     if group.experiment is None:
         group = replace(group, experiment=spec.experiment or spec.name)
-    blank = blank_spec(fork.place, fork.checkpoints or spec.checkpoints, group)
+    blank = replace(
+        blank_spec(fork.place, fork.checkpoints or spec.checkpoints, group),
+        record_updates=spec.record_updates,
+    )
     if blank.federation is not None and blank.federation == spec.federation:
         blank = replace(blank, launched_from=spec.launched_from)  # its flip-lab.toml
     earlier = lab.run_dir(spec.run_id)

@@ -60,6 +60,7 @@ class Lab(LabKeeper):
         tags: Iterable[str] = (),
         note: str = "",
         callbacks: Sequence[Callback] = (),
+        record_updates: bool = False,
         debug: bool = False,
     ) -> Run:
         """Start a run in a process of its own and return at once.
@@ -86,6 +87,8 @@ class Lab(LabKeeper):
             note: Its first note, see ``note``.
             callbacks: Objects whose methods are called at the run's rounds and replies;
                 they travel by value, and a rerun or fork has them, too.
+            record_updates: Also record how far each client moved the model in training,
+                as its metric ``update_norm``; costs about 1 % of a round of small models.
             debug: Run in this very thread and return at the end, so that breakpoints work
                 in ClientApp and strategy code. What the first of them raises is on
                 record, and raised here. Without ``client_timeout_s``.
@@ -110,6 +113,7 @@ class Lab(LabKeeper):
             checkpoints=checkpoints or Checkpoints(),
             group=group_of(experiment, sweep, tags, note),
             callbacks=callbacks,
+            record_updates=record_updates,
         )
         if not debug:
             prepared = ready(place=place_of(on, workers, client_timeout_s))

@@ -60,7 +60,7 @@ class Place:
     client_timeout_s: float | None = None
 
 
-def prepared_run(
+def prepared_run(  # noqa: PLR0913  # one parameter for each thing a launch can settle
     what: Launchable,
     *,
     place: Place,
@@ -68,6 +68,7 @@ def prepared_run(
     checkpoints: Checkpoints,
     group: Group,
     callbacks: Sequence[Callback] = (),
+    record_updates: bool = False,
 ) -> Prepared:
     """Check what is to be launched; writes nothing.
 
@@ -78,11 +79,13 @@ def prepared_run(
         checkpoints: When checkpoints are written, and which are kept.
         group: What the run belongs to and is called.
         callbacks: What is called at the run's rounds and replies.
+        record_updates: Whether the norm of each client's update is recorded.
 
     Raises:
         FlipLabError: If the input will not do.
     """
-    prepared = prepare(what, blank_spec(place, checkpoints, group), changes)
+    blank = replace(blank_spec(place, checkpoints, group), record_updates=record_updates)
+    prepared = prepare(what, blank, changes)
     return with_callbacks(prepared, callbacks)
 
 

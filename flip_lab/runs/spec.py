@@ -54,6 +54,7 @@ class RunSpec:
         sweep: The sweep that it is a point of; ``None`` for none.
         tags: Its tags at launch; the lab's log says which it has now.
         note: Its note at launch; may be empty.
+        record_updates: Whether the norm of each client's update is recorded.
         edits: What users change in it while it runs, as it was known at the launch: a
             run that is repeated or forked does it again.
     """
@@ -86,6 +87,7 @@ class RunSpec:
     sweep: str | None = None
     tags: list[str] = field(default_factory=list[str])
     note: str = ""
+    record_updates: bool = False
     edits: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     def to_json(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flip_lab.core.clock import tick_s
 from flip_lab.core.condition import Condition
 from flip_lab.core.edits import Value
-from flip_lab.core.errors import CommandRefusedError, RunTimeoutError
+from flip_lab.core.errors import CommandRefusedError, ConditionError, RunTimeoutError
 from flip_lab.core.events import EventKind, Json, in_force
 from flip_lab.core.scenario import TrainSpec
 from flip_lab.core.state import RunState
@@ -210,10 +210,8 @@ class SteeredRun(LivingRun):
         """
         if not callable(condition):
             return self._command("break_when", condition=str(Condition.parse(condition)))
-        cloudpickle: Any = import_module("cloudpickle")  # functions of cells, by value
-        function = base64.b64encode(cloudpickle.dumps(condition)).decode("ascii")
         name = str(getattr(condition, "__name__", condition))
-        return self._command("break_when", condition=name, function=function)
+        return self._command("break_when", condition=name, function=_packed(condition))
 
     def clear(self, *commands: str | Taken) -> Taken:
         """Take conditions back.
@@ -285,6 +283,22 @@ class SteeredRun(LivingRun):
             self._lab, command, run_ids=[self.run_id], body=_without_code(arguments)
         )
         return Taken(id=key, command=command, from_round=said.get("from_round"))
+
+
+def _packed(function: Callable[[Any], object]) -> str:
+    """Give a function of a notebook cell as text.
+
+    Raises:
+        ConditionError: If it holds on to something that cannot travel.
+    """
+    cloudpickle: Any = import_module("cloudpickle")
+    try:
+        return base64.b64encode(cloudpickle.dumps(function)).decode("ascii")
+    except Exception as error:
+        raise ConditionError(
+            f"The function cannot be sent to the run: {type(error).__name__}: {error}.",
+            fix="Use only plain values in it: no open files, locks or widgets.",
+        ) from error
 
 
 def _without_code(arguments: Mapping[str, Json]) -> dict[str, Json]:

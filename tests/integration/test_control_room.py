@@ -1,0 +1,275 @@
+"""A running federation is paused, changed and taken up again, with the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flip_lab.core.errors import CommandRefusedError
+from flip_lab.core.events import EventKind, in_force
+from flip_lab.core.state import RunState
+from flip_lab.runs.checkpoints import Checkpoints
+from flip_lab.runs.lab import Lab
+from flip_lab.runs.run import Run
+
+PATIENCE_S = 120.0
+ROUNDS = 8
+APPS = Path(__file__).parents[1] / "apps"
+Until = Callable[[Callable[[], bool]], None]
+
+
+def launch(lab: Lab, on: str, **changes: float) -> Run:
+    """Start a short federation; the digits are spread unevenly over ten nodes."""
+    overrides = {"num_rounds": ROUNDS, "local_epochs": 1, **changes}
+    return lab.launch("digits-dirichlet", on=on, workers=2, overrides=overrides)
+
+
+def begun(run: Run, until: Until, server_round: int) -> None:
+    """Wait until a round has begun."""
+    until(
+        lambda: any(
+            e.kind is EventKind.ROUND_STARTED and e.server_round >= server_round
+            for e in run.events()
+        )
+    )
+
+
+def clients_so_far(run: Run) -> int:
+    """Count the replies."""
+    return sum(event.kind is EventKind.CLIENT for event in run.events())
+
+
+def model_of(run: Run) -> str:
+    """Wait for the end and give the model's hash."""
+    assert run.wait(PATIENCE_S) is RunState.COMPLETED, run.error
+    return run.outcome().model_sha256
+
+
+def steer(run: Run, until: Until) -> None:
+    """Pause a run in its third round, change all that can be changed, leave it paused."""
+    begun(run, until, 3)
+    run.pause()
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    run.set(learning_rate=0.01)
+    run.exclude(4)
+    run.stop_when("eval_accuracy >= 2")  # never
+
+
+def kill(run: Run) -> None:
+    """Kill the run's process as the kernel does when memory is short."""
+    [told] = [e.body for e in in_force(run.events()) if "process_id" in e.body][-1:]
+    os.kill(int(str(told["process_id"])), signal.SIGKILL)
+    assert run.wait(PATIENCE_S) is RunState.FAILED
+
+
+@pytest.mark.parametrize("on", ["in_process", "processes", "vectorised", "auto"])
+def test_a_paused_run_stands_still_and_goes_on_to_the_same_bits(
+    shared_lab: Lab, until: Until, on: str
+) -> None:
+    """No client starts while it is paused; time is all that a pause costs."""
+    run = launch(shared_lab, on)
+    begun(run, until, 2)
+    run.pause()
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    time.sleep(0.5)  # those at work finish
+    before = clients_so_far(run)
+    time.sleep(0.5)
+    assert clients_so_far(run) == before < ROUNDS * 20
+    run.resume()
+    plain = launch(shared_lab, "in_process")
+    if on == "vectorised":  # who trains together differs in the last bits
+        ours, theirs = run.result().arrays, plain.result().arrays
+        assert all(np.allclose(ours[name], theirs[name], atol=2e-3) for name in theirs)
+    else:
+        assert model_of(run) == model_of(plain)
+
+
+@pytest.mark.ray
+def test_a_paused_run_stands_still_on_ray(shared_lab: Lab, until: Until) -> None:
+    """The same where actors train."""
+    run = launch(shared_lab, "ray")
+    begun(run, until, 2)
+    run.pause()
+    time.sleep(1)
+    before = clients_so_far(run)
+    time.sleep(0.5)
+    assert (run.state, clients_so_far(run)) == (RunState.PAUSED, before)
+    run.set(learning_rate=0.01)
+    run.resume()
+    assert run.wait(PATIENCE_S) is RunState.COMPLETED
+    assert shared_lab.rerun(run.run_id, on="in_process", timeout_s=PATIENCE_S).ok
+
+
+def test_edits_are_replayed_when_a_paused_run_is_killed(
+    shared_lab: Lab, until: Until
+) -> None:
+    """The resumed run, and one that does the same uninterrupted, agree in every bit."""
+    run = launch(shared_lab, "processes")
+    steer(run, until)
+    kill(run)
+    run.resume_from_checkpoint()
+    model = model_of(run)
+    cohorts = run.clients().groupby("server_round")["partition_id"].nunique()
+    assert set(cohorts) == {10, 9}
+    assert model != model_of(launch(shared_lab, "in_process"))
+    again = shared_lab.rerun(run.run_id, on="in_process", timeout_s=PATIENCE_S)
+    assert again.ok, again
+    assert model_of(shared_lab.run(again.repeated)) == model
+
+
+def test_edits_outlive_a_kill_in_any_later_round(shared_lab: Lab, until: Until) -> None:
+    """Also edits whose events stand after the checkpoint that a run is taken up from."""
+    checkpoints = Checkpoints(every=4)
+    run = shared_lab.launch(
+        "digits-dirichlet",
+        on="in_process",
+        overrides={"num_rounds": 12, "local_epochs": 1},
+        checkpoints=checkpoints,
+    )
+    steer(run, until)
+    run.step(2)
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    run.set(learning_rate=0.003)
+    run.include(4)
+    kill(run)
+    run.resume_from_checkpoint()
+    model = model_of(run)
+    again = shared_lab.rerun(run.run_id, timeout_s=PATIENCE_S)
+    assert again.ok, again
+    assert model_of(shared_lab.run(again.repeated)) == model
+
+
+LEAVES_IT_PAUSED = """
+import sys, time
+from flip_lab import Lab
+lab = Lab()
+run = lab.launch("digits-dirichlet", on="processes", workers=2,
+                 overrides={"num_rounds": 8, "local_epochs": 1})
+while not [e for e in run.events() if e.server_round >= 3]:
+    time.sleep(0.01)
+run.pause()
+run.wait_until_paused()
+run.set(learning_rate=0.01)
+run.exclude(4)
+run.stop_when("eval_accuracy >= 2")
+print(run.run_id, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_kernel_may_die_while_its_run_is_paused(
+    shared_lab: Lab, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """Another one finds it paused, with the same settings, and goes on."""
+    script = tmp_path / "kernel.py"
+    script.write_text(LEAVES_IT_PAUSED)
+    with start(str(script), lab=shared_lab.path) as kernel:
+        assert kernel.stdout is not None
+        run = shared_lab.run(kernel.stdout.readline().strip())
+        kernel.kill()
+    time.sleep(0.5)
+    assert run.state is RunState.PAUSED
+    assert [edit["command"] for edit in run.commands().to_dict("records")] == [
+        "pause",
+        "set",
+        "exclude",
+        "stop_when",
+    ]
+    run.resume()
+    model = model_of(run)
+    again = shared_lab.rerun(run.run_id, on="in_process", timeout_s=PATIENCE_S)
+    assert again.ok, again
+    assert model_of(shared_lab.run(again.repeated)) == model
+
+
+def test_two_kernels_steer_one_run(shared_lab: Lab, until: Until) -> None:
+    """Both see the same state, whoever caused it."""
+    run = launch(shared_lab, "in_process", num_rounds=60)
+    other = Lab(shared_lab.path).run(run.run_id)
+    begun(run, until, 1)
+    run.pause()
+    assert other.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    other.set(learning_rate=0.02)
+    other.step(2)  # the round under way is the first
+    until(lambda: run.settings["learning_rate"] == 0.02)
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    assert run.settings == other.settings
+    run.stop()
+    assert other.wait(PATIENCE_S) is RunState.STOPPED
+    with pytest.raises(CommandRefusedError, match="fork"):
+        other.pause()
+
+
+def test_a_run_is_paused_before_its_first_round(shared_lab: Lab) -> None:
+    """As soon as it is launched: nothing has trained then, and settings are known."""
+    run = launch(shared_lab, "in_process")
+    run.pause()
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    run.set(batch_size=8)
+    assert clients_so_far(run) == 0
+    run.step()
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    ended = [e.server_round for e in run.events() if e.kind is EventKind.ROUND_ENDED]
+    assert ended == [1]
+    assert run.settings["batch_size"] == 8
+    run.stop()
+    assert run.wait(PATIENCE_S) is RunState.STOPPED
+
+
+def test_a_rule_ends_the_run_as_completed(shared_lab: Lab, until: Until) -> None:
+    """What it has is a whole result; the reason is on record."""
+    run = launch(shared_lab, "in_process", num_rounds=200)
+    begun(run, until, 2)
+    run.stop_when(patience=3, metric="eval_accuracy", goal="min")
+    assert run.wait(PATIENCE_S) is RunState.COMPLETED
+    [end] = [e for e in run.events() if e.body.get("state") == "completed"]
+    assert "eval_accuracy no better for 3 rounds" in str(end.body["because"])
+    assert run.result().arrays
+
+
+def test_a_budget_of_bytes_ends_the_run(shared_lab: Lab) -> None:
+    """It was set before the first round, and holds from then on."""
+    run = launch(shared_lab, "processes", num_rounds=200)
+    run.pause()
+    run.stop_when(budget_bytes=2_000_000)
+    run.resume()
+    assert run.wait(PATIENCE_S) is RunState.COMPLETED
+    moved = run.clients()[["bytes_up", "bytes_down"]].sum().sum()
+    per_round = moved / run.clients()["server_round"].max()
+    assert 2_000_000 <= moved < 2_000_000 + per_round * 1.01
+
+
+@pytest.mark.parametrize(
+    ("app", "name"),
+    [
+        ("numpy", "learning_rate"),
+        ("pytorch", "lr"),
+        ("sklearn", "penalty_strength"),
+        ("legacy", "learning_rate"),
+    ],
+)
+def test_unmodified_apps_are_steered(shared_lab: Lab, app: str, name: str) -> None:
+    """What they send, or read from their configuration, changes from a round on."""
+    overrides = {"num-server-rounds": 4}
+    run = shared_lab.launch(APPS / app, on="in_process", overrides=overrides)
+    run.pause()
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    run.step(2)
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    before = run.settings[name]
+    taken = run.set({name: float(before) / 1000})
+    assert taken.from_round == 3
+    run.resume()
+    model = model_of(run)
+    plain = shared_lab.launch(APPS / app, on="in_process", overrides=overrides)
+    assert model != model_of(plain)
+    changed = run.metrics().query("server_round <= 2")["value"].tolist()
+    assert changed == plain.metrics().query("server_round <= 2")["value"].tolist()
+    assert shared_lab.rerun(run.run_id, timeout_s=PATIENCE_S).ok
