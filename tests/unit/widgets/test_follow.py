@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import pytest
+
 from flip_lab.core.events import EventKind, RunEvent, in_force
 from flip_lab.core.state import RunState
 from flip_lab.widgets.follow import Follower
@@ -54,3 +56,21 @@ def test_what_a_resumed_run_does_again_is_counted_once(
     assert follower.progress == fresh
     assert after["totals"] == before["totals"]
     assert (after["server_round"], after["tiles"]) == (3, before["tiles"])
+
+
+def test_the_state_is_asked_for_once_a_second(
+    story: Callable[..., list[RunEvent]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events tell it; that the run's process is gone may wait for a moment."""
+    now_s = [100.0]
+    monkeypatch.setattr("flip_lab.widgets.follow.tick_s", lambda: now_s[0])
+    run = Told(told=story(rounds=1))
+    follower = Follower(run, interval_s=0.2)
+    follower.poll()
+    run.state = RunState.FAILED
+    now_s[0] += 0.9
+    follower.poll()
+    assert not follower.is_done
+    now_s[0] += 0.2
+    follower.poll()
+    assert follower.is_done
