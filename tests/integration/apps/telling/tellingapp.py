@@ -24,7 +24,7 @@ _RAISED = Path("raised")
 def train(message: Message, context: Context) -> Message:
     """Draw from every generator; log before and after."""
     partition = int(context.node_config["partition-id"])
-    [vector] = message.content["arrays"].to_numpy_ndarrays()
+    [vector] = message.content.array_records["arrays"].to_numpy_ndarrays()
     noise = np.random.normal(size=vector.shape)  # what apps draw from
     noise += random.random() + float(torch.rand(1))
     if context.run_config["logs"]:
