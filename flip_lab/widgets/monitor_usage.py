@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from flip_lab.core.events import EventKind, Json, RunEvent
 from flip_lab.widgets.series import Series
+from flip_lab.widgets.snapshot import bytes_text
 
+_MIB = 2**20
 _SHOWN = {
     "cpu_percent": ("processor", "% of one core"),
     "rss_mib": ("memory", "MiB"),
@@ -57,7 +59,9 @@ class Usage:
             if name in self.series:
                 tile = self.series[name].tile()
                 points: list[Json] = [[*pair] for pair in tile["points"]]
+                now = self.series[name].last[1]
+                value = bytes_text(now * _MIB) if unit == "MiB" else f"{now:.0f} %"
                 curves.append(
-                    {"label": label, "unit": unit, "value": tile["value"], "points": points}
+                    {"label": label, "unit": unit, "value": value, "points": points}
                 )
         return {"curves": curves, "num_processes": self.num_processes}

@@ -273,13 +273,13 @@ def test_usage_is_drawn_over_seconds() -> None:
         {
             "label": "processor",
             "unit": "% of one core",
-            "value": "100",
+            "value": "100 %",
             "points": [[0, 0.0], [5, 50.0], [10, 100.0]],
         },
         {
             "label": "memory",
             "unit": "MiB",
-            "value": "200",
+            "value": "200 MiB",
             "points": [[0, 200.0], [5, 200.0], [10, 200.0]],
         },
     ]
