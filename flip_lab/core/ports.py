@@ -111,3 +111,6 @@ class Control(Protocol):
         """
         del server_round
         return InForce()
+
+    def end_round(self) -> None:
+        """Take note that a round is over."""

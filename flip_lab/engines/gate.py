@@ -26,22 +26,38 @@ class Gate:
     Args:
         descriptor: Of another process's gate, to look at; owned from now on. ``None``
             makes a new one.
-
-    Attributes:
-        descriptor: What another process makes its own ``Gate`` of; open as long as this.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
         """Map the byte."""
-        if descriptor is None:
-            descriptor = os.memfd_create("flip-gate")
-            os.truncate(descriptor, mmap.PAGESIZE)
-        self.descriptor = descriptor
-        weakref.finalize(self, os.close, descriptor)
-        self._page = mmap.mmap(descriptor, mmap.PAGESIZE)
+        self._page: bytearray | mmap.mmap = bytearray(1)
+        self._descriptor = descriptor
+        if descriptor is not None:
+            self._map(descriptor)
         self._news = Condition()
         self._listeners: list[Listener] = []
         self._closings = 0
+
+    def _map(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        weakref.finalize(self, os.close, descriptor)
+        self._page = mmap.mmap(descriptor, mmap.PAGESIZE)
+
+    @property
+    def descriptor(self) -> int:
+        """What another process makes its own ``Gate`` of; open as long as this one.
+
+        Raises:
+            OSError: If there is no memory to share.
+        """
+        with self._news:
+            descriptor = self._descriptor
+            if descriptor is None:  # a run in one process never shares it
+                now, descriptor = self._page[0], os.memfd_create("flip-gate")
+                os.truncate(descriptor, mmap.PAGESIZE)
+                self._map(descriptor)
+                self._page[0] = now
+            return descriptor
 
     @property
     def is_open(self) -> bool:

@@ -223,6 +223,7 @@ class RunGrid(EngineGrid):
             server_round=closing.number,
         )
         self._unsettled = closing.number
+        self._control.end_round()
 
     def settle_round(self) -> None:
         """Ask the user's rules about the round that has ended, if nobody did yet.

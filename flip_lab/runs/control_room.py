@@ -104,7 +104,8 @@ class ControlRoom(Control):
         self._thread = Thread(target=self._listen, name="flip-control", daemon=True)
         self._grid: RunGrid | None = None
         self._signal = ""
-        self._stop = self._over = self._at_boundary = False
+        self._stop = self._over = False
+        self._at_boundary = True  # no round has begun
         self._round = self._break_round = 0
         self._pause_before: int | None = None
         self._paused_since_s = self._paused_s = 0.0
@@ -322,6 +323,11 @@ class ControlRoom(Control):
                     self._at_boundary = False
                     self._round = server_round
                     return in_force_from(self._edits, server_round)
+
+    def end_round(self) -> None:
+        """Take note that a round is over: a step counts from the next one."""
+        with self._lock:
+            self._at_boundary = True
 
     def break_in(self, server_round: int, because: str) -> frozenset[int]:
         """Stop while a round's replies are looked at, until the user goes on.

@@ -73,7 +73,8 @@ class RunHooks:
         self._grid.settings.learn("evaluate", state.evaluate_config)
         taken_up = self._keeper.begin_loop(state)
         self._grid.settings.set_on(state.strategy)
-        self._grid.settings.tell(taken_up.server_round)
+        if not taken_up.server_round:
+            self._grid.settings.tell(0)  # to be seen by who pauses before the first round
         if taken_up.model_round:
             self.arrays = state.result.arrays
             self.server_round = taken_up.model_round

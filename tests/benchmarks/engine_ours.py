@@ -21,6 +21,7 @@ from flip_lab.core.state import RunState
 from flip_lab.engines import nursery
 from flip_lab.engines.catalogue import ENGINES
 from flip_lab.runs.conduct import conduct
+from flip_lab.runs.control_room import ControlRoom
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.stage import Stage
@@ -53,16 +54,18 @@ class GatedRecorder(Recorder):
             super().emit(kind, body, server_round=server_round)
 
 
-class GateControl:
-    """Stops the run when the gate has closed."""
+class GatedRoom(ControlRoom):
+    """Stops the run when the benchmark's gate has closed.
 
-    def __init__(self, gate: Gate) -> None:
-        """Watch a gate."""
-        self._gate = gate
+    Attributes:
+        bench: The benchmark's gate.
+    """
+
+    bench: Gate
 
     def stop_requested(self) -> bool:
-        """Say whether the gate has closed."""
-        return self._gate.is_over
+        """Say whether the benchmark is over."""
+        return self.bench.is_over
 
 
 def run(engine: str, workload: Workload, gate: Gate) -> None:
@@ -85,16 +88,19 @@ def _conduct(lab: LabDir, engine: str, workload: Workload, gate: Gate) -> None:
     _place_app(run_dir / "app", workload)
     recorder = GatedRecorder(_RUN_ID, JournalWriter(lab, _RUN_ID))
     recorder.gate = gate
+    room = GatedRoom(run_dir, recorder)
+    room.bench = gate
     try:
         stage = Stage(
             spec=_spec(engine, workload),
             run_dir=run_dir,
             recorder=recorder,
-            control=GateControl(gate),
+            control=room,
             blobs=Blobs(lab),
         )
         final = conduct(stage)
     finally:
+        room.close()
         recorder.close()
     if final is not RunState.STOPPED:
         raise RuntimeError(f"The run ended as {final}: {recorder.problem}")

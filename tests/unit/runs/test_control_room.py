@@ -209,6 +209,8 @@ def test_a_step_pauses_before_the_round_after(bench: Bench) -> None:
         pass
     assert bench.do("step", num_rounds=3)["pause_before"] == 5
     waiter.join()
+    bench.room.end_round()
+    assert bench.do("step", num_rounds=2)["pause_before"] == 5
     for server_round in (3, 4):
         bench.room.begin_round(server_round)
     bench.do("stop")
