@@ -19,6 +19,7 @@ from flip_lab.core.events import ClientFact, EventKind, Json, RunEvent
 from flip_lab.core.state import RunState
 from flip_lab.widgets import monitor
 from flip_lab.widgets.card import card_html
+from flip_lab.widgets.monitor_line import TARGET
 from flip_lab.widgets.monitor_room import RunBoard
 
 pytestmark = pytest.mark.browser
@@ -50,6 +51,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>monitor</title>
   put(%s);
   Object.assign(window, { made, asked: [], answers: {} });
   const model = {
+    widget_manager: { kernel: window.kernel },
     get: (name) => parts[name],
     on: (name, handler) => handlers.set(name, [...(handlers.get(name) ?? []), handler]),
     off: (name, gone) => {
@@ -68,6 +70,30 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>monitor</title>
   window.listeners = () => [...handlers.values()].flat().length;
   window.leave = widget.render({ model, el: document.getElementById("view") });
 </script>"""
+
+
+# A kernel with subshells, as JupyterLab shows it to a widget; `starts`: whether one starts.
+KERNEL = """(() => {
+  const made = [];
+  const comm = (target) => ({
+    target, isDisposed: false, opened: null, sent: [],
+    subshellStarted: %s ? Promise.resolve() : new Promise(() => {}),
+    open(data) { this.opened = data; setTimeout(() => this.answer({ ready: true }), 5); },
+    send(question) {
+      this.sent.push(question);
+      setTimeout(() => this.answer({ ticket: question.ticket, is_taken: true }), 5);
+    },
+    answer(data) { this.onMsg({ content: { data } }); },
+    close() { this.isDisposed = true; },
+    dispose() { this.isDisposed = true; },
+  });
+  window.comms = made;
+  window.kernel = {
+    info: Promise.resolve({}),
+    supportsSubshells: true,
+    createComm: (target) => { made.push(comm(target)); return made.at(-1); },
+  };
+})()"""
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -523,6 +549,34 @@ def test_pausing_is_shown_when_the_run_says_so(browser: BrowserContext, site: st
     shown.press("Step")
     assert shown.asked()[-1] == {"command": "step", "num_rounds": 3}
     assert shown.python() == "run.step(3)"
+
+
+def test_commands_take_a_line_of_their_own(browser: BrowserContext, site: str) -> None:
+    """A comm that the kernel has never published on, closed when the view goes."""
+    browser.add_init_script(KERNEL % "true")
+    shown = Shown(browser, site, board())
+    shown.page.wait_for_function("comms[0]?.opened")
+    assert shown.page.evaluate("[comms[0].target, comms[0].opened.key]") == [TARGET, "k"]
+    shown.press("Pause")
+    shown.page.wait_for_function("comms[0].sent.length")
+    assert shown.page.evaluate("comms[0].sent.map((each) => each.command)") == ["pause"]
+    expect(shown.page.locator("[aria-busy]")).to_have_count(0)
+    assert shown.asked() == []
+    shown.page.evaluate("window.leave()")
+    shown.page.wait_for_function("comms[0].isDisposed")
+
+
+def test_without_a_subshell_the_widget_carries_them(
+    browser: BrowserContext, site: str
+) -> None:
+    """Switched off by the user: none ever starts, and the press is not lost."""
+    browser.add_init_script(KERNEL % "false")
+    shown = Shown(browser, site, board())
+    shown.press("Pause")
+    expect(shown.page.locator(".flip-status")).to_have_text("waiting for the kernel …")
+    shown.page.wait_for_function("asked.length")
+    assert shown.asked() == [{"command": "pause"}]
+    assert shown.page.evaluate("comms[0].isDisposed")
 
 
 def test_a_refusal_stands_beside_its_control(browser: BrowserContext, site: str) -> None:

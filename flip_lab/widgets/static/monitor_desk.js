@@ -107,7 +107,7 @@ class SettingsForm {
     const { field, control, problem, node } = input;
     const isChanged = this.textOf(input) !== field.text;
     const value = parsed(field.kind, this.textOf(input));
-    const words = { int: "a whole number, such as 5", float: "a number, such as 0.01 or 1e-3" }[field.kind];
+    const words = { int: "a whole number", float: "a number: 0.01, 1e-3" }[field.kind];
     const isBad = field.kind !== "bool" && value === undefined;
     say(problem, isBad ? `Write ${words}.` : isChanged ? `now ${field.text}` : "");
     node.classList.toggle("flip-changed", isChanged && !isBad);

@@ -349,6 +349,27 @@ def test_after_a_command_the_state_comes_from_the_events(story: Story) -> None:
     monitor.close()
 
 
+def test_two_kernels_show_the_same(story: Story) -> None:
+    """Whoever steers, all that is shown comes from the run's events."""
+    run = Steered(story(failing=frozenset({1})), state=RunState.RUNNING)
+    steering, other = watch(run, refresh_hz=0.001), watch(run, refresh_hz=0.001)
+    steering.answer({"command": "pause"})
+    body = {"id": "c", "command": "pause", "author": "ada"}
+    last = run.told[-1]
+    at = last.sequence + 1
+    run.told.append(replace(last, sequence=at, kind=EventKind.CONTROL, body=body))
+    paused = {"state": "paused", "author": "ada", "because": ""}
+    run.told.append(replace(last, sequence=at + 1, kind=EventKind.STATE, body=paused))
+    for monitor in (steering, other):
+        monitor._refresh()
+    for part in ("head", "notes", "curves", "clients", "cells", "nodes", "story", "usage"):
+        assert getattr(steering, part) == getattr(other, part), part
+    assert other.head["state"] == "paused"
+    assert other.story["deeds"][-1]["author"] == "ada"
+    steering.close()
+    other.close()
+
+
 def test_a_page_asks_for_nodes(story: Story) -> None:
     """What is in sight is asked for; cells that there are not are left out."""
     monitor = watch(Told(story(failing=frozenset({3})), state=RunState.RUNNING))
