@@ -334,6 +334,8 @@ def test_a_run_plays_from_pending_to_completed(browser: BrowserContext, site: st
     assert shown.page.locator(".flip-value").all_inner_texts() == ["0.8", "0.8"]
     shown.show(board(then=PAUSED))
     assert shown.text(".flip-why") == "by ada: at a break: train_loss is nan: partition 7"
+    assert shown.text(".flip-head .flip-python code") == "run.inspect()"
+    assert shown.page.locator(".flip-mark-break .flip-sign").count() == 2
     shown.show(board(then=ended("completed")))
     assert shown.attribute(".flip-monitor", "data-state") == "completed"
     assert shown.attribute("[role=progressbar]", "aria-valuenow") == "100"

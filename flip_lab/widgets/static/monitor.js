@@ -45,7 +45,9 @@ class View {
     this.id = element("code");
     this.badge = element("span", { class: "flip-badge", role: "status", "aria-live": "polite" });
     this.why = element("span", { class: "flip-why" });
-    return element("div", { class: "flip-head" }, this.name, this.id, this.badge, this.why);
+    this.inspect = pythonLine("the Python that shows the replies");
+    this.inspect.show("run.inspect()");
+    return element("div", { class: "flip-head" }, this.name, this.id, this.badge, this.why, this.inspect.node);
   }
 
   buildProgress() {
@@ -104,6 +106,7 @@ class View {
     say(this.id, head.run_id);
     say(this.why, head.state_words);
     this.why.hidden = !head.state_words;
+    this.inspect.node.hidden = !head.is_broken; // the round's replies can be looked at
     say(this.totals, head.totals);
     this.back.show(head.hint);
     this.drawBar(head);

@@ -44,7 +44,9 @@ class LineChart {
     const room = over > 0 && Number.isFinite(over * 0.16) ? over * 0.16 : Math.abs(high) * 0.1 || 1;
     if (Number.isFinite(high + room) && Number.isFinite(low - room)) [low, high] = [low - room, high + room];
     const xs = this.points.map(([x]) => x);
-    const [first, last] = xs.length ? [xs[0], xs[xs.length - 1]] : [0, 1];
+    const [first, newest] = xs.length ? [xs[0], xs[xs.length - 1]] : [0, 1];
+    const soon = this.marks.map(({ round }) => round).filter((round) => round <= newest + 1);
+    const last = Math.max(newest, ...soon); // room for what was done in the round under way
     const [left, right] = [MARGIN.left, Math.max(this.width - MARGIN.right, MARGIN.left + 1)];
     const [top, bottom] = [MARGIN.top, this.height - MARGIN.bottom];
     return {
@@ -81,7 +83,7 @@ class LineChart {
       write(numberText(y), left - 5, (py(y) + 3.5).toFixed(1), "end");
     }
     group.append(drawn("path", { class: "flip-axis", d: `M${left} ${bottom}H${right}` }));
-    const most = Math.max(1, Math.floor((right - left) / 60));
+    const most = Math.max(1, Math.floor((right - left) / 45));
     const places = last > first ? ticks(first, last, most).filter(Number.isInteger) : [first];
     if (this.points.length) for (const x of places) write(this.xText(x, true), px(x).toFixed(1), bottom + 13, "middle");
     return group;
