@@ -1,7 +1,7 @@
 """The run's only writer: gives each fact its sequence and time, and keeps it.
 
 Facts of a moment are written together; a background thread makes sure that no fact waits
-longer than a fifth of a second.
+longer than a sixth of a second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from flip_lab.core.events import EventKind, Json, MetricSeries, RunEvent
 from flip_lab.core.ports import Emit, EventSink
 from flip_lab.core.state import RunLife, RunState
 
-_FLUSH_EVERY_S = 0.2
+_FLUSH_EVERY_S = 0.15
 _AT_ONCE = frozenset(
     {EventKind.STATE, EventKind.ROUND_ENDED, EventKind.ARTIFACT, EventKind.CONTROL}
 )
