@@ -74,9 +74,11 @@ class Edit:
         return dict(cast("Mapping[str, Value]", self.arguments.get("values", {})))
 
     @property
-    def node_ids(self) -> frozenset[int]:
-        """The nodes that are left out, or taken in again."""
-        return frozenset(cast("list[int]", self.arguments.get("node_ids", [])))
+    def nodes(self) -> dict[int, int]:
+        """The nodes that are left out, or taken in again: partitions by node id."""
+        node_ids = cast("list[int]", self.arguments.get("node_ids", []))
+        partitions = cast("list[int]", self.arguments.get("partition_ids", []))
+        return dict(zip(node_ids, partitions, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +87,12 @@ class InForce:
 
     Attributes:
         values: What was set, by the name that was given.
-        excluded: Nodes that are in no cohort.
+        excluded: Nodes that are in no cohort: partitions by node id, -1 when unknown.
         armed: The rules and conditions that count, by the edit's id.
     """
 
     values: Mapping[str, Value] = field(default_factory=dict[str, Value])
-    excluded: frozenset[int] = frozenset()
+    excluded: Mapping[int, int] = field(default_factory=dict[int, int])
     armed: Mapping[str, Edit] = field(default_factory=dict[str, Edit])
 
 
@@ -102,7 +104,7 @@ def in_force_from(edits: Iterable[Edit], server_round: int) -> InForce:
         server_round: The round, 1-based.
     """
     values: dict[str, Value] = {}
-    excluded: frozenset[int] = frozenset()
+    excluded: dict[int, int] = {}
     armed: dict[str, Edit] = {}
     for edit in edits:
         if edit.from_round + edit.at_break > server_round:
@@ -111,9 +113,9 @@ def in_force_from(edits: Iterable[Edit], server_round: int) -> InForce:
             case "set":
                 values |= edit.values
             case "exclude":
-                excluded |= edit.node_ids
+                excluded |= edit.nodes
             case "include":
-                excluded -= edit.node_ids
+                excluded = _without(excluded, edit)
             case "clear":
                 gone = cast("list[str]", edit.arguments.get("ids", []))
                 armed = {key: each for key, each in armed.items() if key not in gone}
@@ -122,16 +124,24 @@ def in_force_from(edits: Iterable[Edit], server_round: int) -> InForce:
     return InForce(values=values, excluded=excluded, armed=armed)
 
 
-def dropped_in(edits: Iterable[Edit], server_round: int) -> frozenset[int]:
-    """Name the nodes whose replies of a round are left out of its aggregation."""
-    dropped: frozenset[int] = frozenset()
+def dropped_in(edits: Iterable[Edit], server_round: int) -> dict[int, int]:
+    """Name the nodes whose replies of a round are left out of its aggregation.
+
+    Returns:
+        Partitions by node id, -1 when unknown.
+    """
+    dropped: dict[int, int] = {}
     for edit in edits:
         if edit.at_break and edit.from_round == server_round:
             if edit.command == "exclude":
-                dropped |= edit.node_ids
+                dropped |= edit.nodes
             elif edit.command == "include":
-                dropped -= edit.node_ids
+                dropped = _without(dropped, edit)
     return dropped
+
+
+def _without(nodes: Mapping[int, int], edit: Edit) -> dict[int, int]:
+    return {key: value for key, value in nodes.items() if key not in edit.nodes}
 
 
 def edits_in(events: Iterable[RunEvent]) -> list[Edit]:

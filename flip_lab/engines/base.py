@@ -113,6 +113,9 @@ class EngineGrid(Grid):
     and control are added around any engine by ``flip_lab.engines.run_grid.RunGrid``.
     """
 
+    can_reconfigure = False
+    """Whether clients can be let see other values of the run configuration."""
+
     @abstractmethod
     def await_replies(self, message_ids: Iterable[str], *, timeout_s: float) -> list[Reply]:
         """Give the replies to these messages that are there and not yet handed over.

@@ -119,7 +119,8 @@ class RunGrid(EngineGrid):
         records_updates: bool = False,
     ) -> None:
         """Wrap an open Grid."""
-        self.settings = SettingsBook(run_config or {}, emit)
+        seen = run_config if inner.can_reconfigure else None
+        self.settings = SettingsBook(seen or {}, emit)
         self.excluded: frozenset[int] = frozenset()
         self.sent_arrays: ArrayRecord | None = None
         self.last_round = RoundDone()
@@ -149,6 +150,24 @@ class RunGrid(EngineGrid):
         if not self.excluded:
             return nodes
         return tuple(node_id for node_id in nodes if node_id not in self.excluded)
+
+    def found(self, nodes: Mapping[int, int]) -> frozenset[int]:
+        """Find nodes that may have other ids here, where the run did not begin.
+
+        Args:
+            nodes: Partitions by node id, -1 when unknown.
+
+        Returns:
+            Their ids here: those with such an id, or such a partition.
+        """
+        if not nodes:
+            return frozenset()
+        partitions = {partition_id for partition_id in nodes.values() if partition_id >= 0}
+        return frozenset(
+            node_id
+            for node_id in self._inner.get_node_ids()
+            if node_id in nodes or self.partition_of(node_id) in partitions
+        )
 
     def all_node_ids(self) -> Iterable[int]:
         """List all nodes in order of their partitions."""
@@ -193,8 +212,8 @@ class RunGrid(EngineGrid):
         self.settle_round()
         in_force = self._control.begin_round(server_round)
         self.check_stop()
-        self.excluded = in_force.excluded
-        partitions = [self.partition_of(node_id) for node_id in in_force.excluded]
+        self.excluded = self.found(in_force.excluded)
+        partitions = [self.partition_of(node_id) for node_id in self.excluded]
         self._inner.reconfigure(self.settings.put_in_force(in_force.values, partitions))
         self._round = _Round(number=server_round, started_s=self.worked_s())
         self._emit(

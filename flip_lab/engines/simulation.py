@@ -57,6 +57,8 @@ class SimulationGrid(EngineGrid):
         executor: Where client calls are carried out.
     """
 
+    can_reconfigure = True
+
     def __init__(self, job: Job, executor: Executor) -> None:
         """Take the ServerApp's identity in this process."""
         self._run = become_server(setting_of(job).run_number)

@@ -19,12 +19,13 @@ _LEAST = ("min_train_nodes", "min_evaluate_nodes", "min_fit_clients")
 _MOST_LISTED = 20
 
 
-def checked(command: Command, grid: RunGrid) -> dict[str, Json]:
+def checked(command: Command, grid: RunGrid, excluded: frozenset[int]) -> dict[str, Json]:
     """Check an edit against the run as it is now.
 
     Args:
         command: One of ``flip_lab.core.edits.EDITS``.
         grid: The run's Grid.
+        excluded: Nodes that are left out from the next round on.
 
     Returns:
         The edit's arguments, completed.
@@ -33,7 +34,10 @@ def checked(command: Command, grid: RunGrid) -> dict[str, Json]:
         CommandRefusedError: If it cannot be done.
         ConditionError: If its condition cannot be understood.
     """
-    return _CHECKS[command.command](command.arguments, grid)
+    arguments = _CHECKS[command.command](command.arguments, grid)
+    if command.command == "exclude":
+        _check_enough(cast("list[int]", arguments["node_ids"]), grid, excluded)
+    return arguments
 
 
 def _set(arguments: Mapping[str, Json], grid: RunGrid) -> dict[str, Json]:
@@ -46,9 +50,13 @@ def _set(arguments: Mapping[str, Json], grid: RunGrid) -> dict[str, Json]:
     return {"values": values}
 
 
-def _exclude(arguments: Mapping[str, Json], grid: RunGrid) -> dict[str, Json]:
-    nodes = _nodes(arguments, grid)
-    left = len(list(grid.all_node_ids())) - len(grid.excluded | set(nodes))
+def _check_enough(nodes: list[int], grid: RunGrid, excluded: frozenset[int]) -> None:
+    """Refuse to leave out so many that a strategy would wait for ever.
+
+    Raises:
+        CommandRefusedError: If too few nodes would be left.
+    """
+    left = len(list(grid.all_node_ids())) - len(excluded | set(nodes))
     least = max(1, *(int(grid.settings.number(name)) for name in _LEAST))
     if left < least:
         raise CommandRefusedError(
@@ -56,14 +64,10 @@ def _exclude(arguments: Mapping[str, Json], grid: RunGrid) -> dict[str, Json]:
             f"for {least}.",
             fix="Leave out fewer, or set a smaller min_train_nodes first.",
         )
-    return _named(nodes, grid)
 
 
-def _include(arguments: Mapping[str, Json], grid: RunGrid) -> dict[str, Json]:
-    return _named(_nodes(arguments, grid), grid)
-
-
-def _named(nodes: list[int], grid: RunGrid) -> dict[str, Json]:
+def _named(arguments: Mapping[str, Json], grid: RunGrid) -> dict[str, Json]:
+    nodes = _nodes(arguments, grid)
     partitions = [grid.partition_of(node_id) for node_id in nodes]
     return {"node_ids": [*nodes], "partition_ids": [*partitions]}
 
@@ -112,8 +116,8 @@ def _clear(arguments: Mapping[str, Json], grid: RunGrid) -> dict[str, Json]:
 _CHECKS: Mapping[str, Callable[..., dict[str, Json]]] = MappingProxyType(
     {
         "set": _set,
-        "exclude": _exclude,
-        "include": _include,
+        "exclude": _named,
+        "include": _named,
         "stop_when": _stop_when,
         "break_when": _break_when,
         "clear": _clear,

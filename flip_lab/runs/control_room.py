@@ -256,7 +256,8 @@ class ControlRoom(Control):
             raise CommandRefusedError(
                 f"The run cannot {command.command} yet.", fix="Wait until it is running."
             )
-        arguments = checked(command, self._grid)
+        soon = in_force_from(self._edits, self._round + 1)
+        arguments = checked(command, self._grid, self._grid.found(soon.excluded))
         at_break = bool(self._break_round) and command.command in {"exclude", "include"}
         edit = Edit(
             id=command.id,
@@ -329,7 +330,7 @@ class ControlRoom(Control):
         with self._lock:
             self._at_boundary = True
 
-    def break_in(self, server_round: int, because: str) -> frozenset[int]:
+    def break_in(self, server_round: int, because: str) -> Mapping[int, int]:
         """Stop while a round's replies are looked at, until the user goes on.
 
         Args:
@@ -337,7 +338,7 @@ class ControlRoom(Control):
             because: What was met, in words.
 
         Returns:
-            The nodes whose replies the user leaves out of this round.
+            The nodes whose replies the user leaves out of this round, see ``dropped_in``.
         """
         with self._lock:
             self._break_round = server_round
@@ -347,7 +348,7 @@ class ControlRoom(Control):
             self._break_round = 0
         return self.dropped(server_round)
 
-    def dropped(self, server_round: int) -> frozenset[int]:
+    def dropped(self, server_round: int) -> Mapping[int, int]:
         """Name the nodes whose replies of a round are left out of its aggregation."""
         with self._lock:
             return dropped_in(self._edits, server_round)

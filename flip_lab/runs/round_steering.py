@@ -77,10 +77,10 @@ class RoundSteering:
             self._grid.partition_of,
             durations_s=dict(self._grid.training_durations_s),
         )
-        dropped = self._room.dropped(server_round)
+        dropped = self._grid.found(self._room.dropped(server_round))
         if met is not None:
             self._keep_replies(server_round, met.because, replies)
-            dropped = self._room.break_in(server_round, met.because)
+            dropped = self._grid.found(self._room.break_in(server_round, met.because))
             self._grid.check_stop()
         if not dropped:
             return replies

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from flip_lab import Lab
+from flip_lab.core.errors import CommandRefusedError
 from flip_lab.core.state import RunState
 from flip_lab.testing.federation import LoopbackFederation
 
@@ -59,3 +60,31 @@ def test_a_scenario_gives_the_same_model_and_tables_on_real_nodes(
         {"engine": "auto", "federation": None, "state": "completed"},
         {"engine": "deployment", "federation": "loopback", "state": "completed"},
     ]
+
+
+def test_a_real_federation_is_steered_like_a_simulated_one(
+    federation: LoopbackFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paused, changed and let go on; a simulation with the same edits has the same bits."""
+    monkeypatch.chdir(tmp_path)
+    federation.write_config(tmp_path / "flip-lab.toml", "loopback")
+    lab = Lab(tmp_path / "lab")
+    changes = {"train.num_rounds": 3}
+
+    real = lab.launch("hospitals", on="loopback", num_nodes=2, overrides=changes)
+    real.pause()
+    assert real.wait_until_paused(500) is RunState.PAUSED, real.logs(tail=40)
+    assert len(real.clients()) == 0
+    real.step()
+    assert real.wait_until_paused(500) is RunState.PAUSED
+    assert real.set(learning_rate=0.01).from_round == 2
+    with pytest.raises(CommandRefusedError, match="knows no setting"):
+        real.set(num_rounds=9)
+    real.exclude(1)
+    real.resume()
+
+    assert real.wait(500) is RunState.COMPLETED, real.logs(tail=40)
+    cohorts = real.clients().groupby("server_round")["partition_id"].unique()
+    assert [sorted(each) for each in cohorts] == [[0, 1], [0], [0]]
+    again = lab.rerun(real.run_id, on="in_process", timeout_s=300)
+    assert again.ok, again

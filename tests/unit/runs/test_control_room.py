@@ -6,7 +6,7 @@ import getpass
 import json
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -63,6 +63,10 @@ class Nodes:
     def partition_of(self, node_id: int) -> int:
         """Count from the first."""
         return node_id - 1_000
+
+    def found(self, nodes: Mapping[int, int]) -> frozenset[int]:
+        """Find them by their ids."""
+        return frozenset(nodes)
 
 
 class Bench:
@@ -226,9 +230,16 @@ def test_nodes_are_named_by_id_or_partition(bench: Bench) -> None:
     bench.do("exclude", nodes=[1_001, 3])
     told = bench.told(EventKind.CONTROL)[0]
     assert (told["node_ids"], told["partition_ids"]) == ([1_001, 1_003], [1, 3])
-    assert bench.room.begin_round(1).excluded == {1_001, 1_003}
+    assert bench.room.begin_round(1).excluded == {1_001: 1, 1_003: 3}
     bench.do("include", nodes=[1])
-    assert bench.room.begin_round(2).excluded == {1_003}
+    assert bench.room.begin_round(2).excluded == {1_003: 3}
+
+
+def test_nodes_that_are_about_to_be_left_out_count_when_more_are(bench: Bench) -> None:
+    """Two commands in one round must not do what one is refused."""
+    assert bench.do("exclude", nodes=[0, 1]) == {"from_round": 1}
+    assert "waits for 2" in bench.do("exclude", nodes=[2, 3])["refused"]["what"]
+    assert bench.do("exclude", nodes=[1, 2]) == {"from_round": 1}
 
 
 @pytest.mark.parametrize(
@@ -252,7 +263,7 @@ def test_what_cannot_be_done_is_refused(
     assert says in refused["what"]
     assert refused["fix"]
     in_force = bench.room.begin_round(1)
-    assert (in_force.values, in_force.excluded) == ({}, frozenset())
+    assert (in_force.values, in_force.excluded) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -273,7 +284,7 @@ def test_a_condition_that_means_nothing_is_refused(
 def test_at_a_break_a_client_is_left_out_of_this_very_round(bench: Bench) -> None:
     """And of later cohorts; taking it in again before going on undoes both."""
     bench.room.begin_round(4)
-    dropped: list[frozenset[int]] = []
+    dropped: list[Mapping[int, int]] = []
     waiter = Thread(target=lambda: dropped.append(bench.room.break_in(4, "why")))
     waiter.start()
     while bench.room.gate.is_open:
@@ -283,10 +294,10 @@ def test_at_a_break_a_client_is_left_out_of_this_very_round(bench: Bench) -> Non
     assert bench.do("set", values={"epochs": 9}) == {"from_round": 5}
     bench.do("resume")
     waiter.join()
-    assert dropped == [{1_002}]
+    assert dropped == [{1_002: 2}]
     paused = bench.told(EventKind.STATE)[0]
     assert (paused["because"], paused["broke"]) == ("why", True)
-    assert bench.room.begin_round(5).excluded == {1_002}
+    assert bench.room.begin_round(5).excluded == {1_002: 2}
     assert bench.do("exclude", nodes=[4]) == {"from_round": 6}
 
 
