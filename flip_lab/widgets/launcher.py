@@ -19,8 +19,9 @@ from flip_lab.runs.run import Run
 from flip_lab.widgets.launcher_call import Call
 from flip_lab.widgets.launcher_faces import card_html, text_of
 from flip_lab.widgets.launcher_source import source_of
-from flip_lab.widgets.launcher_widget import STATIC, LaunchForm
+from flip_lab.widgets.launcher_widget import LaunchForm
 from flip_lab.widgets.monitor import RunMonitor, watch
+from flip_lab.widgets.scripts import STATIC
 
 
 class Launches(Protocol):

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from contextvars import copy_context
 from threading import RLock
 from typing import Any, cast
 
@@ -19,8 +20,13 @@ from flip_lab.widgets.launcher_call import Call
 from flip_lab.widgets.launcher_form import Draft, told
 from flip_lab.widgets.launcher_source import Source, listed_scenarios, source_of
 from flip_lab.widgets.launcher_values import Raw, raw_of
+from flip_lab.widgets.line import listen
+from flip_lab.widgets.scripts import STATIC, joined
 
-STATIC = Path(__file__).parent / "static"
+
+def script() -> str:
+    """Give the form's JavaScript, as one module."""
+    return joined("line", "launcher")
 
 
 class LaunchForm(anywidget.AnyWidget):
@@ -35,9 +41,10 @@ class LaunchForm(anywidget.AnyWidget):
         show: Shows an earlier run.
     """
 
-    _esm = STATIC / "launcher.js"
+    _esm = script()
     _css = STATIC / "launcher.css"
 
+    key = traitlets.Unicode().tag(sync=True)
     form = traitlets.Dict().tag(sync=True)
     verdict = traitlets.Dict().tag(sync=True)
     launched = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -58,8 +65,13 @@ class LaunchForm(anywidget.AnyWidget):
         if source.what not in {each["name"] for each in self._scenarios}:
             self._scenarios.insert(0, {"name": source.what, "title": source.title})
         self.draft = Draft(source=source)
-        super().__init__(form=self._form_json(), verdict=self._verdict_json(""))
+        # What a press makes, such as a monitor, belongs to the cell that made the form, and
+        # not to the subshell that brought the press.
+        self._cell = copy_context()
+        key = secrets.token_hex(16)
+        super().__init__(key=key, form=self._form_json(), verdict=self._verdict_json(""))
         self.on_msg(self._hear)
+        listen(key, self)
 
     def fill(self, draft: Draft, *, by: str = "") -> None:
         """Put another draft into the form.
@@ -89,6 +101,7 @@ class LaunchForm(anywidget.AnyWidget):
             return run
 
     def _hear(self, _widget: object, asked: object, _buffers: object) -> None:
+        """Take a message that came by the widget, where there is no line of its own."""
         if isinstance(asked, dict):
             self.send(self.answer(cast("dict[str, Any]", asked)))
 
@@ -98,6 +111,9 @@ class LaunchForm(anywidget.AnyWidget):
         Args:
             asked: A wish (``ask``), and the ticket that its answer is known by.
         """
+        return self._cell.copy().run(self._answer, asked)  # a copy: threads may meet here
+
+    def _answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         ticket = {"ticket": asked.get("ticket")}
         try:
             with self._lock:

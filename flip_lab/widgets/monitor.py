@@ -10,7 +10,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextvars import copy_context
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import anywidget
@@ -19,10 +18,11 @@ import traitlets
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import InvalidValueError
 from flip_lab.widgets.card import card_html
+from flip_lab.widgets.line import listen
 from flip_lab.widgets.monitor_commands import Steerable, carry_out, told
-from flip_lab.widgets.monitor_line import listen
 from flip_lab.widgets.monitor_outbox import Outbox
 from flip_lab.widgets.monitor_room import URGENT, Observable, RunBoard
+from flip_lab.widgets.scripts import STATIC, joined
 from flip_lab.widgets.snapshot import Snapshot
 from flip_lab.widgets.text import text_of
 
@@ -30,8 +30,14 @@ FASTEST_HZ = 8.0
 USUAL_HZ = 6.0
 """A little more than five updates a second: a poll takes its time, too."""
 
-_STATIC = Path(__file__).parent / "static"
-_SCRIPTS = ("monitor_parts", "monitor_chart", "monitor_map", "monitor_desk", "monitor")
+_SCRIPTS = (
+    "line",
+    "monitor_parts",
+    "monitor_chart",
+    "monitor_map",
+    "monitor_desk",
+    "monitor",
+)
 _Bundle: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 
@@ -52,10 +58,8 @@ def watch(run: Observable, *, refresh_hz: float = USUAL_HZ) -> RunMonitor:
 
 
 def script() -> str:
-    """Give the widget's JavaScript: its files one after the other, as one module."""
-    return "\n".join(
-        (_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS
-    )
+    """Give the widget's JavaScript, as one module."""
+    return joined(*_SCRIPTS)
 
 
 class RunMonitor(anywidget.AnyWidget):
@@ -75,7 +79,7 @@ class RunMonitor(anywidget.AnyWidget):
     """
 
     _esm = script()
-    _css = _STATIC / "monitor.css"
+    _css = STATIC / "monitor.css"
 
     key = traitlets.Unicode().tag(sync=True)
     can_steer = traitlets.Bool().tag(sync=True)
@@ -217,4 +221,4 @@ def _interval_s(refresh_hz: float) -> float:
 
 @cache
 def _style_sheet() -> str:
-    return (_STATIC / "monitor.css").read_text(encoding="utf-8")
+    return (STATIC / "monitor.css").read_text(encoding="utf-8")

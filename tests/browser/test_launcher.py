@@ -19,18 +19,20 @@ from flip_lab.runs.run import Run
 from flip_lab.widgets.launcher_call import Call
 from flip_lab.widgets.launcher_faces import card_html
 from flip_lab.widgets.launcher_source import source_of
-from flip_lab.widgets.launcher_widget import STATIC, LaunchForm
+from flip_lab.widgets.launcher_widget import LaunchForm, script
+from flip_lab.widgets.line import TARGET
+from flip_lab.widgets.scripts import STATIC
 
 pytestmark = pytest.mark.browser
 
 APP = Path(__file__).parents[1] / "integration" / "apps" / "stateful"
 NAME = "digits-dirichlet"
-TRAITS = ("form", "verdict", "launched", "shown")
+TRAITS = ("key", "form", "verdict", "launched", "shown")
 PAGE = """<!doctype html><meta charset="utf-8"><title>launcher</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/launcher.css">
 <body data-jp-theme-light="%s"><div id="view"></div><div id="card"></div>
 <script type="module">
-  import widget, { stepped } from "/launcher.js";
+  import widget, { stepped } from "/launcher-all.js";
   const handlers = new Map();
   const told = (event, ...facts) => {
     for (const each of [...(handlers.get(event) ?? [])]) each(...facts);
@@ -42,6 +44,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>launcher</title>
   window.stolen = [];
   document.addEventListener("keydown", (event) => window.stolen.push(event.key));
   const model = {
+    widget_manager: { kernel: window.kernel },
     get: (name) => window.state[name],
     on: (event, handler) => of(event).add(handler),
     off: (event, handler) => handlers.get(event)?.delete(handler),
@@ -61,6 +64,30 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>launcher</title>
   window.listeners = () => [...handlers.values()].reduce((sum, each) => sum + each.size, 0);
   window.leave = widget.render({ model, el: document.getElementById("view") });
 </script>"""
+
+# A kernel with a subshell, which answers while a cell runs.
+KERNEL = """
+window.comms = [];
+window.kernel = {
+  info: Promise.resolve({}),
+  supportsSubshells: true,
+  createComm: (target) => {
+    const say = (data) => comm.onMsg({ content: { data } });
+    const comm = {
+      target, isDisposed: false, subshellStarted: Promise.resolve(),
+      open: (data) => { comm.opened = data; setTimeout(() => say({ ready: true }), 5); },
+      send: (message) => window.subshell(JSON.stringify(message)).then((text) => {
+        const { state, answer } = JSON.parse(text);
+        window.take({ state });
+        say(answer);
+      }),
+      close: () => { comm.isDisposed = true; },
+    };
+    window.comms.push(comm);
+    return comm;
+  },
+};
+"""
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -103,6 +130,12 @@ class Desk:
         self.page.set_viewport_size({"width": width, "height": 900})
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.expose_function("python", self._python)
+        self.page.expose_function("subshell", self._answer)
+        script_url = f"{self.site}/launcher-all.js"
+        self.page.route(
+            script_url,
+            lambda route: route.fulfill(body=script(), content_type="text/javascript"),
+        )
         state = json.dumps(self._state()).replace("<", "\\u003c")
         html = PAGE % (str(not dark).lower(), state)
         self.page.route(
@@ -126,6 +159,9 @@ class Desk:
         if self.holds:
             self.waiting.append(message)
             return json.dumps({"state": {}})
+        return self._answer(message)
+
+    def _answer(self, message: str) -> str:
         answer = self.form.answer(json.loads(message))
         return json.dumps({"state": self._state(), "answer": answer})
 
@@ -256,6 +292,22 @@ def test_a_busy_kernel_gets_one_launch_and_the_page_says_that_it_waits(desk: Des
     expect(desk.page.locator(".flip-status")).to_have_text("Launched 261122-06-1.")
     expect(desk.page.locator(".flip-busy")).to_have_text("")
     assert len(desk.launched) == 1
+
+
+def test_a_line_of_its_own_launches_while_a_cell_runs(desk: Desk) -> None:
+    """Nothing goes by the widget, whose messages wait; the line is closed with the view."""
+    desk.browser.add_init_script(KERNEL)
+    page = desk.open()
+    desk.holds = True
+    desk.field("Learning rate").fill("0.1")
+    expect(desk.python()).to_contain_text('"train.learning_rate": 0.1')
+    desk.button().click()
+    expect(page.locator(".flip-status")).to_have_text("Launched 261122-06-1.")
+    opened = page.evaluate("comms.map(({ target, opened }) => [target, opened.key])")
+    assert opened == [[TARGET, desk.form.key]]
+    assert (page.evaluate("window.sent"), len(desk.launched)) == ([], 1)
+    page.evaluate("window.leave()")
+    page.wait_for_function("comms[0].isDisposed")
 
 
 def test_nothing_is_launched_while_something_is_wrong(desk: Desk) -> None:

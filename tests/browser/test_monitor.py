@@ -19,7 +19,7 @@ from flip_lab.core.events import ClientFact, EventKind, Json, RunEvent
 from flip_lab.core.state import RunState
 from flip_lab.widgets import monitor
 from flip_lab.widgets.card import card_html
-from flip_lab.widgets.monitor_line import TARGET
+from flip_lab.widgets.line import TARGET
 from flip_lab.widgets.monitor_room import RunBoard
 
 pytestmark = pytest.mark.browser

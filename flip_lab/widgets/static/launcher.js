@@ -1,6 +1,7 @@
 // The launch form: draws the fields that Python describes (flip_lab/widgets/launcher_schema.py),
 // sends what is typed, and shows what Python says of it. Nothing is checked here: the one judge
-// is the code of a launch. Plain DOM, no dependency. Text only enters the page as text.
+// is the code of a launch. Plain DOM, no dependency. Text only enters the page as text. The files
+// line.js and launcher.js are one module (flip_lab/widgets/launcher_widget.py).
 
 const SOON_MS = 250; // after the last key
 const SLOW_MS = 700; // from here on we say that we wait
@@ -214,15 +215,14 @@ class View {
     this.name = `flip-${Math.random().toString(36).slice(2, 10)}`; // several forms on a page
     this.fields = new Map();
     this.edits = { ...model.get("verdict").edits };
-    this.ticket = 0;
-    this.asked = new Map();
+    this.line = new Line(model);
+    this.numAsked = 0; // questions that wait for their answers
     this.build();
     this.handlers = [
       ["change:form", () => this.showForm()],
       ["change:verdict", () => this.hearVerdict()],
       ["change:launched", () => this.showLaunched()],
       ["change:shown", () => this.showLaunched()],
-      ["msg:custom", (answer) => this.hear(answer)],
     ];
     for (const [event, handler] of this.handlers) this.model.on(event, handler);
     this.showForm();
@@ -233,6 +233,7 @@ class View {
   leave() {
     for (const [event, handler] of this.handlers) this.model.off(event, handler);
     for (const timer of [this.soon, this.late, this.calm]) clearTimeout(timer);
+    this.line.leave();
   }
 
   // --- parts
@@ -431,19 +432,13 @@ class View {
     });
   }
 
-  ask(question, then) {
-    this.ticket += 1;
-    this.asked.set(this.ticket, then ?? (() => {}));
-    this.model.send({ ...question, by: this.name, ticket: this.ticket });
+  async ask(question, then = () => {}) {
+    this.numAsked += 1;
     clearTimeout(this.late);
     this.late = setTimeout(() => { this.busy.textContent = "waiting for the kernel …"; }, SLOW_MS);
-  }
-
-  hear(answer) {
-    const then = this.asked.get(answer.ticket);
-    if (!then) return;
-    this.asked.delete(answer.ticket);
-    if (!this.asked.size) {
+    const answer = await this.line.ask({ ...question, by: this.name });
+    this.numAsked -= 1;
+    if (!this.numAsked) {
       clearTimeout(this.late);
       this.busy.textContent = "";
     }

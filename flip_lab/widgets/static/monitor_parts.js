@@ -1,7 +1,7 @@
 // The control room of a run: draws the parts that Python sends (flip_lab/widgets/monitor_room.py)
 // and sends what its buttons ask for. Plain DOM, no dependency. Text only ever enters the page
-// as text, never as markup. The files monitor_*.js and monitor.js are one module, in the order
-// that monitor.py names.
+// as text, never as markup. The files line.js, monitor_*.js and monitor.js are one module, in the
+// order that monitor.py names.
 
 // --- Elements -------------------------------------------------------------------------------
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from comm import get_comm_manager
 
 import flip_lab
 from flip_lab import Lab, Launcher
@@ -16,8 +19,9 @@ from flip_lab.core.errors import EngineStartError, InvalidValueError, UnknownNam
 from flip_lab.runs.run import Run
 from flip_lab.store.layout import LabDir
 from flip_lab.widgets import launcher as module
-from flip_lab.widgets.launcher_widget import STATIC
+from flip_lab.widgets.line import TARGET
 from flip_lab.widgets.monitor import RunMonitor
+from flip_lab.widgets.scripts import STATIC
 
 MakeRun = Callable[..., Run]
 NAME = "digits-dirichlet"
@@ -108,6 +112,29 @@ def test_the_button_launches_what_stands_in_the_form(desk: Desk) -> None:
     assert launcher.form.launched == ["run-2", "run-1"]
     assert [run.run_id for run in launcher.runs] == ["run-1", "run-2"]
     assert launcher.form.shown == "run-2"
+    launcher.close()
+
+
+def test_a_press_on_the_line_is_the_cell_s_that_made_the_form(desk: Desk) -> None:
+    """The subshell that brought the press may be gone when its monitor still sends."""
+    where = ContextVar("where", default="nowhere")
+    where.set("in the cell")
+    launcher = Launcher(desk, NAME)
+    where.set("in a subshell")
+    seen: list[str] = []
+    launcher.observe(lambda _change: seen.append(where.get()), "children")
+    sent: list[dict[str, Any]] = []
+    heard: list[Callable[[dict[str, Any]], None]] = []
+    line = SimpleNamespace(on_msg=heard.append, send=sent.append)
+    get_comm_manager().targets[TARGET](
+        line, {"content": {"data": {"key": launcher.form.key}}}
+    )
+    heard[0](
+        {"content": {"data": {"ask": "launch", "edits": {}, "press": "a-1", "ticket": 7}}}
+    )
+    assert launcher.run is not None
+    assert sent == [{"ready": True}, {"ticket": 7, "run": launcher.run.run_id}]
+    assert seen == ["in the cell"]
     launcher.close()
 
 
@@ -260,6 +287,6 @@ def test_without_scenarios_a_file_is_asked_for(
 
 def test_the_files_ask_for_nothing_from_elsewhere() -> None:
     """Script and styles are whole: no import, no address."""
-    for name in ("launcher.js", "launcher.css"):
+    for name in ("line.js", "launcher.js", "launcher.css"):
         text = (STATIC / name).read_text(encoding="utf-8")
         assert not re.search(r"https?://|@import|^import ", text, re.MULTILINE), name

@@ -13,8 +13,8 @@ from flip_lab.core.errors import CommandRefusedError, InvalidValueError, StoreFo
 from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.core.state import RunState
 from flip_lab.widgets.follow import Follower
+from flip_lab.widgets.line import TARGET
 from flip_lab.widgets.monitor import RunMonitor, watch
-from flip_lab.widgets.monitor_line import TARGET
 
 Story = Callable[..., list[RunEvent]]
 RUN = "261121-194512-q7xd"
