@@ -101,6 +101,10 @@ class SettingsBook:
             for known in now:
                 _coerced(name, value, known)
 
+    def has(self, names: Iterable[str]) -> bool:
+        """Whether all of these are known, though the app may not have shown everything."""
+        return all(self._values_of(name) for name in names)
+
     def names(self) -> list[str]:
         """List the settings."""
         with self._lock:

@@ -189,7 +189,10 @@ class ControlRoom(Control):
             return True
         if self._grid is None or self._recorder.life.state is RunState.STARTING:
             return False
-        return command.command != "set" or self._grid.settings.is_known
+        if command.command != "set" or self._grid.settings.is_known:
+            return True
+        named = command.arguments.get("values")
+        return isinstance(named, dict) and self._grid.settings.has(named)
 
     def _carry_out(self, command: Command) -> dict[str, Json]:
         try:
@@ -279,6 +282,7 @@ class ControlRoom(Control):
         self.gate.close()
         self._paused_since_s = tick_s()
         more: dict[str, Json] = {"author": author, "because": because, "broke": broke}
+        more["server_round"] = self._recorder.server_round  # the event's own is always 0
         self._recorder.enter(RunState.PAUSED, more=more)
         _log.info("Paused by %s. %s", author, because)
 
