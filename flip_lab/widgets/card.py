@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from html import escape
 
-from flip_lab.widgets.snapshot import Failure, Snapshot, Tile, duration_text
+from flip_lab.widgets.snapshot import Failure, Snapshot, Tile, duration_text, metric_text
 
 _WIDTH, _HEIGHT = 240, 56
 _MANY_SQUARES = 24
@@ -138,8 +138,8 @@ def _tiles(snapshot: Snapshot) -> str:
 
 
 def _tile(tile: Tile) -> str:
-    central = tile["scope"] == "central"
-    classes = f"flip-tile{' flip-central' * central}{' flip-diverged' * tile['diverged']}"
+    drawn_as = {"central": " flip-central", "server": " flip-server"}.get(tile["scope"], "")
+    classes = f"flip-tile{drawn_as}{' flip-diverged' * tile['diverged']}"
     about = escape(f"{tile['name']}, {tile['phase']}, {tile['scope']}")
     drawn = zip(
         ("flip-line-path", "flip-cross", "flip-dot"),
@@ -152,7 +152,7 @@ def _tile(tile: Tile) -> str:
         _tag(
             "p",
             "flip-metric",
-            escape(tile["name"]) + " (central)" * central,
+            escape(metric_text(tile)),
             about={"title": about},
         )
         + _tag("p", "flip-value", escape(tile["value"]))

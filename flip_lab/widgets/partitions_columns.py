@@ -72,7 +72,8 @@ def order_of(counts: Reals, distances: Reals, order: Order) -> Places:
     if order == "label":
         main: Places = counts.argmax(axis=1)
         held = shares_of(counts)[np.arange(number), main]
-        return np.lexsort((-held, main))
+        sorted_by: Places = np.lexsort((-held, main))
+        return sorted_by
     return np.arange(number)
 
 

@@ -22,7 +22,7 @@ class Series:
     Attributes:
         name: The metric's name.
         phase: ``"train"`` or ``"evaluate"``.
-        scope: ``"federated"`` or ``"central"``.
+        scope: ``"federated"``, ``"central"`` or ``"server"``.
         points: Kept ``(server_round, value)`` pairs, oldest first, at most 40.
         stride: Every how many values one is kept; a power of two.
         count: Values seen.

@@ -32,7 +32,7 @@ class Tile(TypedDict):
     Attributes:
         name: The metric's name.
         phase: ``"train"`` or ``"evaluate"``.
-        scope: ``"federated"`` or ``"central"``.
+        scope: ``"federated"``, ``"central"`` or ``"server"``.
         value: The newest value, ready to show.
         best: The best one with its round, ready to show; empty while there is none.
         diverged: Whether the newest value is NaN or infinite.
@@ -118,6 +118,12 @@ class Snapshot(TypedDict):
     num_warnings: int
     watch_error: Failure | None
     hint: str
+
+
+def metric_text(tile: Tile) -> str:
+    """Name a metric; one that does not come from the clients says where it does."""
+    scope = tile["scope"]
+    return tile["name"] + (f" ({scope})" if scope in {"central", "server"} else "")
 
 
 def number_text(value: float) -> str:

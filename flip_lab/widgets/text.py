@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from flip_lab.widgets.snapshot import Failure, Snapshot, duration_text, shortened
+from flip_lab.widgets.snapshot import (
+    Failure,
+    Snapshot,
+    duration_text,
+    metric_text,
+    shortened,
+)
 from flip_lab.widgets.spark import sparkline
 
 _BAR_WIDTH = 24
@@ -60,10 +66,7 @@ def _progress_line(snapshot: Snapshot) -> str:
 
 def _metric_lines(snapshot: Snapshot, width: int) -> list[str]:
     tiles = snapshot["tiles"]
-    labels = [
-        f"{tile['name']} ({tile['scope']})" if tile["scope"] == "central" else tile["name"]
-        for tile in tiles
-    ]
+    labels = [metric_text(tile) for tile in tiles]
     longest = min(max((len(label) for label in labels), default=0), width // 3)
     lines: list[str] = []
     for label, tile in zip(labels, tiles, strict=True):

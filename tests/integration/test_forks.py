@@ -130,7 +130,7 @@ def test_any_setting_is_changed_by_its_name(parent: Run, shared_lab: Lab) -> Non
     assert shared_lab.family(again)["depth"].max() == 2
     metrics = shared_lab.metrics(runs=[parent, fork, again])
     family = shared_lab.family(parent)
-    assert len(fork_curves(metrics, family).data) == 4
+    assert len(list(fork_curves(metrics, family).data)) == 4
     assert family_tree(family).layout.title.subtitle.text.endswith("forks")
 
 

@@ -157,9 +157,9 @@ class View {
     this.charts.node.hidden = !curves.length;
     this.charts.show(curves.map(({ name, phase, scope, value, best, diverged, points }) => ({
       key: `${phase}/${scope}/${name}`,
-      label: scope === "central" ? `${name} (central)` : name,
+      label: ["central", "server"].includes(scope) ? `${name} (${scope})` : name,
       title: `${name}, ${phase}, ${scope}`,
-      isCentral: scope === "central",
+      scope,
       rest: best, value, diverged, points,
     })), marks);
     say(this.hidden, `and ${hidden} more metrics`);
@@ -175,7 +175,7 @@ class View {
   showUsage() {
     const { curves, num_processes } = this.model.get("usage");
     this.usage.show(curves.map(({ label, unit, value, points }) => (
-      { key: label, label, title: `${label}, ${unit}`, value, rest: unit, points, isCentral: false, diverged: false }
+      { key: label, label, title: `${label}, ${unit}`, value, rest: unit, points, scope: "", diverged: false }
     )), []);
     const words = num_processes === 1 ? "1 process" : `${num_processes} processes`;
     say(this.processes, curves.length ? `${words} of the run, measured every few seconds` : "Nothing measured yet.");

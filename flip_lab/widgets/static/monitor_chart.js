@@ -198,7 +198,7 @@ class ChartGrid {
   draw() {
     for (const curve of this.curves ?? []) {
       const { node, chart, value } = this.tiles.get(curve.key);
-      node.classList.toggle("flip-central", curve.isCentral);
+      for (const scope of ["central", "server"]) node.classList.toggle(`flip-${scope}`, curve.scope === scope);
       node.classList.toggle("flip-diverged", curve.diverged);
       say(value, curve.value);
       const width = node.clientWidth - 16; // 0 while Jupyter keeps the output off the page

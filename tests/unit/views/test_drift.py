@@ -65,7 +65,7 @@ def test_a_thousand_clients_are_bands() -> None:
     grid[7] *= 30
     figure = drift_figure(norms(grid))
     assert {"middle half", "lowest to highest", "partition 7"} <= set(names(figure))
-    assert len(figure.data) <= 4 + 5
+    assert len(list(figure.data)) <= 4 + 5
     assert figure.layout.yaxis.type == "log"
 
 

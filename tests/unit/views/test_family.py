@@ -141,7 +141,7 @@ def test_what_was_changed_stands_under_the_title() -> None:
     assert figure.data[-1].name == "faster"
     alone = fork_curves(metrics[metrics["run_id"] == "x-a"], FAMILY)
     assert alone.layout.title.subtitle.text == "These runs share no round."
-    assert len(alone.data) == 1
+    assert len(list(alone.data)) == 1
 
 
 def test_a_grandchild_leaves_the_nearest_run_that_is_drawn() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flip_lab.core.events import RunEvent
+from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.widgets.card import card_html, spark_paths
 from flip_lab.widgets.progress import RunProgress
 from flip_lab.widgets.snapshot import Snapshot
@@ -48,6 +49,27 @@ def test_the_text_of_a_failed_run_ends_with_the_remedy(story: Story) -> None:
     assert "✗ [FLIP-303] All clients failed." in text
     assert "  Fix: Lower the learning rate." in text
     assert "clients done" not in text
+
+
+def test_a_metric_says_where_it_comes_from(story: Story) -> None:
+    """Measured at the server, or logged by its code: beside the clients' of that name."""
+    events = story(rounds=1)
+    last = events[-1]
+    logged = [
+        replace(
+            last,
+            sequence=last.sequence + at,
+            kind=EventKind.METRIC,
+            body={"phase": "evaluate", "scope": scope, "name": "eval_loss", "value": 0.5},
+        )
+        for at, scope in enumerate(("central", "server"), 1)
+    ]
+    progress = NEW.apply([*events, *logged])
+    card = parsed(progress.snapshot())
+    named = [name.text for name in card.iterfind(".//*[@class='flip-metric']")]
+    for told in ("eval_loss", "eval_loss (central)", "eval_loss (server)"):
+        assert f"\n{told}  " in progress.text()
+        assert told in named
 
 
 def test_the_text_before_anything_happened() -> None:
