@@ -39,7 +39,7 @@ _MARKS = """
     FROM commands WHERE list_contains($ids, run_id) AND NOT is_refused
         AND from_round IS NOT NULL
     UNION ALL
-    SELECT run_id, sequence, server_round,
+    SELECT run_id, sequence, coalesce((body->>'server_round')::INT, server_round),
         CASE WHEN (body->>'broke')::BOOLEAN THEN 'break' ELSE 'pause' END, body
     FROM events WHERE list_contains($ids, run_id) AND kind = 'state'
         AND (body->>'state') = 'paused'

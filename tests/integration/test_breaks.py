@@ -56,6 +56,8 @@ def test_a_client_left_out_at_a_break_is_not_in_the_model(shared_lab: Lab, on: s
     run.resume()
     assert run.wait(PATIENCE_S) is RunState.COMPLETED, run.error
     assert run.inspect().server_round == 2  # the newest break, also afterwards
+    [marks] = shared_lab.family(run)["marks"]
+    assert [m["server_round"] for m in marks if m["kind"] == "break"] == [1, 2]
 
 
 def test_a_divergence_is_caught_before_it_is_aggregated(shared_lab: Lab) -> None:
