@@ -30,10 +30,14 @@ def seen() -> Callback:
     """Give a callback of a class that no other process can import."""
 
     class Seen(Callback):
+        """Draws, empties replies, logs, and fails once: none of it may reach the model."""
+
         def on_round_begin(self, server_round: int) -> None:
+            """Draw from the global generator."""
             np.random.random(server_round)  # noqa: NPY002  # what must not change a bit
 
         def on_reply(self, fact: ClientFact, reply: Any) -> None:  # noqa: ANN401  # as declared
+            """Empty what it was shown, and log what one client said."""
             reply.content.clear()
             if fact.phase == "train" and fact.partition_id == 2:
                 log(noise_of_2=fact.metrics.get("noise_mean", 0.0))
@@ -41,6 +45,7 @@ def seen() -> Callback:
         def on_round_end(
             self, server_round: int, metrics: Mapping[str, float], arrays: Mapping[str, Any]
         ) -> None:
+            """Log what a round came to; the first time, fail after it."""
             log(loss_at_end=metrics["loss"], num_arrays=len(arrays))
             if server_round == 1:
                 raise KeyError("late")

@@ -325,6 +325,7 @@ def test_a_closed_gate_ends_a_batch_between_its_pieces(
 
         @property
         def is_open(self) -> bool:
+            """Count the looks."""
             return next(looks) != 6 + 2
 
     monkeypatch.setattr(together, "chunk_size", lambda *_: 2)

@@ -166,10 +166,14 @@ def test_an_image_that_cannot_be_kept_does_not_end_the_run() -> None:
     """A full disk is a warning."""
 
     class Full:
+        """Has no room."""
+
         def put(self, content: bytes) -> Artifact:
+            """Refuse."""
             raise StoreError(f"no room for {len(content)} bytes", fix="Free some.")
 
         def get(self, sha256: str) -> bytes:
+            """Nothing was put."""
             raise NotImplementedError(sha256)
 
     told = Told(Full())
@@ -261,6 +265,8 @@ def test_callbacks_are_kept_by_value_and_repeated(tmp_path: Path) -> None:
     """As they were at the launch, with the state they had; a rerun has the same."""
 
     class Local(Callback):
+        """A class that no other process can import."""
+
         def __init__(self, number: int) -> None:
             self.number = number
 
@@ -279,6 +285,8 @@ def test_what_is_no_callback_or_cannot_travel_is_refused(tmp_path: Path) -> None
     """Before anything is written; a pickle that cannot be read ends the run at once."""
 
     class Open(Callback):
+        """Holds a file, which cannot be pickled."""
+
         def __init__(self) -> None:
             self.file = (tmp_path / "x").open("w", encoding="utf-8")
 
