@@ -113,7 +113,9 @@ def _state(story: Story, event: RunEvent) -> Story:
         broke=bool(body.get("broke")),
     )
     kind = "break" if told.broke else "pause"
-    return _marked(told, event.server_round, kind, f"paused {told.words}".strip())
+    place = body.get("server_round")  # of the pause; the event's own is 0
+    where = place if isinstance(place, int) else event.server_round
+    return _marked(told, where, kind, f"paused {told.words}".strip())
 
 
 def _deed(story: Story, event: RunEvent) -> Story:

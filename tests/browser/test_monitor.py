@@ -319,6 +319,22 @@ PAUSED = ended("paused", author="ada", because="train_loss is nan: partition 7",
 # --- what is shown ------------------------------------------------------------------------
 
 
+def test_a_metric_says_where_it_comes_from(browser: BrowserContext, site: str) -> None:
+    """What the server measured, or its code logged, has a name and a line of its own."""
+    metric: dict[str, Json] = {"phase": "evaluate", "name": "eval_accuracy", "value": 0.6}
+    logged = (EventKind.METRIC, 3, {**metric, "scope": "server"})
+    shown = Shown(browser, site, board(then=(logged,)))
+    names = shown.page.locator(".flip-tile .flip-metric")
+    told = [f"eval_accuracy{more}" for more in ("", " (central)", " (server)")]
+    assert sorted(names.all_inner_texts()) == told
+    for kind in ("central", "server"):
+        tile = shown.page.locator(f".flip-tile.flip-{kind}")
+        expect(tile.locator(".flip-metric")).to_have_text(f"eval_accuracy ({kind})")
+        line = tile.locator(".flip-line-path").first
+        drawn = line.evaluate("(node) => getComputedStyle(node).strokeDasharray")
+        assert drawn == {"central": "4px, 3px", "server": "1px, 3.5px"}[kind]
+
+
 def test_a_run_plays_from_pending_to_completed(browser: BrowserContext, site: str) -> None:
     """Each part replaces what the last one showed, for eyes and for screen readers."""
     shown = Shown(browser, site, followed(_Told("Hearts", [], ""), 0))
@@ -663,6 +679,22 @@ def test_a_fork_goes_on_from_a_checkpoint(browser: BrowserContext, site: str) ->
     form.get_by_role("button", name="Fork", exact=True).click()
     expect(form.locator(".flip-forked code")).to_have_text('watch(lab.run("new-one"))')
     sent = {"command": "fork", "at_round": 3, "values": {"learning_rate": 0.01}}
+    assert shown.asked() == [sent]
+
+
+def test_a_fork_of_a_run_that_goes_on_takes_the_newest(
+    browser: BrowserContext, site: str
+) -> None:
+    """A round that was offered a moment ago may be gone: none is named."""
+    shown = Shown(browser, site, board())
+    shown.press("Fork …")
+    form = shown.page.get_by_role("form", name="Fork the run")
+    form.get_by_label("learning_rate").fill("0.01")
+    assert form.get_by_label("at round").input_value() == ""
+    code = form.locator(".flip-bar-row .flip-python code")
+    assert code.inner_text() == "run.fork(learning_rate=0.01)"
+    form.get_by_role("button", name="Fork", exact=True).click()
+    sent = {"command": "fork", "at_round": None, "values": {"learning_rate": 0.01}}
     assert shown.asked() == [sent]
 
 

@@ -213,7 +213,7 @@ class Desk {
   forkDrawer() {
     const id = `flip-list-${(made += 1)}`;
     const form = new SettingsForm(() => this.refresh());
-    const round = element("input", { type: "number", min: 1, list: id, oninput: () => this.refresh() });
+    const round = element("input", { type: "number", min: 1, list: id, placeholder: "newest", oninput: () => this.refresh() });
     this.rounds = element("datalist", { id });
     this.forkForm = form;
     this.forked = element("p", { class: "flip-forked", role: "status" });
@@ -223,7 +223,9 @@ class Desk {
       body: [element("div", { class: "flip-field flip-short" }, element("label", {}, "at round", round), this.rounds), form.node, this.forked],
       submit: "Fork",
       first: () => round,
-      open: () => { round.value ||= String(this.story.checkpoints.at(-1) ?? ""); },
+      open: () => { // the newest checkpoint of a run that goes on is another one in a moment
+        if (this.head.state !== "running") round.value ||= String(this.story.checkpoints.at(-1) ?? "");
+      },
       command: () => ({ command: "fork", at_round: at(), values: form.values }),
       check: () => form.isGood && this.story.checkpoints.length > 0,
       hint: () => (this.story.checkpoints.length ? "a new run goes on from the checkpoint" : "no checkpoint yet"),

@@ -159,7 +159,8 @@ def control(command: str, server_round: int = 3, **more: Json) -> RunEvent:
 
 def test_a_pause_tells_who_and_why_until_it_is_over() -> None:
     """The state's own event decides, not the wish."""
-    paused = event(EventKind.STATE, 4, state="paused", author="ada", because="step done")
+    said = {"state": "paused", "author": "ada", "because": "step done", "server_round": 4}
+    paused = event(EventKind.STATE, 0, **said)  # as a run process writes it
     story = Story().apply([control("pause"), paused])
     assert story.words == "by ada: step done"
     assert story.marks[-1] == {
