@@ -21,7 +21,7 @@ from flip_lab.widgets.monitor_usage import Usage
 ToldStory = Callable[..., list[RunEvent]]
 
 
-def event(kind: EventKind, server_round: int = 1, **body: Json) -> RunEvent:
+def event(kind: EventKind, server_round: int = 1, /, **body: Json) -> RunEvent:
     """Give one event."""
     return RunEvent(
         run_id="r",
