@@ -105,7 +105,7 @@ class RoundSteering:
             return None
         for gone in self._armed - wanted.keys():
             breaks.clear(gone)
-        for key in wanted.keys() - self._armed:
+        for key in (each for each in wanted if each not in self._armed):  # in order
             told = cast("dict[str, Any]", wanted[key].arguments)
             if "function" in told:
                 breaks.add_pickled(key, str(told["function"]))
