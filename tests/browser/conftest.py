@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -30,6 +31,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
 
 Serve = Callable[..., AbstractContextManager[str]]
 
@@ -71,6 +73,9 @@ def _serve_notebook(
         metadata={"kernelspec": spec},
     )
     nbformat.write(notebook, home / "work" / "nb.ipynb")
+    (home / "config" / "labconfig").mkdir(parents=True, exist_ok=True)
+    overrides = home / "config" / "labconfig" / "default_setting_overrides.json"
+    overrides.write_text(json.dumps(NO_NEWS))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,22 +1,29 @@
-"""In a real JupyterLab: the buttons of a run's widget work while a cell runs."""
+"""In a real JupyterLab: a run steered from its widget, from the form to the comparison."""
 
 from __future__ import annotations
 
+import logging
+import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from flip_lab import Lab
+from flip_lab.core.events import EventKind
 from flip_lab.core.state import RunState
 from flip_lab.runs.run import Run
 
 pytestmark = pytest.mark.browser
+_log = logging.getLogger(__name__)
 
 PATIENCE_S = 180  # shared machines are slow at times
 SLEEP_S = 30
+AUTHOR = "researcher"
+MOST_LATE_S = 5  # a second is promised, and logged; this is for busy machines
 LAUNCH = """
 from flip_lab import Lab, watch
 
@@ -29,6 +36,17 @@ import time
 time.sleep({SLEEP_S})
 print("slept:", run.state.value)
 """
+FILLED_IN = {"Number of rounds": "400", "Local epochs": "3", "Learning rate": "0.01"}
+FORM = """
+from flip_lab import Comparer, Lab, Launcher
+
+lab = Lab()
+launcher = Launcher(lab, "digits-dirichlet")
+launcher
+"""
+BOTH = """
+Comparer(lab, lab.family(launcher.run))
+"""
 RUN_CELL = """
 (index) => {
   window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
@@ -40,20 +58,34 @@ IS_IDLE = """
   .session?.kernel?.status === "idle"
 """
 
+# Keeps when the monitor showed which state, in seconds since 1970.
+RECORD = """
+() => {
+  window.statesSeen = [];
+  const note = ({ target }) => {
+    if (!target.matches(".flip-monitor")) return;
+    window.statesSeen.push([target.dataset.state, Date.now() / 1000]);
+  };
+  new MutationObserver((records) => records.forEach(note)).observe(
+    document.body, { subtree: true, attributeFilter: ["data-state"] },
+  );
+}
+"""
+
 
 @pytest.fixture
 def page(
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     chromium: Browser,
     serve_notebook: Callable[..., AbstractContextManager[str]],
 ) -> Iterator[Page]:
-    """Open a notebook that launches and one that sleeps; leave no run going."""
+    """Open a notebook of the cells that the test asks for; leave no run going."""
     lab_path = tmp_path / ".flip-lab"
+    variables = {"FLIP_LAB_HOME": str(lab_path), "LOGNAME": AUTHOR}
     with (
-        serve_notebook(
-            tmp_path, (LAUNCH, SLEEP), environment={"FLIP_LAB_HOME": str(lab_path)}
-        ) as url,
-        chromium.new_context(viewport={"width": 1280, "height": 1100}) as context,
+        serve_notebook(tmp_path, request.param, environment=variables) as url,
+        chromium.new_context(viewport={"width": 1280, "height": 1200}) as context,
     ):
         opened = context.new_page()
         opened.set_default_timeout(PATIENCE_S * 1000)
@@ -74,6 +106,158 @@ def under_way(tmp_path: Path) -> Run:
     return lab.run(lab.runs()["run_id"][0])
 
 
+def show_state(view: Locator, state: str) -> None:
+    """Wait until the monitor shows a state."""
+    expect(view).to_have_attribute("data-state", state, timeout=PATIENCE_S * 1000)
+
+
+def round_shown(view: Locator) -> int:
+    """Read the round that the monitor shows; 0 before the first."""
+    found = re.search(r"\d+", view.locator(".flip-round").inner_text())
+    return int(found.group()) if found else 0
+
+
+def wait_for(page: Page, happened: Callable[[], bool]) -> None:
+    """Wait until something has happened; the page goes on meanwhile."""
+    end_s = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < end_s
+        page.wait_for_timeout(100)
+
+
+def entered(run: Run, state: RunState) -> float:
+    """Tell when a run last entered a state, in seconds since 1970."""
+    moves = [event for event in run.events() if event.kind is EventKind.STATE]
+    return [event.time_s for event in moves if event.body["state"] == state.value][-1]
+
+
+def rounds_begun(run: Run) -> int:
+    """Count the rounds that have begun."""
+    return sum(event.kind is EventKind.ROUND_STARTED for event in run.events())
+
+
+def started_between(run: Run, first_s: float, last_s: float) -> list[float]:
+    """Tell when clients began in a span, in seconds since 1970."""
+    facts = [event.body for event in run.events() if event.kind is EventKind.CLIENT]
+    starts = [float(str(body["started_s"])) for body in facts]
+    return [start_s for start_s in starts if first_s < start_s < last_s]
+
+
+def check_timely(view: Locator, run: Run, state: RunState) -> None:
+    """Measure how long after its event the monitor showed a state."""
+    seen = view.page.evaluate("window.statesSeen")
+    late_s = [at for name, at in seen if name == state.value][-1] - entered(run, state)
+    _log.info("%s: on the page %.0f ms after its event", state.value, 1000 * late_s)
+    assert late_s <= MOST_LATE_S
+
+
+def launch(page: Page, picture: Path) -> Locator:
+    """Launch from the form, far too small steps; give the monitor below it."""
+    page.evaluate(RUN_CELL, 0)
+    form = page.locator(".flip-launcher")
+    for label, value in FILLED_IN.items():
+        form.get_by_label(label, exact=True).fill(value)
+    expect(form.locator(".flip-python code")).to_contain_text("0.01")
+    page.screenshot(path=picture)
+    form.get_by_role("button", name="Launch", exact=True).click()
+    return page.locator(".flip-monitor")
+
+
+def see_curves_move(view: Locator) -> None:
+    """Wait for five rounds, and see another curve than after two."""
+    show_state(view, "running")
+    wait_for(view.page, lambda: round_shown(view) >= 2)
+    curve = view.locator(".flip-tile .flip-chart path").first
+    before = curve.get_attribute("d")
+    wait_for(view.page, lambda: round_shown(view) >= 5)
+    assert curve.get_attribute("d") != before
+
+
+def pause(view: Locator, run: Run) -> int:
+    """Pause, and see that no round begins any more; give the round."""
+    view.get_by_role("button", name="Pause", exact=True).click()
+    show_state(view, "paused")
+    begun = rounds_begun(run)
+    view.page.wait_for_timeout(1500)
+    assert rounds_begun(run) == begun == round_shown(view)
+    assert run.state is RunState.PAUSED
+    return begun
+
+
+def set_rate(view: Locator, run: Run, rate: str, picture: Path) -> None:
+    """Change the learning rate in the form of settings; it is on record, not in force."""
+    before = run.settings["learning_rate"]
+    view.get_by_role("button", name="Set …").click()
+    form = view.get_by_role("form", name="Change settings")
+    form.get_by_label("learning_rate").fill(rate)
+    view.screenshot(path=picture)
+    form.get_by_role("button", name="Set", exact=True).click()
+    expect(form.get_by_label("learning_rate")).not_to_have_value(rate)
+    asked = run.commands().iloc[-1]
+    assert (asked["command"], asked["author"]) == ("set", AUTHOR)
+    assert asked["from_round"] == rounds_begun(run) + 1
+    assert run.settings["learning_rate"] == before
+
+
+def stop(view: Locator) -> None:
+    """Stop the run, which takes two presses."""
+    view.get_by_role("button", name="Stop …").click()
+    view.get_by_role("button", name="Stop the run", exact=True).click()
+    show_state(view, "stopped")
+
+
+def fork(view: Locator, run: Run, picture: Path) -> Run:
+    """Fork with fewer nodes a round from the newest checkpoint; give the fork."""
+    view.get_by_role("button", name="Fork …").click()
+    form = view.get_by_role("form", name="Fork the run")
+    form.get_by_label("fraction_train").fill("0.3")
+    form.get_by_role("button", name="Fork", exact=True).click()
+    told = form.locator(".flip-forked code")
+    told.wait_for()
+    view.screenshot(path=picture)
+    [found] = run.forks
+    assert told.inner_text() == f'watch(lab.run("{found.run_id}"))'
+    return found
+
+
+@pytest.mark.parametrize("page", [(FORM, BOTH)], indirect=True)
+def test_a_run_is_steered_from_the_form_to_the_comparison(
+    tmp_path: Path, page: Page
+) -> None:
+    """Launch, watch, pause, set, resume, fork, stop and compare, by hand alone."""
+    page.evaluate(RECORD)
+    view = launch(page, tmp_path / "launch.png")
+    see_curves_move(view)
+    run = under_way(tmp_path)
+    begun = pause(view, run)
+    paused_s = entered(run, RunState.PAUSED)
+    check_timely(view, run, RunState.PAUSED)
+    set_rate(view, run, "0.3", tmp_path / "paused.png")
+    view.get_by_role("button", name="Resume", exact=True).click()
+    show_state(view, "running")
+    check_timely(view, run, RunState.RUNNING)
+    wait_for(page, lambda: round_shown(view) >= begun + 6)
+    assert started_between(run, paused_s, entered(run, RunState.RUNNING)) == []
+    rates = run.settings_by_round()["train.learning_rate"]
+    assert rates.tolist() == pytest.approx([0.01, 0.3])
+    assert rates.index[-1] == begun + 1
+    expect(view.locator(".flip-sign").first).to_be_attached()
+
+    other = fork(view, run, tmp_path / "fork.png")
+    stop(view)
+    wait_for(page, lambda: rounds_begun(other) >= 8)
+    assert other.settings["fraction_train"] == pytest.approx(0.3)
+    assert other.settings["learning_rate"] == pytest.approx(0.3), "as set by then"
+
+    page.evaluate(RUN_CELL, 1)
+    both = page.locator(".flip-comparer")
+    both.locator(".flip-trunk").first.wait_for(state="attached")
+    expect(both.locator(".flip-title")).to_have_text("2 runs compared")
+    expect(both.locator(".flip-forks")).to_contain_text("fraction_train not set → 0.3")
+    both.screenshot(path=tmp_path / "both.png")
+
+
+@pytest.mark.parametrize("page", [(LAUNCH, SLEEP)], indirect=True)
 def test_a_pause_holds_before_the_running_cell_ends(tmp_path: Path, page: Page) -> None:
     """Paused, set and resumed from the page while the kernel's main thread sleeps."""
     page.evaluate(RUN_CELL, 0)
@@ -88,7 +272,7 @@ def test_a_pause_holds_before_the_running_cell_ends(tmp_path: Path, page: Page) 
     expect(view).to_have_attribute("data-state", "paused", timeout=SLEEP_S * 1000)
     run = under_way(tmp_path)
     assert run.wait_until_paused(10) is RunState.PAUSED
-    assert view.locator(".flip-why").inner_text().startswith("by ")
+    assert view.locator(".flip-why").inner_text() == f"by {AUTHOR}"
 
     view.get_by_role("button", name="Set …").click()
     view.get_by_role("form", name="Change settings").get_by_label("learning_rate").fill(
@@ -102,8 +286,6 @@ def test_a_pause_holds_before_the_running_cell_ends(tmp_path: Path, page: Page) 
     view.get_by_role("button", name="Resume", exact=True).click()
     expect(view).to_have_attribute("data-state", "running", timeout=SLEEP_S * 1000)
     expect(sign).to_be_visible(timeout=SLEEP_S * 1000)
+    wait_for(page, lambda: run.settings["learning_rate"] == pytest.approx(0.001))
     assert prompt.inner_text() == "[*]:", "all of it while the cell ran"
-    assert run.settings["learning_rate"] == pytest.approx(0.001)
-    view.get_by_role("button", name="Stop …").click()
-    view.get_by_role("button", name="Stop the run", exact=True).click()
-    expect(view).to_have_attribute("data-state", "stopped", timeout=PATIENCE_S * 1000)
+    stop(view)
