@@ -27,9 +27,13 @@ import pytest
 from rich.console import Console
 
 from flip_lab import Lab
+from flip_lab.core.events import EventKind
+from flip_lab.core.state import RunState
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 FIRST = NOTEBOOKS / "01_first_federation.ipynb"
+CONTROL_ROOM = NOTEBOOKS / "02_control_room.ipynb"
+DIVERGING = NOTEBOOKS / "03_debug_a_diverging_run.ipynb"
 ANALYSIS = NOTEBOOKS / "04_analysis.ipynb"
 DEMO = NOTEBOOKS / "demo.py"
 HOSPITALS = ("Cleveland", "Hungary", "Switzerland", "VA Long Beach")
@@ -43,6 +47,15 @@ every_notebook = pytest.mark.parametrize(
 def tags(cell: nbformat.NotebookNode) -> list[str]:
     """Give a cell's tags."""
     return cell.metadata.get("tags", [])
+
+
+def num_figures(executed: Path) -> int:
+    """Count the figures that an executed notebook shows."""
+    return sum(
+        "application/vnd.plotly.v1+json" in output.get("data", {})
+        for cell in nbformat.read(executed, as_version=4).cells
+        for output in cell.get("outputs", [])
+    )
 
 
 @every_notebook
@@ -139,6 +152,72 @@ def test_analysis_compares_what_it_ran(tmp_path: Path, lab_path: Path) -> None:
     assert len(comparison.pairwise().frame) == 3
     [odd] = lab.runs(tag="odd-client")["note"]
     assert re.fullmatch(r"Client \d is far from its round in \d rounds\.", odd)
+
+
+@pytest.mark.slow
+def test_control_room_steers_as_it_tells(tmp_path: Path, lab_path: Path) -> None:
+    """Each edit in its round, ended by a rule; the fork is taken up where it stopped."""
+    papermill.execute_notebook(CONTROL_ROOM, tmp_path / "executed.ipynb", cwd=tmp_path)
+    lab = Lab()
+    assert lab.path == lab_path
+    run, fork = map(lab.run, lab.runs().sort_values("created_at")["run_id"])
+    assert {run.state, fork.state} == {RunState.COMPLETED}
+    commands = run.commands()
+    told = "step set step exclude step include stop_when stop_when resume"
+    assert list(commands["command"]) == told.split()
+    assert not commands["is_refused"].any()
+
+    rates = run.settings_by_round()["train.learning_rate"]
+    assert (rates.iloc[0], rates[6]) == (0.02, 0.3)
+    moved = run.metrics().query("name == 'moved'").set_index("server_round")["value"]
+    assert moved[6] > 3 * moved[5], "and that is what it did"
+    trained = run.clients().query("phase == 'train'")
+    nodes = trained.groupby("server_round")["partition_id"].nunique()
+    assert set(nodes[nodes == 9].index) == {9, 10}, "one was away"
+    assert set(nodes.drop([9, 10])) == {10}
+    assert len(nodes) < 60, "a rule ended it"
+
+    assert fork.parent is not None
+    assert fork.parent.run_id == run.run_id
+    states = [e.body["state"] for e in fork.events() if e.kind is EventKind.STATE]
+    assert states.count("stopped") == states.count("completed") == 1, "and went on"
+    assert (fork.settings["momentum"], fork.settings["learning_rate"]) == (0.9, 0.02)
+    assert set(fork.metrics()["server_round"]) == set(range(6, 21))
+
+
+@pytest.mark.slow
+def test_diverging_run_is_caught_and_cured(tmp_path: Path, lab_path: Path) -> None:
+    """The break is met, the cause is everybody's, leaving one out is no cure, a fork is."""
+    executed = tmp_path / "executed.ipynb"
+    papermill.execute_notebook(
+        DIVERGING, executed, parameters={"num_rounds": 4}, cwd=tmp_path
+    )
+    lab = Lab()
+    assert lab.path == lab_path
+    first = lab.runs().sort_values("created_at")["run_id"].iloc[0]
+    run = lab.run(first)
+    forks = {fork.scenario.strategy.name: fork for fork in run.forks}
+    assert set(forks) == {"FedAvg", "FedProx"}
+    assert {each.state for each in (run, *forks.values())} == {RunState.COMPLETED}
+
+    replies = run.inspect()
+    assert replies.because.startswith("train_loss"), "not NaN: that would be too late"
+    assert replies.server_round == 3
+    assert replies.clients["drift"].max() > 3
+    lengths = run.client_metrics().query("name == 'update_norm'")
+    middle = lengths.groupby("server_round")["value"].median()
+    assert middle[2] > 5 * middle[1], "all of them went too far, a round before"
+    farthest = replies.clients.sort_values("update_norm").iloc[-1]
+    assert set(replies.clients["partition_id"]) - set(
+        run.clients().query("server_round == 4 and phase == 'train'")["partition_id"]
+    ) == {farthest["partition_id"]}, "the one that was left out"
+
+    family = lab.family(run).set_index("run_id")
+    assert set(family["forked_at_round"].dropna()) == {1}
+    parent, fixed = family["last"][first], family["last"][forks["FedProx"].run_id]
+    assert parent < 0.25, "no better than guessing, or hardly"
+    assert fixed > parent + 0.1
+    assert num_figures(executed) == 6
 
 
 class Page(HTMLParser):
