@@ -72,9 +72,8 @@ def order_of(counts: Reals, distances: Reals, order: Order) -> Places:
     if order == "label":
         main: Places = counts.argmax(axis=1)
         held = shares_of(counts)[np.arange(number), main]
-        sorted_by: Places = np.lexsort((-held, main))
-        return sorted_by
-    return np.arange(number)
+        return np.lexsort((-held, main))
+    return np.arange(number, dtype=np.int64)
 
 
 def columns_of(counts: Reals, distances: Reals, order: Places) -> Columns:

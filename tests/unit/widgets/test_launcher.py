@@ -126,9 +126,8 @@ def test_a_press_on_the_line_is_the_cell_s_that_made_the_form(desk: Desk) -> Non
     sent: list[dict[str, Any]] = []
     heard: list[Callable[[dict[str, Any]], None]] = []
     line = SimpleNamespace(on_msg=heard.append, send=sent.append)
-    get_comm_manager().targets[TARGET](
-        line, {"content": {"data": {"key": launcher.form.key}}}
-    )
+    opened: Callable[..., None] = get_comm_manager().targets[TARGET]
+    opened(line, {"content": {"data": {"key": launcher.form.key}}})
     heard[0](
         {"content": {"data": {"ask": "launch", "edits": {}, "press": "a-1", "ticket": 7}}}
     )
