@@ -14,7 +14,9 @@ from flip_lab.core.events import EventKind, Json, RunEvent
 from flip_lab.widgets.snapshot import number_text, tail, took_text
 
 SLOW_RATIO = 2.0
-"""A client is slow when it took longer than this many times its cohort's median."""
+"""A client is slow when it took longer than this many times its cohort's median …"""
+SLOW_BY_S = 0.05
+"""… and by so many seconds at least: below that it was the machine, not the client."""
 
 _FEWEST_FOR_A_MEDIAN = 3
 _FIRST_ROOM = 64
@@ -196,7 +198,8 @@ class Fleet:
         states = np.where(order < 0, np.uint8(Cell.IDLE), self._state[order])
         if usual_s is not None:
             took_s = np.where(order < 0, np.float32(0), self._duration_s[order])
-            states[(states == Cell.DONE) & (took_s > SLOW_RATIO * usual_s)] = Cell.SLOW
+            limit_s = max(SLOW_RATIO * usual_s, usual_s + SLOW_BY_S)
+            states[(states == Cell.DONE) & (took_s > limit_s)] = Cell.SLOW
         gone = [at for key in left_out if (at := self._at.get(key)) is not None]
         states[gone] = Cell.LEFT_OUT
         return states

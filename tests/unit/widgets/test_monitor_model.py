@@ -107,6 +107,15 @@ def test_slow_is_more_than_twice_the_median_of_three_or_more() -> None:
     assert list(fleet.states(())) == [Cell.DONE, Cell.SLOW, Cell.DONE, Cell.DONE]
 
 
+def test_a_few_milliseconds_make_nobody_slow() -> None:
+    """Three times the median of a millisecond is the machine's noise."""
+    fleet = Fleet(4)
+    fleet.apply([asked([0, 1, 2, 3], [0, 1, 2, 3])])
+    fleet.apply([answered(at, at, took_s=0.001) for at in range(3)])
+    fleet.apply([answered(3, 3, took_s=0.003)])
+    assert list(fleet.states(())) == [Cell.DONE] * 4
+
+
 def test_nodes_without_partitions_are_named_by_their_ids() -> None:
     """A real node has a long id, which travels as text."""
     big = 2**63 + 5
