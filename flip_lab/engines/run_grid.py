@@ -6,7 +6,6 @@ Unmodified apps meet only this Grid, so a simulated and a real run leave the sam
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from threading import Lock
 
 from flwr.app import ArrayRecord, Message, RecordDict
@@ -14,25 +13,20 @@ from flwr.app import ArrayRecord, Message, RecordDict
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import ClientsFailedError
 from flip_lab.core.events import ClientFact, EventKind
-from flip_lab.core.logged import numbers_in
 from flip_lab.core.ports import Control, Emit
 from flip_lab.core.seeds import Stream
 from flip_lab.engines.base import EngineGrid, Reply, RunConfig
+from flip_lab.engines.client_facts import Dispatch, replied_fact, silent_fact
 from flip_lab.engines.flower.messages import (
-    NO_REPLY,
     RunInfo,
-    arrays_digest,
     first_arrays,
     payload_bytes,
     phase_of,
-    reply_metrics,
     server_round_of,
 )
-from flip_lab.engines.flower.updates import update_metrics
+from flip_lab.engines.rounds import Round, RoundDone
 from flip_lab.engines.seeding import seed_globals
 from flip_lab.engines.settings import SettingsBook
-
-_WEIGHT_KEYS = ("num-examples", "num_examples")  # Message API, Flower's legacy API
 
 
 class StopRun(BaseException):
@@ -46,43 +40,6 @@ class StopRun(BaseException):
         """Keep the reason."""
         super().__init__(because)
         self.because = because
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Dispatch:
-    """What to remember of a message until its reply comes."""
-
-    node_id: int
-    phase: str
-    server_round: int
-    bytes_down: int
-    sent_s: float
-
-
-@dataclass(kw_only=True)
-class _Round:
-    """The round under way and how its training went so far."""
-
-    number: int = 0
-    started_s: float = 0.0
-    trained: int = 0
-    num_bytes: int = 0
-    failures: list[str] = field(default_factory=list[str])
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoundDone:
-    """A round that has ended.
-
-    Attributes:
-        duration_s: Seconds that it took; pauses do not count.
-        num_bytes: Bytes that its messages carried, both ways.
-        failures: Clients that failed to train.
-    """
-
-    duration_s: float = 0.0
-    num_bytes: int = 0
-    failures: int = 0
 
 
 class RunGrid(EngineGrid):
@@ -133,8 +90,8 @@ class RunGrid(EngineGrid):
         self._seed = seed
         self._records_updates = records_updates
         self._lock = Lock()
-        self._sent: dict[str, _Dispatch] = {}
-        self._round = _Round()
+        self._sent: dict[str, Dispatch] = {}
+        self._round = Round()
         self._looped = False
         self._durations_s: dict[int, float] = {}
         self._first_named = 1  # hand-written loops may count their rounds from 0
@@ -215,7 +172,7 @@ class RunGrid(EngineGrid):
         self.excluded = self.found(in_force.excluded)
         partitions = [self.partition_of(node_id) for node_id in self.excluded]
         self._inner.reconfigure(self.settings.put_in_force(in_force.values, partitions))
-        self._round = _Round(number=server_round, started_s=self.worked_s())
+        self._round = Round(number=server_round, started_s=self.worked_s())
         self._emit(
             EventKind.ROUND_STARTED, {"num_rounds": num_rounds}, server_round=server_round
         )
@@ -227,7 +184,7 @@ class RunGrid(EngineGrid):
         Raises:
             ClientsFailedError: If every client that should train failed.
         """
-        closing, self._round = self._round, _Round(number=0)
+        closing, self._round = self._round, Round(number=0)
         if closing.number == 0:
             return
         self._raise_if_all_failed(closing)
@@ -272,7 +229,7 @@ class RunGrid(EngineGrid):
             raise StopRun
 
     @staticmethod
-    def _raise_if_all_failed(which: _Round) -> None:
+    def _raise_if_all_failed(which: Round) -> None:
         if which.trained or not which.failures:
             return
         raise ClientsFailedError(
@@ -314,9 +271,9 @@ class RunGrid(EngineGrid):
             )
         return message_ids
 
-    def _describe(self, message: Message, bytes_down: int) -> _Dispatch:
+    def _describe(self, message: Message, bytes_down: int) -> Dispatch:
         phase = phase_of(message)
-        return _Dispatch(
+        return Dispatch(
             node_id=message.metadata.dst_node_id,
             phase=phase,
             server_round=self._place_in_round(message, phase),
@@ -353,29 +310,12 @@ class RunGrid(EngineGrid):
             dispatch = self._sent.pop(message.metadata.reply_to_message_id, None)
         if dispatch is None:  # so late that it is on record as silence
             return
-        metrics = {**numbers_in(reply.logged), **(reported := reply_metrics(message))}
-        weights = [metrics.pop(key) for key in _WEIGHT_KEYS if key in reported]
-        failed = message.has_error()
-        if self._records_updates and dispatch.phase == "train" and not failed:
-            metrics |= update_metrics(message, self.sent_arrays)
-        fact = ClientFact(
-            phase=dispatch.phase,
-            node_id=dispatch.node_id,
-            partition_id=self.partition_of(dispatch.node_id),
-            num_examples=weights[0] if weights else 0,
-            started_s=reply.started_s,
-            duration_s=reply.duration_s,
-            bytes_down=dispatch.bytes_down,
-            bytes_up=payload_bytes(message),
-            metrics=metrics,
-            error_code=message.error.code if failed else 0,
-            error=(message.error.reason or "no reason given") if failed else "",
-            digest=reply.digest or arrays_digest(message),
-        )
+        sent = self.sent_arrays if self._records_updates else None
+        fact = replied_fact(dispatch, reply, self.partition_of(dispatch.node_id), sent)
         self._keep(dispatch, fact)
         self.on_reply(fact, reply, dispatch.server_round)
 
-    def _keep(self, dispatch: _Dispatch, fact: ClientFact) -> None:
+    def _keep(self, dispatch: Dispatch, fact: ClientFact) -> None:
         self._round.num_bytes += fact.bytes_down + fact.bytes_up
         if dispatch.phase == "train":
             with self._lock:
@@ -404,22 +344,8 @@ class RunGrid(EngineGrid):
             dispatch = self._sent.pop(message_id, None)
         if dispatch is None:
             return
-        waited_s = now_s() - dispatch.sent_s
-        self._keep(
-            dispatch,
-            ClientFact(
-                phase=dispatch.phase,
-                node_id=dispatch.node_id,
-                partition_id=self.partition_of(dispatch.node_id),
-                num_examples=0,
-                started_s=dispatch.sent_s,
-                duration_s=waited_s,
-                bytes_down=dispatch.bytes_down,
-                bytes_up=0,
-                error_code=NO_REPLY,
-                error=f"No reply within the strategy's timeout; waited {waited_s:.1f} s.",
-            ),
-        )
+        partition_id = self.partition_of(dispatch.node_id)
+        self._keep(dispatch, silent_fact(dispatch, partition_id, now_s()))
 
 
 def _ignore(fact: ClientFact, reply: Reply, server_round: int) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, RLock, Thread
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.edits import (
@@ -22,11 +21,10 @@ from flip_lab.core.edits import (
     Edit,
     InForce,
     dropped_in,
-    edits_in,
     in_force_from,
 )
 from flip_lab.core.errors import CommandRefusedError, FlipLabError
-from flip_lab.core.events import EventKind, Json, RunEvent, in_force
+from flip_lab.core.events import EventKind, Json
 from flip_lab.core.ports import Control
 from flip_lab.core.state import RunState
 from flip_lab.engines.gate import Gate
@@ -39,6 +37,7 @@ from flip_lab.runs.commands import (
     waiting_commands,
 )
 from flip_lab.runs.recorder import Recorder
+from flip_lab.runs.replay import Replay
 
 if TYPE_CHECKING:
     from flip_lab.engines.run_grid import RunGrid  # loads Flower; a launch must not
@@ -48,33 +47,6 @@ _HOLD_S = 0.1
 _log = logging.getLogger("flip_lab.run")
 
 _Carry: TypeAlias = Callable[[Command], dict[str, Json]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Replay:
-    """Edits that were made before this process: they take effect in the same rounds.
-
-    Attributes:
-        edits: All of them, in order.
-        untold: Those that are not among the run's events, or count no more there.
-    """
-
-    edits: Sequence[Edit] = ()
-    untold: Sequence[Edit] = ()
-
-    @classmethod
-    def of(cls, given: Sequence[Mapping[str, Any]], earlier: Sequence[RunEvent]) -> Replay:
-        """Collect them.
-
-        Args:
-            given: Bodies of the edits that the run was launched with.
-            earlier: What earlier processes of the run have told.
-        """
-        found = {edit.id: edit for edit in map(Edit.from_body, given)}
-        found |= {edit.id: edit for edit in edits_in(earlier)}
-        told = {edit.id for edit in edits_in(in_force(earlier))}
-        edits = list(found.values())
-        return cls(edits=edits, untold=[edit for edit in edits if edit.id not in told])
 
 
 class ControlRoom(Control):

@@ -18,8 +18,9 @@ from flip_lab.core.events import in_force
 from flip_lab.core.state import RunState
 from flip_lab.engines import nursery
 from flip_lab.runs import life_sign
-from flip_lab.runs.control_room import ControlRoom, Replay
+from flip_lab.runs.control_room import ControlRoom
 from flip_lab.runs.recorder import Recorder
+from flip_lab.runs.replay import Replay
 from flip_lab.runs.sealing import FullJournals, seal_ended
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.stage import Debugger, Stage

@@ -24,8 +24,9 @@ from flip_lab.runs.commands import (
     send_command,
     waiting_commands,
 )
-from flip_lab.runs.control_room import ControlRoom, Replay
+from flip_lab.runs.control_room import ControlRoom
 from flip_lab.runs.recorder import Recorder
+from flip_lab.runs.replay import Replay
 
 STORY = (RunState.PENDING, RunState.STARTING, RunState.RUNNING)
 
