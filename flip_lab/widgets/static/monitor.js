@@ -10,7 +10,7 @@ class View {
     this.line = new Line(model);
     this.build();
     this.handlers = [
-      ["head", () => this.showHead()], ["notes", () => this.showNotes()], ["curves", () => this.showCurves()],
+      ["head", () => { this.showHead(); this.showClientsOnce(); }], ["notes", () => this.showNotes()], ["curves", () => this.showCurves()],
       ...["clients", "cells", "nodes"].map((part) => [part, () => this.showClientsOnce()]),
       ["story", () => { this.showHead(); this.showDeeds(); }], ["usage", () => this.showUsage()], ["log", () => this.showLog()],
     ];
@@ -218,7 +218,11 @@ class View {
     return element("div", {}, this.cohort, top, this.map.host, this.table.node, this.map.words, this.choice, this.chosenAlert);
   }
 
-  atWork() { return PHASES[this.phase] ?? "at work"; }
+  // In a pause most of them wait; who still works is not known here.
+  atWork() {
+    if (this.model.get("head").state === "paused") return "not done";
+    return PHASES[this.phase] ?? "at work";
+  }
 
   nameOf(at) { return this.model.get("nodes").names[at] ?? String(at); }
 
