@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flip_lab.core.logged import histogram as histogram
     from flip_lab.core.logged import image as image
     from flip_lab.core.scenario import Scenario as Scenario
+    from flip_lab.core.stopping import StopRule as StopRule
     from flip_lab.fl.scenarios import load_scenario as load_scenario
     from flip_lab.fl.scenarios import scenario_names as scenario_names
     from flip_lab.runs.checkpoints import Checkpoints as Checkpoints
@@ -48,6 +49,7 @@ _HOME = {
     "PartitionExplorer": "flip_lab.widgets.partitions",
     "Run": "flip_lab.runs.run",
     "Scenario": "flip_lab.core.scenario",
+    "StopRule": "flip_lab.core.stopping",
     "confusion_matrix": "flip_lab.core.logged",
     "histogram": "flip_lab.core.logged",
     "image": "flip_lab.core.logged",
@@ -69,6 +71,7 @@ __all__ = [
     "PartitionExplorer",
     "Run",
     "Scenario",
+    "StopRule",
     "confusion_matrix",
     "histogram",
     "image",

@@ -62,10 +62,16 @@ def debug_run(lab: LabDir, prepared: Prepared) -> str:
         The run's id.
 
     Raises:
+        InvalidValueError: If it is to pause at a break: nobody could let it go on.
         StoreError: If the lab will not do; then nothing is left of the run.
         BaseException: What the first ClientApp, the strategy or the ServerApp raised,
             with its own traceback; the run is on record as failed then.
     """
+    if any(edit["command"] == "break_when" for edit in prepared.spec.edits):
+        raise InvalidValueError(
+            "A run cannot pause at a break while it keeps this kernel busy.",
+            fix="Call breakpoint() in your code instead, or leave debug=True out.",
+        )
     held: list[int] = []
 
     def hold(_lab: LabDir, _spec: RunSpec, lock: int) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flip_lab.core.errors import IllegalTransitionError, RunNotFoundError
 from flip_lab.runs.care_keeper import LabKeeper
 from flip_lab.runs.checkpoints import Checkpoints
+from flip_lab.runs.edits import edits_at_launch
 from flip_lab.runs.finding import Selection, selected, visible_run_ids
 from flip_lab.runs.forks import repeat_run, same_place
 from flip_lab.runs.groups import group_of
@@ -24,7 +25,9 @@ from flip_lab.store.layout import open_lab
 
 if TYPE_CHECKING:
     from flip_lab.core.callback import Callback
+    from flip_lab.core.stopping import StopRule
     from flip_lab.fl.expectations import Verdict
+    from flip_lab.runs.edits import Break
 
 
 class Lab(LabKeeper):
@@ -61,6 +64,8 @@ class Lab(LabKeeper):
         note: str = "",
         callbacks: Sequence[Callback] = (),
         record_updates: bool = False,
+        stop_when: str | StopRule | None = None,
+        break_when: Break | Iterable[Break] | None = None,
         debug: bool = False,
     ) -> Run:
         """Start a run in a process of its own and return at once.
@@ -89,6 +94,10 @@ class Lab(LabKeeper):
                 they travel by value, and a rerun or fork has them, too.
             record_updates: Also record how far each client moved the model in training,
                 as its metric ``update_norm``; costs about 1 % of a round of small models.
+            stop_when: Ends the run after a round, see ``Run.stop_when``: a condition such
+                as ``"eval_accuracy >= 0.95"``, or a ``StopRule``.
+            break_when: Pauses it before a round's replies are aggregated, see
+                ``Run.break_when``: a condition, a function, or several of them.
             debug: Run in this very thread and return at the end, so that breakpoints work
                 in ClientApp and strategy code. What the first of them raises is on
                 record, and raised here. Without ``client_timeout_s``.
@@ -99,6 +108,7 @@ class Lab(LabKeeper):
         Raises:
             ScenarioError: If the scenario cannot be run as written.
             AppError: If the Flower App lacks a part.
+            ConditionError: If a condition to stop or to break on cannot be understood.
             InvalidValueError: If a name, a tag or the note will not do.
             UnknownFederationError: If ``on`` names no engine and no federation.
             MissingExtraError: If the input needs a package that is not installed.
@@ -114,6 +124,7 @@ class Lab(LabKeeper):
             group=group_of(experiment, sweep, tags, note),
             callbacks=callbacks,
             record_updates=record_updates,
+            edits=edits_at_launch(stop_when, break_when),
         )
         if not debug:
             prepared = ready(place=place_of(on, workers, client_timeout_s))

@@ -69,6 +69,7 @@ def prepared_run(  # noqa: PLR0913  # one parameter for each thing a launch can 
     group: Group,
     callbacks: Sequence[Callback] = (),
     record_updates: bool = False,
+    edits: Sequence[dict[str, Any]] = (),
 ) -> Prepared:
     """Check what is to be launched; writes nothing.
 
@@ -80,11 +81,16 @@ def prepared_run(  # noqa: PLR0913  # one parameter for each thing a launch can 
         group: What the run belongs to and is called.
         callbacks: What is called at the run's rounds and replies.
         record_updates: Whether the norm of each client's update is recorded.
+        edits: What is in force from the first round, see ``edits_at_launch``.
 
     Raises:
         FlipLabError: If the input will not do.
     """
-    blank = replace(blank_spec(place, checkpoints, group), record_updates=record_updates)
+    blank = replace(
+        blank_spec(place, checkpoints, group),
+        record_updates=record_updates,
+        edits=list(edits),
+    )
     prepared = prepare(what, blank, changes)
     return with_callbacks(prepared, callbacks)
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.condition import Condition
 from flip_lab.core.edits import Value
-from flip_lab.core.errors import CommandRefusedError, ConditionError, RunTimeoutError
+from flip_lab.core.errors import CommandRefusedError, RunTimeoutError
 from flip_lab.core.events import EventKind, Json, in_force
 from flip_lab.core.scenario import TrainSpec
 from flip_lab.core.state import RunState
 from flip_lab.core.stopping import StopRule
 from flip_lab.runs.commands import await_answer, send_command
+from flip_lab.runs.edits import Break, break_body
 from flip_lab.runs.outcome import error_in
 from flip_lab.runs.run_life import LivingRun
 from flip_lab.store.audit_writer import append_audit
@@ -193,7 +192,7 @@ class SteeredRun(LivingRun):
         )
         return self._command("stop_when", rule=rule.to_json())
 
-    def break_when(self, condition: str | Callable[[Any], object]) -> Taken:
+    def break_when(self, condition: Break) -> Taken:
         """Pause before a round's replies are aggregated, when a condition is met.
 
         ``inspect`` shows the replies then; ``exclude`` leaves some of them out, ``resume``
@@ -208,10 +207,7 @@ class SteeredRun(LivingRun):
             ConditionError: If the condition cannot be understood.
             CommandRefusedError: If the run has ended.
         """
-        if not callable(condition):
-            return self._command("break_when", condition=str(Condition.parse(condition)))
-        name = str(getattr(condition, "__name__", condition))
-        return self._command("break_when", condition=name, function=_packed(condition))
+        return self._command("break_when", **break_body(condition))
 
     def clear(self, *commands: str | Taken) -> Taken:
         """Take conditions back.
@@ -283,22 +279,6 @@ class SteeredRun(LivingRun):
             self._lab, command, run_ids=[self.run_id], body=_without_code(arguments)
         )
         return Taken(id=key, command=command, from_round=said.get("from_round"))
-
-
-def _packed(function: Callable[[Any], object]) -> str:
-    """Give a function of a notebook cell as text.
-
-    Raises:
-        ConditionError: If it holds on to something that cannot travel.
-    """
-    cloudpickle: Any = import_module("cloudpickle")
-    try:
-        return base64.b64encode(cloudpickle.dumps(function)).decode("ascii")
-    except Exception as error:
-        raise ConditionError(
-            f"The function cannot be sent to the run: {type(error).__name__}: {error}.",
-            fix="Use only plain values in it: no open files, locks or widgets.",
-        ) from error
 
 
 def _without_code(arguments: Mapping[str, Json]) -> dict[str, Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flip_lab.core.errors import CommandRefusedError
+from flip_lab.core.condition import Condition
+from flip_lab.core.errors import CommandRefusedError, ConditionError, InvalidValueError
 from flip_lab.core.events import EventKind, in_force
 from flip_lab.core.state import RunState
+from flip_lab.core.stopping import StopRule
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
@@ -273,3 +276,40 @@ def test_unmodified_apps_are_steered(shared_lab: Lab, app: str, name: str) -> No
     changed = run.metrics().query("server_round <= 2")["value"].tolist()
     assert changed == plain.metrics().query("server_round <= 2")["value"].tolist()
     assert shared_lab.rerun(run.run_id, timeout_s=PATIENCE_S).ok
+
+
+def test_rules_and_breaks_hold_from_the_launch(shared_lab: Lab) -> None:
+    """From the very first round; a rerun keeps the rule and breaks nowhere."""
+    run = shared_lab.launch(
+        "digits-dirichlet",
+        on="in_process",
+        overrides={"local_epochs": 1},
+        stop_when=StopRule(condition=Condition.parse("eval_accuracy >= 0.3")),
+        break_when=["loss is nan", lambda replies: replies.server_round == 1],
+    )
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    assert run.inspect().server_round == 1
+    commands = run.commands()
+    assert commands["command"].tolist() == ["stop_when", "break_when", "break_when"]
+    run.resume()
+    assert run.wait(PATIENCE_S) is RunState.COMPLETED
+    again = shared_lab.rerun(run.run_id, timeout_s=PATIENCE_S)
+    assert again.ok, again
+    repeated = shared_lab.run(again.repeated)
+    assert repeated.commands()["command"].tolist() == ["stop_when"]
+    assert repeated.clients()["server_round"].max() == run.clients()["server_round"].max()
+
+
+def test_a_rule_that_means_nothing_is_refused_before_anything_is_launched(
+    shared_lab: Lab,
+) -> None:
+    """So is a function that cannot travel, and a break where nobody could go on."""
+    before = len(shared_lab.runs())
+    with pytest.raises(ConditionError):
+        shared_lab.launch("digits-dirichlet", stop_when="accuracy is good")
+    lock = threading.Lock()
+    with pytest.raises(ConditionError, match="cannot be sent"):
+        shared_lab.launch("digits-dirichlet", break_when=lambda _: lock.locked())
+    with pytest.raises(InvalidValueError, match="breakpoint"):
+        shared_lab.launch("digits-dirichlet", break_when="always", debug=True)
+    assert len(shared_lab.runs()) == before
