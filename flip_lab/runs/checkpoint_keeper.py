@@ -96,6 +96,11 @@ class CheckpointKeeper:
         self._is_in_trouble = False
         self._disk = Disk(self._folder, self._trouble)
 
+    @property
+    def newest_round(self) -> int:
+        """The round that a loop is taken up after; 0 while there is no checkpoint."""
+        return max((each.server_round for each in self._folder.manifests()), default=0)
+
     # --- the loop begins ------------------------------------------------------------
 
     def begin_loop(self, state: LoopState) -> TakenUp:

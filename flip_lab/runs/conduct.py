@@ -139,7 +139,7 @@ def _perform(stage: Stage) -> RunState:
             observed(stage, grid, note=steering.note, arrays=lambda: hooks.arrays)
         )
         stage.recorder.enter(RunState.RUNNING)
-        stage.control.attach(grid)
+        stage.control.attach(grid, rounds_done=keeper.newest_round)
         sampler = ResourceSampler(stage.recorder, stage.run_dir)
         stack.callback(sampler.close)
         sampler.start()

@@ -98,13 +98,18 @@ class ControlRoom(Control):
             self._recorder.emit(EventKind.CONTROL, edit.body(), server_round=0)
         self._thread.start()
 
-    def attach(self, grid: RunGrid) -> None:
+    def attach(self, grid: RunGrid, *, rounds_done: int = 0) -> None:
         """Take all commands from now on: the run is about to call its ServerApp.
 
         A pause that was asked for before comes before the first round.
+
+        Args:
+            grid: The run's Grid.
+            rounds_done: The round after which the run is taken up; 0 for a new one.
         """
         with self._lock:
             self._grid = grid
+            self._round = rounds_done
             self.look()
 
     def close(self) -> None:

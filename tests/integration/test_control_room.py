@@ -313,3 +313,21 @@ def test_a_rule_that_means_nothing_is_refused_before_anything_is_launched(
     with pytest.raises(InvalidValueError, match="breakpoint"):
         shared_lab.launch("digits-dirichlet", break_when="always", debug=True)
     assert len(shared_lab.runs()) == before
+
+
+def test_a_fork_counts_its_steps_from_where_it_begins(shared_lab: Lab) -> None:
+    """So does a run that is taken up, and its edits know their round."""
+    run = launch(shared_lab, "in_process")
+    assert run.wait(PATIENCE_S) is RunState.COMPLETED
+    fork = run.fork(num_rounds=ROUNDS + 6)
+    assert fork.step(2).command == "step"
+    assert fork.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    assert set(fork.metrics()["server_round"]) == {ROUNDS + 1, ROUNDS + 2}
+    kill(fork)
+    fork.resume_from_checkpoint()
+    fork.pause()
+    assert fork.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    assert fork.set(learning_rate=0.01).from_round == ROUNDS + 3
+    fork.resume()
+    assert fork.wait(PATIENCE_S) is RunState.COMPLETED
+    assert shared_lab.rerun(fork.run_id, timeout_s=PATIENCE_S).ok

@@ -79,9 +79,10 @@ class Bench:
         self.recorder = Recorder("run", self.sink, life=RunLife(story))
         self.room = ControlRoom(run_dir, self.recorder)
 
-    def attached(self) -> Bench:
+    def attached(self, *, rounds_done: int = 0) -> Bench:
         """Let the run be about to call its ServerApp."""
-        self.room.attach(Nodes())  # pyright: ignore[reportArgumentType]  # as much as is asked
+        nodes: Any = Nodes()  # as much as is asked
+        self.room.attach(nodes, rounds_done=rounds_done)
         return self
 
     def do(self, command: str, **arguments: Any) -> Any:  # noqa: ANN401  # JSON
@@ -224,6 +225,14 @@ def test_a_step_pauses_before_the_round_after(bench: Bench) -> None:
     [first, *_] = [b for b in bench.told(EventKind.STATE) if b["state"] == "paused"]
     assert (first["author"], first["because"]) == ("flip-lab", "step done")
     assert bench.do("step", num_rounds=0)["refused"]["code"] == "FLIP-310"
+
+
+def test_a_run_that_is_taken_up_counts_from_where_it_is(tmp_path: Path) -> None:
+    """A fork, or a resumed run: its first round is not round 1."""
+    bench = Bench(tmp_path).attached(rounds_done=5)
+    assert bench.do("set", values={"epochs": 3}) == {"from_round": 6}
+    assert bench.do("step", num_rounds=4)["pause_before"] == 10
+    bench.recorder.close()
 
 
 def test_nodes_are_named_by_id_or_partition(bench: Bench) -> None:
