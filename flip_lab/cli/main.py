@@ -86,6 +86,14 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
         int,
         typer.Option(help="Rounds from one checkpoint to the next; 0 writes none."),
     ] = 1,
+    stop_when: Annotated[
+        str | None,
+        typer.Option(help='End it after a round in which it is so: "eval_accuracy >= 0.9".'),
+    ] = None,
+    break_when: Annotated[
+        list[str] | None,
+        typer.Option(help='Pause before aggregating when it is so: "loss is nan".'),
+    ] = None,
     experiment: Annotated[
         str | None, typer.Option(help="What the run belongs to. Default: its own name.")
     ] = None,
@@ -115,6 +123,8 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
         seed=seed,
         overrides=overrides,
         client_timeout_s=client_timeout,
+        stop_when=stop_when,
+        break_when=break_when,
         checkpoints=Checkpoints(every=checkpoint_every),
         experiment=experiment,
         sweep=sweep,

@@ -240,3 +240,11 @@ def test_detach_returns_while_the_run_goes_on(cli: Cli, here: Cli, slow_app: Pat
     status, stopped, _ = here("stop", said["run_id"])
     assert status == 0
     assert stopped == {"run_id": said["run_id"], "state": "stopped"}
+
+
+def test_a_rule_from_the_command_line_ends_the_run(cli: Cli) -> None:
+    """It has completed then; one that cannot be understood starts nothing."""
+    code, said, _ = cli("run", "hospitals", "--stop-when", "eval_accuracy > 0.1")
+    assert (code, said["state"], said["num_rounds"]) == (0, "completed", 1)
+    code, said, _ = cli("run", "hospitals", "--stop-when", "good enough")
+    assert (code, said["error"]["code"]) == (1, "FLIP-311")
