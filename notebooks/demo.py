@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import re
 import shlex
@@ -65,6 +66,8 @@ def main() -> int:
         print(f"\n{what}" + (f"\nFix: {rest}" if fix else ""), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        # What watched the kernel has nobody left to tell that it died.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         print("\nInterrupted. No run that the demo started goes on.", file=sys.stderr)
         return INTERRUPTED
     return 0

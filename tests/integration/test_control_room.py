@@ -233,7 +233,7 @@ def test_a_rule_ends_the_run_as_completed(shared_lab: Lab, until: Until) -> None
     run.stop_when(patience=3, metric="eval_accuracy", goal="min")
     assert run.wait(PATIENCE_S) is RunState.COMPLETED
     [end] = [e for e in run.events() if e.body.get("state") == "completed"]
-    assert "eval_accuracy no better for 3 rounds" in str(end.body["because"])
+    assert str(end.body["because"]).startswith("eval_accuracy no better for")
     assert run.result().arrays
 
 
