@@ -88,7 +88,9 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
     ] = 1,
     stop_when: Annotated[
         str | None,
-        typer.Option(help='End it after a round in which it is so: "eval_accuracy >= 0.9".'),
+        typer.Option(
+            help='End it after a round in which it is so: "eval_accuracy >= 0.9".'
+        ),
     ] = None,
     break_when: Annotated[
         list[str] | None,
