@@ -8,11 +8,11 @@ from collections.abc import Callable
 from rich.live import Live
 from rich.text import Text
 
+from flip_lab.boards.run.follow import Follower
+from flip_lab.boards.run.snapshot import Snapshot
+from flip_lab.boards.run.text import text_of
 from flip_lab.cli.output import people
 from flip_lab.runs.run import Run
-from flip_lab.widgets.follow import Follower
-from flip_lab.widgets.snapshot import Snapshot
-from flip_lab.widgets.text import text_of
 
 _REFRESH_S = 0.2
 

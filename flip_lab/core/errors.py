@@ -1,7 +1,8 @@
 """Every error a user can meet: a stable code, what happened, and what to do next.
 
 Codes: 1xx scenario and data, 2xx app, 3xx run, 4xx store, 5xx engine and federation,
-6xx installation. Each code has a page ``docs/errors/<code>.md``; a test fails without one.
+6xx installation, 7xx API. Each code has a page ``docs/errors/<code>.md``; a test fails
+without one.
 """
 
 from __future__ import annotations
@@ -308,6 +309,24 @@ class RestoreTargetError(BackupError):
     code = "FLIP-442"
 
 
+class ModelError(StoreError):
+    """Something about the model registry."""
+
+    code = "FLIP-450"
+
+
+class ModelNotFoundError(ModelError):
+    """The registry keeps no model of this name, or not this version of it."""
+
+    code = "FLIP-451"
+
+
+class ModelStageError(ModelError):
+    """A version cannot be moved to this stage."""
+
+    code = "FLIP-452"
+
+
 class EngineError(FlipLabError):
     """An engine or a federation cannot do its work."""
 
@@ -348,3 +367,93 @@ class MissingExtraError(FlipLabError):
     """A part of FLIP Lab that was not installed is needed."""
 
     code = "FLIP-600"
+
+
+class ApiError(FlipLabError):
+    """A request to the API cannot be answered."""
+
+    code = "FLIP-700"
+
+
+class NotAuthenticatedError(ApiError):
+    """Nobody knows who asks."""
+
+    code = "FLIP-701"
+
+
+class NotAllowedError(ApiError):
+    """Whoever asks may not do this."""
+
+    code = "FLIP-702"
+
+
+class RequestError(ApiError):
+    """A request is not as the API expects it."""
+
+    code = "FLIP-703"
+
+
+class CursorError(ApiError):
+    """A cursor was not made by this API, or for another question."""
+
+    code = "FLIP-704"
+
+
+class StaleError(ApiError):
+    """Somebody changed it since it was read."""
+
+    code = "FLIP-705"
+
+
+class IdempotencyError(ApiError):
+    """An idempotency key was used before, for another request."""
+
+    code = "FLIP-706"
+
+
+class TooLargeError(ApiError):
+    """A body is larger than this API takes."""
+
+    code = "FLIP-707"
+
+
+class TooSlowError(ApiError):
+    """A body came too slowly, or never to its end."""
+
+    code = "FLIP-708"
+
+
+class NoSuchPlaceError(ApiError):
+    """The API has nothing at this path."""
+
+    code = "FLIP-709"
+
+
+class UploadError(ApiError):
+    """An upload does not go on where it stopped, or does not match its hash."""
+
+    code = "FLIP-710"
+
+
+class UploadTypeError(ApiError):
+    """A file of this kind is not taken, or is not what it says it is."""
+
+    code = "FLIP-711"
+
+
+class TooManyError(ApiError):
+    """Too many requests, messages or subscribers at once."""
+
+    code = "FLIP-712"
+
+
+class LabUnreachableError(ApiError):
+    """The API of a remote lab does not answer."""
+
+    code = "FLIP-720"
+
+
+class RemoteVersionError(ApiError):
+    """The API of a remote lab speaks another version."""
+
+    code = "FLIP-721"

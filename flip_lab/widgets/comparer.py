@@ -8,26 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import anywidget
 import traitlets
 
+from flip_lab.boards.comparer.catalogue import Catalogue, Readable, read_catalogue
+from flip_lab.boards.comparer.choice import Choice, Draw, XAxis
+from flip_lab.boards.comparer.faces import card_html, text_of
+from flip_lab.boards.comparer.facts import FactReader
+from flip_lab.boards.comparer.forks import forks_among
+from flip_lab.boards.comparer.history import client_history, client_table, run_history
+from flip_lab.boards.comparer.payload import Picture
+from flip_lab.boards.comparer.picture import draw_picture, empty_picture
+from flip_lab.boards.scripts import STATIC
 from flip_lab.core.errors import FlipLabError
 from flip_lab.runs.finding import Selection, selected
 from flip_lab.runs.search import Where
 from flip_lab.store.layout import open_lab
-from flip_lab.widgets.comparer_catalogue import Catalogue, Readable, read_catalogue
-from flip_lab.widgets.comparer_choice import Choice, Draw, XAxis
-from flip_lab.widgets.comparer_faces import card_html, text_of
-from flip_lab.widgets.comparer_facts import FactReader
-from flip_lab.widgets.comparer_forks import forks_among
-from flip_lab.widgets.comparer_history import client_history, client_table, run_history
-from flip_lab.widgets.comparer_payload import Picture
-from flip_lab.widgets.comparer_picture import draw_picture, empty_picture
 
-_STATIC = Path(__file__).parent / "static"
 _FIRST_RUNS = 1_000
 _Bundle: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
@@ -60,8 +59,8 @@ class Comparer(anywidget.AnyWidget):
         InvalidValueError: If another argument will not do.
     """
 
-    _esm = _STATIC / "comparer.js"
-    _css = _STATIC / "comparer.css"
+    _esm = STATIC / "comparer.js"
+    _css = STATIC / "comparer.css"
 
     catalogue = traitlets.Dict().tag(sync=True)
     chosen = traitlets.List(traitlets.Int()).tag(sync=True)
@@ -217,4 +216,4 @@ def _names(told: str | Sequence[str]) -> tuple[str, ...]:
 
 @cache
 def _style_sheet() -> str:
-    return (_STATIC / "comparer.css").read_text(encoding="utf-8")
+    return (STATIC / "comparer.css").read_text(encoding="utf-8")

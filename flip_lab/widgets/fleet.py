@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 import anywidget
 import traitlets
 
+from flip_lab.boards.comparer.catalogue import Readable
+from flip_lab.boards.fleet.faces import card_html, text_of
+from flip_lab.boards.fleet.history import node_history
+from flip_lab.boards.fleet.nodes import node_frame
+from flip_lab.boards.fleet.picture import Fleet, draw_fleet, refusal
+from flip_lab.boards.fleet.scope import offered, read_scope
+from flip_lab.boards.scripts import STATIC
 from flip_lab.core.errors import FlipLabError
-from flip_lab.widgets.comparer_catalogue import Readable
-from flip_lab.widgets.fleet_faces import card_html, text_of
-from flip_lab.widgets.fleet_history import node_history
-from flip_lab.widgets.fleet_nodes import node_frame
-from flip_lab.widgets.fleet_picture import Fleet, draw_fleet, refusal
-from flip_lab.widgets.fleet_scope import offered, read_scope
 
 if TYPE_CHECKING:  # takes long to import, and is needed only when it is asked for
     import pandas as pd
 
-_STATIC = Path(__file__).parent / "static"
 _Bundle: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 
@@ -60,8 +60,8 @@ class FleetView(anywidget.AnyWidget):
         InvalidValueError: If no client reported such a metric lately.
     """
 
-    _esm = _STATIC / "fleet.js"
-    _css = _STATIC / "fleet.css"
+    _esm = STATIC / "fleet.js"
+    _css = STATIC / "fleet.css"
 
     fleet = traitlets.Dict().tag(sync=True)
     settings = traitlets.Dict().tag(sync=True)
@@ -170,4 +170,4 @@ def _lab_of(lab_or_run: Readable | OfLab) -> tuple[Readable, str]:
 
 @cache
 def _style_sheet() -> str:
-    return (_STATIC / "fleet.css").read_text(encoding="utf-8")
+    return (STATIC / "fleet.css").read_text(encoding="utf-8")

@@ -13,15 +13,15 @@ from typing import Any, Protocol
 
 import ipywidgets
 
+from flip_lab.boards.launcher.call import Call
+from flip_lab.boards.launcher.faces import card_html, text_of
+from flip_lab.boards.launcher.source import source_of
+from flip_lab.boards.scripts import STATIC
 from flip_lab.core.errors import UnknownNameError
 from flip_lab.fl.scenarios import scenario_names
 from flip_lab.runs.run import Run
-from flip_lab.widgets.launcher_call import Call
-from flip_lab.widgets.launcher_faces import card_html, text_of
-from flip_lab.widgets.launcher_source import source_of
 from flip_lab.widgets.launcher_widget import LaunchForm
 from flip_lab.widgets.monitor import RunMonitor, watch
-from flip_lab.widgets.scripts import STATIC
 
 
 class Launches(Protocol):

@@ -14,14 +14,14 @@ from typing import Any, cast
 import anywidget
 import traitlets
 
+from flip_lab.boards.launcher.call import Call
+from flip_lab.boards.launcher.form import Draft, told
+from flip_lab.boards.launcher.source import Source, listed_scenarios, source_of
+from flip_lab.boards.launcher.values import Raw, raw_of
+from flip_lab.boards.scripts import STATIC, joined
 from flip_lab.core.errors import FlipLabError
 from flip_lab.runs.run import Run
-from flip_lab.widgets.launcher_call import Call
-from flip_lab.widgets.launcher_form import Draft, told
-from flip_lab.widgets.launcher_source import Source, listed_scenarios, source_of
-from flip_lab.widgets.launcher_values import Raw, raw_of
 from flip_lab.widgets.line import listen
-from flip_lab.widgets.scripts import STATIC, joined
 
 
 def script() -> str:

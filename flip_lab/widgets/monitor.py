@@ -15,16 +15,16 @@ from typing import Any, TypeAlias, cast
 import anywidget
 import traitlets
 
+from flip_lab.boards.run.board import URGENT, Observable, RunBoard
+from flip_lab.boards.run.card import card_html
+from flip_lab.boards.run.commands import Steerable, carry_out, told
+from flip_lab.boards.run.outbox import Outbox
+from flip_lab.boards.run.snapshot import Snapshot
+from flip_lab.boards.run.text import text_of
+from flip_lab.boards.scripts import STATIC, joined
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import InvalidValueError
-from flip_lab.widgets.card import card_html
 from flip_lab.widgets.line import listen
-from flip_lab.widgets.monitor_commands import Steerable, carry_out, told
-from flip_lab.widgets.monitor_outbox import Outbox
-from flip_lab.widgets.monitor_room import URGENT, Observable, RunBoard
-from flip_lab.widgets.scripts import STATIC, joined
-from flip_lab.widgets.snapshot import Snapshot
-from flip_lab.widgets.text import text_of
 
 FASTEST_HZ = 8.0
 USUAL_HZ = 6.0

@@ -14,22 +14,22 @@ import anywidget
 import traitlets
 
 from flip_lab.analysis.distances import Distance
+from flip_lab.boards.partitions.choice import ORDERS, Order, Split, launch_text
+from flip_lab.boards.partitions.faces import card_html, text_of
+from flip_lab.boards.partitions.options import option_fields
+from flip_lab.boards.partitions.payload import Shown
+from flip_lab.boards.partitions.picture import LIVE_NODES, draw_split
+from flip_lab.boards.scripts import STATIC
 from flip_lab.core.errors import FlipLabError
 from flip_lab.core.scenario import Scenario
 from flip_lab.fl.data.catalog import DATASETS
 from flip_lab.fl.partition import partition_frame
 from flip_lab.fl.partitioners import PARTITIONERS
 from flip_lab.fl.scenarios import load_scenario, validate
-from flip_lab.widgets.partitions_choice import ORDERS, Order, Split, launch_text
-from flip_lab.widgets.partitions_faces import card_html, text_of
-from flip_lab.widgets.partitions_options import option_fields
-from flip_lab.widgets.partitions_payload import Shown
-from flip_lab.widgets.partitions_picture import LIVE_NODES, draw_split
 
 if TYPE_CHECKING:  # takes long to import, and is needed only when it is asked for
     import pandas as pd
 
-_STATIC = Path(__file__).parent / "static"
 _Bundle: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 
@@ -51,8 +51,8 @@ class PartitionExplorer(anywidget.AnyWidget):
         FlipLabError: If there is no such scenario, or its data cannot be split.
     """
 
-    _esm = _STATIC / "partitions.js"
-    _css = _STATIC / "partitions.css"
+    _esm = STATIC / "partitions.js"
+    _css = STATIC / "partitions.css"
 
     catalogue = traitlets.Dict().tag(sync=True)
     settings = traitlets.Dict().tag(sync=True)
@@ -160,4 +160,4 @@ class PartitionExplorer(anywidget.AnyWidget):
 
 @cache
 def _style_sheet() -> str:
-    return (_STATIC / "partitions.css").read_text(encoding="utf-8")
+    return (STATIC / "partitions.css").read_text(encoding="utf-8")

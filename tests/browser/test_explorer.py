@@ -18,19 +18,19 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from flip_lab import Lab
+from flip_lab.boards.scripts import STATIC
 from flip_lab.core.events import ClientFact, EventKind, RunEvent
 from flip_lab.fl.data.catalog import DATASETS
 from flip_lab.fl.data.dataset import Dataset
 from flip_lab.runs.run import Run
 from flip_lab.store.journal import JournalWriter
 from flip_lab.store.layout import open_lab, write_json_atomic
-from flip_lab.widgets import partitions
 from flip_lab.widgets.fleet import FleetView
 from flip_lab.widgets.partitions import PartitionExplorer
 
 pytestmark = pytest.mark.browser
 
-STATIC = Path(partitions.__file__).parent / "static"
+
 PATIENCE_MS = 60_000  # shared machines are slow at times
 PAGE = """<!doctype html><meta charset="utf-8"><title>%(name)s</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/%(name)s.css">

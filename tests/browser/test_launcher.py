@@ -14,14 +14,14 @@ from typing import Any, cast
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from flip_lab.boards.launcher.call import Call
+from flip_lab.boards.launcher.faces import card_html
+from flip_lab.boards.launcher.source import source_of
+from flip_lab.boards.scripts import STATIC
 from flip_lab.core.errors import EngineStartError
 from flip_lab.runs.run import Run
-from flip_lab.widgets.launcher_call import Call
-from flip_lab.widgets.launcher_faces import card_html
-from flip_lab.widgets.launcher_source import source_of
 from flip_lab.widgets.launcher_widget import LaunchForm, script
 from flip_lab.widgets.line import TARGET
-from flip_lab.widgets.scripts import STATIC
 
 pytestmark = pytest.mark.browser
 

@@ -9,22 +9,22 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from flip_lab.boards.run.board import RunBoard
+from flip_lab.boards.run.card import card_html
+from flip_lab.boards.scripts import STATIC
 from flip_lab.core.events import ClientFact, EventKind, Json, RunEvent
 from flip_lab.core.state import RunState
 from flip_lab.widgets import monitor
-from flip_lab.widgets.card import card_html
 from flip_lab.widgets.line import TARGET
-from flip_lab.widgets.monitor_room import RunBoard
 
 pytestmark = pytest.mark.browser
 
-STATIC = Path(monitor.__file__).parent / "static"
+
 RUN_ID = "261121-194512-q7xd"
 PAGE = """<!doctype html><meta charset="utf-8"><title>monitor</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/monitor.css">

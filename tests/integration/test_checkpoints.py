@@ -19,6 +19,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvgM
 from typer.testing import CliRunner
 
+from flip_lab.boards.run.progress import RunProgress
 from flip_lab.cli.main import app
 from flip_lab.core.errors import (
     IllegalTransitionError,
@@ -31,7 +32,6 @@ from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.inputs import App
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
-from flip_lab.widgets.progress import RunProgress
 
 NUM_ROUNDS = 8
 PATIENCE_S = 120.0

@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from flip_lab import Lab
+from flip_lab.boards.comparer.catalogue import read_catalogue
+from flip_lab.boards.comparer.history import client_history, run_history
+from flip_lab.boards.scripts import STATIC
 from flip_lab.core.errors import AnalysisError, InvalidValueError, RunNotFoundError
 from flip_lab.core.state import RunState
 from flip_lab.runs.run import Run
 from flip_lab.store.layout import LabDir
 from flip_lab.views.theme import PALETTES
 from flip_lab.widgets import Comparer
-from flip_lab.widgets import comparer as module
-from flip_lab.widgets.comparer_catalogue import read_catalogue
-from flip_lab.widgets.comparer_history import client_history, run_history
 
 MakeRun = Callable[..., Run]
-STATIC = Path(module.__file__).parent / "static"
+
 LOSS = "train/federated/train_loss"
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from flip_lab.boards.comparer.faces import card_html
+from flip_lab.boards.comparer.payload import Line
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
 from flip_lab.store.layout import LabDir
 from flip_lab.widgets.comparer import Comparer
-from flip_lab.widgets.comparer_faces import card_html
-from flip_lab.widgets.comparer_payload import Line
 
 MakeRun = Callable[..., Run]
 

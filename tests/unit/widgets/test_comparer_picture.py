@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flip_lab.analysis import Smoothing, bands, smooth
+from flip_lab.boards.comparer.catalogue import Catalogue, Metric
+from flip_lab.boards.comparer.choice import Choice
+from flip_lab.boards.comparer.faces import card_html, text_of
+from flip_lab.boards.comparer.groups import MOST_GROUPS
+from flip_lab.boards.comparer.payload import Picture
+from flip_lab.boards.comparer.picture import Facts, draw_picture
+from flip_lab.boards.comparer.thinning import kept
 from flip_lab.core.errors import AnalysisError, InvalidValueError
-from flip_lab.widgets.comparer_catalogue import Catalogue, Metric
-from flip_lab.widgets.comparer_choice import Choice
-from flip_lab.widgets.comparer_faces import card_html, text_of
-from flip_lab.widgets.comparer_groups import MOST_GROUPS
-from flip_lab.widgets.comparer_payload import Picture
-from flip_lab.widgets.comparer_picture import Facts, draw_picture
-from flip_lab.widgets.comparer_thinning import kept
 
 ACCURACY = "evaluate/federated/eval_accuracy"
 NAN = float("nan")

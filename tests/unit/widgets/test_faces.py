@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flip_lab.boards.run.card import card_html, spark_paths
+from flip_lab.boards.run.progress import RunProgress
+from flip_lab.boards.run.snapshot import Snapshot
+from flip_lab.boards.run.text import bar
 from flip_lab.core.events import EventKind, RunEvent
-from flip_lab.widgets.card import card_html, spark_paths
-from flip_lab.widgets.progress import RunProgress
-from flip_lab.widgets.snapshot import Snapshot
-from flip_lab.widgets.text import bar
 
 Story = Callable[..., list[RunEvent]]
 NEW = RunProgress(run_id="261121-194512-q7xd", name="Hearts")

@@ -10,6 +10,9 @@ from typing import Any, cast
 import pytest
 
 from flip_lab import Lab
+from flip_lab.boards.fleet.nodes import worst_first
+from flip_lab.boards.fleet.picture import draw_fleet
+from flip_lab.boards.fleet.scope import Scope
 from flip_lab.core.errors import InvalidValueError, RunNotFoundError
 from flip_lab.core.events import ClientFact, EventKind, Json
 from flip_lab.core.state import RunState
@@ -19,9 +22,6 @@ from flip_lab.runs.spec import RunSpec
 from flip_lab.store.journal import JournalWriter
 from flip_lab.store.layout import LabDir, write_json_atomic
 from flip_lab.widgets.fleet import FleetView
-from flip_lab.widgets.fleet_nodes import worst_first
-from flip_lab.widgets.fleet_picture import draw_fleet
-from flip_lab.widgets.fleet_scope import Scope
 
 MakeRun = Callable[..., Run]
 
@@ -262,7 +262,7 @@ def test_of_very_many_nodes_the_worst_are_listed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The note counts all of them; sums are over all, too."""
-    monkeypatch.setattr("flip_lab.widgets.fleet_picture.MOST_NODES", 2)
+    monkeypatch.setattr("flip_lab.boards.fleet.picture.MOST_NODES", 2)
     nodes = FleetView(run).nodes
     scope = Scope(
         key="run:run-a",

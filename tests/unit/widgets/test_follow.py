@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from flip_lab.boards.run.follow import Follower
+from flip_lab.boards.run.progress import RunProgress
 from flip_lab.core.events import EventKind, RunEvent, in_force
 from flip_lab.core.state import RunState
-from flip_lab.widgets.follow import Follower
-from flip_lab.widgets.progress import RunProgress
 
 
 @dataclass(kw_only=True)
@@ -63,7 +63,7 @@ def test_the_state_is_asked_for_once_a_second(
 ) -> None:
     """Events tell it; that the run's process is gone may wait for a moment."""
     now_s = [100.0]
-    monkeypatch.setattr("flip_lab.widgets.follow.tick_s", lambda: now_s[0])
+    monkeypatch.setattr("flip_lab.boards.run.follow.tick_s", lambda: now_s[0])
     run = Told(told=story(rounds=1))
     follower = Follower(run, interval_s=0.2)
     follower.poll()

@@ -15,13 +15,13 @@ from comm import get_comm_manager
 
 import flip_lab
 from flip_lab import Lab, Launcher
+from flip_lab.boards.scripts import STATIC
 from flip_lab.core.errors import EngineStartError, InvalidValueError, UnknownNameError
 from flip_lab.runs.run import Run
 from flip_lab.store.layout import LabDir
 from flip_lab.widgets import launcher as module
 from flip_lab.widgets.line import TARGET
 from flip_lab.widgets.monitor import RunMonitor
-from flip_lab.widgets.scripts import STATIC
 
 MakeRun = Callable[..., Run]
 NAME = "digits-dirichlet"

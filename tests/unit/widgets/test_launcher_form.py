@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flip_lab import Lab
+from flip_lab.boards.launcher.call import literal
+from flip_lab.boards.launcher.form import Draft
+from flip_lab.boards.launcher.schema import LAUNCH_FIELDS
+from flip_lab.boards.launcher.source import Source, listed_scenarios, source_of
+from flip_lab.boards.launcher.values import Raw, is_same, raw_of, value_of
 from flip_lab.core.errors import FlipLabError, InvalidValueError, UnknownKeyError
 from flip_lab.fl.form_field import form_field
 from flip_lab.fl.scenarios import scenario_names
 from flip_lab.runs import lab as launching
-from flip_lab.widgets.launcher_call import literal
-from flip_lab.widgets.launcher_form import Draft
-from flip_lab.widgets.launcher_schema import LAUNCH_FIELDS
-from flip_lab.widgets.launcher_source import Source, listed_scenarios, source_of
-from flip_lab.widgets.launcher_values import Raw, is_same, raw_of, value_of
 
 APPS = Path(__file__).parents[2] / "integration" / "apps"
 NAME = "digits-dirichlet"

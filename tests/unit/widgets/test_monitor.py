@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from comm import get_comm_manager
 
+from flip_lab.boards.run.follow import Follower
 from flip_lab.core.errors import CommandRefusedError, InvalidValueError, StoreFormatError
 from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.core.state import RunState
-from flip_lab.widgets.follow import Follower
 from flip_lab.widgets.line import TARGET
 from flip_lab.widgets.monitor import RunMonitor, watch
 

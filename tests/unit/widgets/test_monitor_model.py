@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flip_lab.boards.run.board import packed
+from flip_lab.boards.run.log import readable
+from flip_lab.boards.run.nodes import Cell, Fleet
+from flip_lab.boards.run.outbox import ENVELOPE_BYTES, Outbox, size_bytes
+from flip_lab.boards.run.story import Story, deed_words
+from flip_lab.boards.run.usage import Usage
 from flip_lab.core.events import ClientFact, EventKind, Json, RunEvent
-from flip_lab.widgets.monitor_fleet import Cell, Fleet
-from flip_lab.widgets.monitor_log import readable
-from flip_lab.widgets.monitor_outbox import ENVELOPE_BYTES, Outbox, size_bytes
-from flip_lab.widgets.monitor_room import packed
-from flip_lab.widgets.monitor_story import Story, deed_words
-from flip_lab.widgets.monitor_usage import Usage
 
 ToldStory = Callable[..., list[RunEvent]]
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from flip_lab.analysis import label_skew
+from flip_lab.boards.partitions.choice import Split, launch_text
+from flip_lab.boards.partitions.options import option_fields
+from flip_lab.boards.scripts import STATIC
 from flip_lab.core.errors import InvalidValueError, PartitionError, UnknownNameError
 from flip_lab.fl.partition import partition_frame
 from flip_lab.fl.scenarios import load_scenario
 from flip_lab.views.theme import PALETTES
-from flip_lab.widgets import partitions as module
 from flip_lab.widgets.partitions import PartitionExplorer
-from flip_lab.widgets.partitions_choice import Split, launch_text
-from flip_lab.widgets.partitions_options import option_fields
-
-STATIC = Path(module.__file__).parent / "static"
 
 
 @pytest.fixture

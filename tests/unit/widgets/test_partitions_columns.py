@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flip_lab.analysis import distances_to_whole
-from flip_lab.widgets.partitions_choice import ORDERS, Order
-from flip_lab.widgets.partitions_columns import (
+from flip_lab.boards.partitions.choice import ORDERS, Order
+from flip_lab.boards.partitions.columns import (
     MOST_COLUMNS,
     MOST_ROWS,
     columns_of,

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flip_lab.boards.run.progress import RunProgress
 from flip_lab.core.events import ClientFact, EventKind, RunEvent
 from flip_lab.core.state import RunState
-from flip_lab.widgets.progress import RunProgress
 
 Story = Callable[..., list[RunEvent]]
 NEW = RunProgress(run_id="261121-194512-q7xd", name="Hearts")
@@ -213,7 +213,7 @@ def test_the_snapshot_stays_small_whatever_the_run() -> None:
 def test_the_model_needs_neither_ipywidgets_nor_pandas() -> None:
     """The command line uses it as well."""
     program = (
-        "import sys, flip_lab.widgets.progress; "
+        "import sys, flip_lab.boards.run.progress; "
         "assert not {'ipywidgets', 'anywidget', 'pandas', 'plotly'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

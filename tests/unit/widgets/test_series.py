@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flip_lab.widgets.cohort import MOST_SQUARES, Cohort
-from flip_lab.widgets.series import MOST_POINTS, Series
-from flip_lab.widgets.snapshot import bytes_text, counted, duration_text, shortened, tail
-from flip_lab.widgets.spark import sparkline
+from flip_lab.boards.run.cohort import MOST_SQUARES, Cohort
+from flip_lab.boards.run.series import MOST_POINTS, Series
+from flip_lab.boards.run.snapshot import bytes_text, counted, duration_text, shortened, tail
+from flip_lab.boards.run.spark import sparkline
 
 EMPTY = Series(name="eval_loss", phase="evaluate", scope="federated")
 

@@ -1,0 +1,1 @@
+"""What live faces draw: plain models of runs, labs and forms; no Jupyter, no HTTP."""

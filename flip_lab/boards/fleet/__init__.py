@@ -1,0 +1,1 @@
+"""What the nodes of a lab did, over all runs."""

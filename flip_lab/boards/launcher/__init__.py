@@ -1,0 +1,1 @@
+"""A form to start a run with."""

@@ -1,0 +1,1 @@
+"""One run, live: its curves, clients, story, log and use of the machine."""
