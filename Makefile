@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 STAMP := $(VENV)/.installed
-DEBIAN_PACKAGES := chromium fonts-dejavu-core iproute2
+DEBIAN_PACKAGES := chromium fonts-dejavu-core iproute2 nginx-light
 
 # Nothing that we start phones home or looks for updates.
 export DO_NOT_TRACK := 1
@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab check test bench bench-store format docs clean debian-packages
+.PHONY: help demo lab check test bench bench-api bench-store extension format docs clean debian-packages
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test: $(STAMP) debian-packages ## every test
 bench: $(STAMP) ## the benchmarks, as tables; takes a quarter of an hour
 	$(PY) tests/benchmarks/engine.py --workload all --markdown
 
+bench-api: $(STAMP) ## the benchmark of the API under load, as a table
+	$(PY) tests/benchmarks/api.py --markdown
+
 bench-store: $(STAMP) ## the benchmark of the store, as a table; takes a quarter of an hour
 	$(PY) tests/benchmarks/store.py --markdown
 
@@ -50,6 +53,10 @@ format: $(STAMP) ## rewrite the code and the notebooks in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/jupyter nbconvert --clear-output --inplace notebooks/*.ipynb
+
+extension: $(STAMP) ## build the JupyterLab extension (needs Node)
+	cd extensions/flip-lab && PATH="$(abspath $(BIN)):$$PATH" npm ci --no-audit --no-fund && \
+	  PATH="$(abspath $(BIN)):$$PATH" npm run build:prod
 
 docs: $(STAMP) ## rewrite the reference pages that are made from the code
 	$(PY) docs/generate.py
