@@ -83,6 +83,6 @@ debian-packages:
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 	  echo "Not installed (needs root):$$missing; the tests that need them will skip."; exit 0; fi; \
 	echo "Installing$$missing"; \
-	export DEBIAN_FRONTEND=noninteractive; \
+	export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; : "RUNLEVEL: no service starts"; \
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null \
 	  || echo "apt-get failed:$$missing; the tests that need them will skip."
