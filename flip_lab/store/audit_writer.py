@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from flip_lab.store.layout import LabDir, explained
 _PATIENCE_S = 30.0  # an action takes milliseconds: who holds the lock longer hangs
 _PAUSE_S = 0.01
 _LOOK_BACK_BYTES = 2**16
+_acting: ContextVar[str] = ContextVar("acting", default="")
 _line_json = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=dict
 ).encode
@@ -83,8 +85,24 @@ def writing(lab: LabDir) -> Generator[AuditWriter]:
         os.close(descriptor)
 
 
+@contextmanager
+def acting_as(name: str) -> Generator[None]:
+    """Let what is done inside be somebody's deed, in this thread or task alone.
+
+    Args:
+        name: Whose, as the lab's log shall show it.
+    """
+    token = _acting.set(name)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
 def author() -> str:
-    """Say who acts: ``FLIP_LAB_AUTHOR``, or else the user of the operating system."""
+    """Say who acts: ``acting_as``, ``FLIP_LAB_AUTHOR``, or the operating system's user."""
+    if name := _acting.get():
+        return name
     if name := os.environ.get("FLIP_LAB_AUTHOR", "").strip():
         return name
     try:

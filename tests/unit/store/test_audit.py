@@ -26,7 +26,7 @@ from flip_lab.store.audit import (
     read_audit,
 )
 from flip_lab.store.audit_chain import head_path, verify_audit
-from flip_lab.store.audit_writer import append_audit, author, writing
+from flip_lab.store.audit_writer import acting_as, append_audit, author, writing
 from flip_lab.store.layout import LabDir, open_lab
 
 PREAMBLE = """
@@ -136,6 +136,18 @@ def test_half_characters_do_not_stop_anybody(lab: LabDir) -> None:
     assert kept.body["tags"] == ["a\udcffb"]
     assert said(lab) == ["a?b"]
     assert verify_audit(lab) == []
+
+
+def test_a_server_acts_as_whoever_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside the block only, whatever the server's own name, and in this thread alone."""
+    monkeypatch.setenv("FLIP_LAB_AUTHOR", "server")
+    heard: list[str] = []
+    with acting_as("grace"):
+        assert author() == "grace"
+        other = threading.Thread(target=lambda: heard.append(author()))
+        other.start()
+        other.join()
+    assert (author(), heard) == ("server", ["server"])
 
 
 def test_the_author_is_the_user_unless_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
