@@ -15,8 +15,8 @@ from flip_lab.cli.output import page, print_json, print_table, short
 
 if TYPE_CHECKING:
     from flip_lab.core.goals import Goal
+    from flip_lab.core.taken import Taken
     from flip_lab.runs.run import Run
-    from flip_lab.runs.steered_run import Taken
 
 NodesArgument = Annotated[list[int], typer.Argument(help="Partitions, or node ids.")]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flip_lab.core.errors import FlipLabError
+from flip_lab.core.outcome import error_in
 from flip_lab.core.state import RunState
 from flip_lab.runs.checkpoint_files import CheckpointFolder
 from flip_lab.runs.checkpoints import Checkpoint
-from flip_lab.runs.outcome import error_in
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store import query
 from flip_lab.store.layout import LabDir

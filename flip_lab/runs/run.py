@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from flip_lab.core.errors import NoResultError
 from flip_lab.core.events import in_force
+from flip_lab.core.outcome import Outcome, RunResult, outcome_of
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.finding import selected, visible_run_ids
 from flip_lab.runs.groups import group_of
 from flip_lab.runs.labelling import note_runs, tag_runs
-from flip_lab.runs.outcome import Outcome, RunResult, outcome_of
 from flip_lab.runs.steered_run import SteeredRun
 from flip_lab.store.blobs import Blobs
 

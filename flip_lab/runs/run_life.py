@@ -15,10 +15,11 @@ from flip_lab.core.errors import (
     SecondWriterError,
 )
 from flip_lab.core.events import EventKind
+from flip_lab.core.outcome import error_in
 from flip_lab.core.state import RunLife, RunState
 from flip_lab.runs import life_sign
 from flip_lab.runs.leftovers import Home, end_leftovers
-from flip_lab.runs.outcome import error_in, home_in
+from flip_lab.runs.outcome import home_in
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.run_facts import RunFacts
 from flip_lab.store.events import EventTail

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from flip_lab.core.clock import tick_s
@@ -12,12 +12,13 @@ from flip_lab.core.condition import Condition
 from flip_lab.core.edits import Value
 from flip_lab.core.errors import CommandRefusedError, RunTimeoutError
 from flip_lab.core.events import EventKind, Json, in_force
+from flip_lab.core.outcome import error_in
 from flip_lab.core.scenario import TrainSpec
 from flip_lab.core.state import RunState
 from flip_lab.core.stopping import StopRule
+from flip_lab.core.taken import Taken
 from flip_lab.runs.commands import await_answer, send_command
 from flip_lab.runs.edits import Break, break_body
-from flip_lab.runs.outcome import error_in
 from flip_lab.runs.run_life import LivingRun
 from flip_lab.store.audit_writer import append_audit
 
@@ -27,30 +28,6 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.02
 _PATIENCE_S = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Taken:
-    """What became of a command.
-
-    Attributes:
-        id: Names it in ``run.commands()``; ``run.clear`` takes it.
-        command: Such as ``"set"``.
-        from_round: The round that it takes effect in; ``None`` for commands that take
-            effect at once, and while the run has not taken it yet: it is starting.
-        is_taken: Whether it is on record.
-    """
-
-    id: str
-    command: str
-    from_round: int | None = None
-    is_taken: bool = True
-
-    def __repr__(self) -> str:
-        if not self.is_taken:
-            return f"<{self.command}: waits until the run has started>"
-        when = "done" if self.from_round is None else f"from round {self.from_round}"
-        return f"<{self.command}: {when}>"
 
 
 class SteeredRun(LivingRun):
