@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any, TypeAlias, cast
 
 import anywidget
@@ -21,7 +20,7 @@ from flip_lab.boards.comparer.forks import forks_among
 from flip_lab.boards.comparer.history import client_history, client_table, run_history
 from flip_lab.boards.comparer.payload import Picture
 from flip_lab.boards.comparer.picture import draw_picture, empty_picture
-from flip_lab.boards.scripts import STATIC
+from flip_lab.boards.scripts import script, style
 from flip_lab.core.errors import FlipLabError
 from flip_lab.runs.finding import Selection, selected
 from flip_lab.runs.search import Where
@@ -59,8 +58,8 @@ class Comparer(anywidget.AnyWidget):
         InvalidValueError: If another argument will not do.
     """
 
-    _esm = STATIC / "comparer.js"
-    _css = STATIC / "comparer.css"
+    _esm = script("comparer")
+    _css = style("comparer")
 
     catalogue = traitlets.Dict().tag(sync=True)
     chosen = traitlets.List(traitlets.Int()).tag(sync=True)
@@ -206,14 +205,9 @@ class Comparer(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **_options: object) -> _Bundle:
         """Give the live view, and a table and a text for pages that cannot show it."""
         data, metadata = cast("_Bundle", super()._repr_mimebundle_() or ({}, {}))
-        card = card_html(self._now(), css=_style_sheet())
+        card = card_html(self._now(), css=style("comparer"))
         return {**data, "text/plain": repr(self), "text/html": card}, metadata
 
 
 def _names(told: str | Sequence[str]) -> tuple[str, ...]:
     return (told,) if isinstance(told, str) else tuple(told)
-
-
-@cache
-def _style_sheet() -> str:
-    return (STATIC / "comparer.css").read_text(encoding="utf-8")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
@@ -19,7 +18,7 @@ from flip_lab.boards.fleet.history import node_history
 from flip_lab.boards.fleet.nodes import node_frame
 from flip_lab.boards.fleet.picture import Fleet, draw_fleet, refusal
 from flip_lab.boards.fleet.scope import offered, read_scope
-from flip_lab.boards.scripts import STATIC
+from flip_lab.boards.scripts import script, style
 from flip_lab.core.errors import FlipLabError
 
 if TYPE_CHECKING:  # takes long to import, and is needed only when it is asked for
@@ -60,8 +59,8 @@ class FleetView(anywidget.AnyWidget):
         InvalidValueError: If no client reported such a metric lately.
     """
 
-    _esm = STATIC / "fleet.js"
-    _css = STATIC / "fleet.css"
+    _esm = script("fleet")
+    _css = style("fleet")
 
     fleet = traitlets.Dict().tag(sync=True)
     settings = traitlets.Dict().tag(sync=True)
@@ -154,7 +153,7 @@ class FleetView(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **_options: object) -> _Bundle:
         """Give the live view, and a table and a text for pages that cannot show it."""
         data, metadata = cast("_Bundle", super()._repr_mimebundle_() or ({}, {}))
-        card = card_html(self._now(), css=_style_sheet())
+        card = card_html(self._now(), css=style("fleet"))
         return {**data, "text/plain": repr(self), "text/html": card}, metadata
 
 
@@ -166,8 +165,3 @@ def _lab_of(lab_or_run: Readable | OfLab) -> tuple[Readable, str]:
     if run_id:
         return Lab(cast("OfLab", lab_or_run).lab_path), str(run_id)
     return cast("Readable", lab_or_run), ""
-
-
-@cache
-def _style_sheet() -> str:
-    return (STATIC / "fleet.css").read_text(encoding="utf-8")

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +15,7 @@ import ipywidgets
 from flip_lab.boards.launcher.call import Call
 from flip_lab.boards.launcher.faces import card_html, text_of
 from flip_lab.boards.launcher.source import source_of
-from flip_lab.boards.scripts import STATIC
+from flip_lab.boards.scripts import style
 from flip_lab.core.errors import UnknownNameError
 from flip_lab.fl.scenarios import scenario_names
 from flip_lab.runs.run import Run
@@ -130,7 +129,7 @@ class Launcher(ipywidgets.VBox):
     def _repr_mimebundle_(self, **_options: object) -> dict[str, str]:
         """Give the live form, and a table and a text for pages that cannot show it."""
         data = super()._repr_mimebundle_() or {}
-        card = card_html(self.form.draft, css=_style_sheet())
+        card = card_html(self.form.draft, css=style("launcher"))
         if self._monitor is not None:
             shown, _ = self._monitor._repr_mimebundle_()  # pyright: ignore[reportPrivateUsage]  # Jupyter's own protocol
             card += "\n" + shown["text/html"]
@@ -145,8 +144,3 @@ def _first_name() -> str:
             fix="Give a scenario's file, or an app's directory.",
         )
     return names[0]
-
-
-@cache
-def _style_sheet() -> str:
-    return (STATIC / "launcher.css").read_text(encoding="utf-8")

@@ -18,15 +18,10 @@ from flip_lab.boards.launcher.call import Call
 from flip_lab.boards.launcher.form import Draft, told
 from flip_lab.boards.launcher.source import Source, listed_scenarios, source_of
 from flip_lab.boards.launcher.values import Raw, raw_of
-from flip_lab.boards.scripts import STATIC, joined
+from flip_lab.boards.scripts import script, style
 from flip_lab.core.errors import FlipLabError
 from flip_lab.runs.run import Run
 from flip_lab.widgets.line import listen
-
-
-def script() -> str:
-    """Give the form's JavaScript, as one module."""
-    return joined("line", "launcher")
 
 
 class LaunchForm(anywidget.AnyWidget):
@@ -41,8 +36,8 @@ class LaunchForm(anywidget.AnyWidget):
         show: Shows an earlier run.
     """
 
-    _esm = script()
-    _css = STATIC / "launcher.css"
+    _esm = script("launcher")
+    _css = style("launcher")
 
     key = traitlets.Unicode().tag(sync=True)
     form = traitlets.Dict().tag(sync=True)

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextvars import copy_context
-from functools import cache
 from typing import Any, TypeAlias, cast
 
 import anywidget
 import traitlets
 
-from flip_lab.boards.run.board import URGENT, Observable, RunBoard
+from flip_lab.boards.run.board import Observable, RunBoard
 from flip_lab.boards.run.card import card_html
-from flip_lab.boards.run.commands import Steerable, carry_out, told
 from flip_lab.boards.run.outbox import Outbox
 from flip_lab.boards.run.snapshot import Snapshot
 from flip_lab.boards.run.text import text_of
-from flip_lab.boards.scripts import STATIC, joined
+from flip_lab.boards.scripts import script, style
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import InvalidValueError
 from flip_lab.widgets.line import listen
@@ -30,14 +28,6 @@ FASTEST_HZ = 8.0
 USUAL_HZ = 6.0
 """A little more than five updates a second: a poll takes its time, too."""
 
-_SCRIPTS = (
-    "line",
-    "monitor_parts",
-    "monitor_chart",
-    "monitor_map",
-    "monitor_desk",
-    "monitor",
-)
 _Bundle: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 
@@ -57,11 +47,6 @@ def watch(run: Observable, *, refresh_hz: float = USUAL_HZ) -> RunMonitor:
     return RunMonitor(run, refresh_hz=refresh_hz)
 
 
-def script() -> str:
-    """Give the widget's JavaScript, as one module."""
-    return joined(*_SCRIPTS)
-
-
 class RunMonitor(anywidget.AnyWidget):
     """Follows one run from a daemon thread until it ends or the widget is closed.
 
@@ -78,8 +63,8 @@ class RunMonitor(anywidget.AnyWidget):
         InvalidValueError: If ``refresh_hz`` is out of range.
     """
 
-    _esm = script()
-    _css = STATIC / "monitor.css"
+    _esm = script("run")
+    _css = style("run")
 
     key = traitlets.Unicode().tag(sync=True)
     can_steer = traitlets.Bool().tag(sync=True)
@@ -98,18 +83,14 @@ class RunMonitor(anywidget.AnyWidget):
         # First: a widget that cannot be made is closed, too.
         self._closed = threading.Event()
         self._news = threading.Event()  # something was done: look at once
-        self._polling = threading.RLock()  # the thread and a display may ask at once
-        self._run = run
-        # Only a run of this package knows how many nodes it has before they are asked.
-        num_nodes = getattr(getattr(run, "spec", None), "num_nodes", 0)
-        interval_s = _interval_s(refresh_hz)
-        self._room = RunBoard(run, interval_s=interval_s, num_nodes=num_nodes)
-        self._outbox = Outbox(urgent=URGENT)
+        self._sending = threading.RLock()  # the thread and a display may do so at once
+        self._room = RunBoard(run, interval_s=_interval_s(refresh_hz))
+        self._outbox = Outbox(urgent=self._room.urgent)
         self._room.poll()
-        first = self._room.parts(tick_s())
+        first = self._room.parts()
         self._outbox.begin(first)
-        key, can_steer = secrets.token_hex(16), isinstance(run, Steerable)
-        super().__init__(key=key, can_steer=can_steer, **first)
+        key = secrets.token_hex(16)
+        super().__init__(key=key, can_steer=self._room.can_steer, **first)
         self.on_msg(self._hear)
         listen(key, self)
         if not self._room.is_done:
@@ -134,12 +115,12 @@ class RunMonitor(anywidget.AnyWidget):
             self._refresh()
 
     def _refresh(self) -> None:
-        with self._polling:
+        with self._sending:
             if self._closed.is_set():
                 return
             if not self._room.is_done:
                 self._room.poll()
-                self._outbox.put(self._room.parts(tick_s()))
+                self._outbox.put(self._room.parts())
             with self.hold_sync():  # one message for all of them
                 for name, part in self._outbox.take(tick_s()).items():
                     setattr(self, name, part)
@@ -159,23 +140,11 @@ class RunMonitor(anywidget.AnyWidget):
 
     def answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a message of the page, in any thread: a question, or a command."""
-        ticket = {"ticket": asked.get("ticket")}
         try:
-            if "command" in asked:
-                return {**ticket, **self._command(asked)}
-            with self._polling:
-                rows = self._room.node_rows(_cells(asked))
-        except Exception as error:  # noqa: BLE001  # shown beside the control
-            return {**ticket, "error": told(error)}
-        return {**ticket, "rows": rows}
-
-    def _command(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        with self._polling:
-            nodes = [self._room.fleet.key(at) for at in _cells(asked)]
-        try:
-            return carry_out(cast("Steerable", self._run), asked, nodes=nodes)
+            return self._room.answer(asked)
         finally:
-            self._news.set()
+            if self._room.is_deed(asked):
+                self._news.set()
 
     # --- faces ---------------------------------------------------------------------
 
@@ -202,12 +171,8 @@ class RunMonitor(anywidget.AnyWidget):
         """Give the live view, and a card and a text for pages that cannot show it."""
         self._refresh()  # a notebook that ran unattended keeps what was true at the display
         data, metadata = cast("_Bundle", super()._repr_mimebundle_() or ({}, {}))
-        card = card_html(self.snapshot, css=_style_sheet())
+        card = card_html(self.snapshot, css=style("run"))
         return {**data, "text/plain": repr(self), "text/html": card}, metadata
-
-
-def _cells(asked: Mapping[str, Any]) -> Sequence[int]:
-    return [int(at) for at in asked.get("cells", ())]
 
 
 def _interval_s(refresh_hz: float) -> float:
@@ -217,8 +182,3 @@ def _interval_s(refresh_hz: float) -> float:
         f"refresh_hz is {refresh_hz}, not above 0 and at most {FASTEST_HZ:g}.",
         fix=f"Leave it out, or take a value such as {FASTEST_HZ / 2:g}.",
     )
-
-
-@cache
-def _style_sheet() -> str:
-    return (STATIC / "monitor.css").read_text(encoding="utf-8")

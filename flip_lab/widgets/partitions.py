@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -19,7 +18,7 @@ from flip_lab.boards.partitions.faces import card_html, text_of
 from flip_lab.boards.partitions.options import option_fields
 from flip_lab.boards.partitions.payload import Shown
 from flip_lab.boards.partitions.picture import LIVE_NODES, draw_split
-from flip_lab.boards.scripts import STATIC
+from flip_lab.boards.scripts import script, style
 from flip_lab.core.errors import FlipLabError
 from flip_lab.core.scenario import Scenario
 from flip_lab.fl.data.catalog import DATASETS
@@ -51,8 +50,8 @@ class PartitionExplorer(anywidget.AnyWidget):
         FlipLabError: If there is no such scenario, or its data cannot be split.
     """
 
-    _esm = STATIC / "partitions.js"
-    _css = STATIC / "partitions.css"
+    _esm = script("partitions")
+    _css = style("partitions")
 
     catalogue = traitlets.Dict().tag(sync=True)
     settings = traitlets.Dict().tag(sync=True)
@@ -154,10 +153,5 @@ class PartitionExplorer(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **_options: object) -> _Bundle:
         """Give the live view, and a table and a text for pages that cannot show it."""
         data, metadata = cast("_Bundle", super()._repr_mimebundle_() or ({}, {}))
-        card = card_html(self._shown, self.python, self._error, css=_style_sheet())
+        card = card_html(self._shown, self.python, self._error, css=style("partitions"))
         return {**data, "text/plain": repr(self), "text/html": card}, metadata
-
-
-@cache
-def _style_sheet() -> str:
-    return (STATIC / "partitions.css").read_text(encoding="utf-8")

@@ -17,10 +17,10 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from flip_lab.boards.launcher.call import Call
 from flip_lab.boards.launcher.faces import card_html
 from flip_lab.boards.launcher.source import source_of
-from flip_lab.boards.scripts import STATIC
+from flip_lab.boards.scripts import STATIC, script
 from flip_lab.core.errors import EngineStartError
 from flip_lab.runs.run import Run
-from flip_lab.widgets.launcher_widget import LaunchForm, script
+from flip_lab.widgets.launcher_widget import LaunchForm
 from flip_lab.widgets.line import TARGET
 
 pytestmark = pytest.mark.browser
@@ -134,7 +134,9 @@ class Desk:
         script_url = f"{self.site}/launcher-all.js"
         self.page.route(
             script_url,
-            lambda route: route.fulfill(body=script(), content_type="text/javascript"),
+            lambda route: route.fulfill(
+                body=script("launcher"), content_type="text/javascript"
+            ),
         )
         state = json.dumps(self._state()).replace("<", "\\u003c")
         html = PAGE % (str(not dark).lower(), state)

@@ -16,10 +16,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from flip_lab.boards.run.board import RunBoard
 from flip_lab.boards.run.card import card_html
-from flip_lab.boards.scripts import STATIC
+from flip_lab.boards.scripts import STATIC, script
 from flip_lab.core.events import ClientFact, EventKind, Json, RunEvent
 from flip_lab.core.state import RunState
-from flip_lab.widgets import monitor
 from flip_lab.widgets.line import TARGET
 
 pytestmark = pytest.mark.browser
@@ -141,7 +140,7 @@ class Shown:
             json.dumps(written(board)).replace("<", "\\u003c"),
         )
         self._serve(f"{site}/page", html, "text/html")
-        self._serve(f"{site}/monitor-all.js", monitor.script(), "text/javascript")
+        self._serve(f"{site}/monitor-all.js", script("run"), "text/javascript")
         self.page.goto(f"{site}/page")
         self.page.wait_for_selector(".flip-monitor")
 

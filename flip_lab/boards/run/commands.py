@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
 from flip_lab.core.edits import Value
-from flip_lab.core.errors import FlipLabError, InvalidValueError
+from flip_lab.core.errors import InvalidValueError
 from flip_lab.core.events import Json
 
 
@@ -108,10 +108,3 @@ def carry_out(
         )
     # A run that is starting takes commands once it has started.
     return {"is_taken": bool(getattr(call(), "is_taken", True))}
-
-
-def told(error: Exception) -> dict[str, Json]:
-    """Give an error as the page shows it beside the control that caused it."""
-    if isinstance(error, FlipLabError):
-        return {"code": error.code, "what": error.what, "fix": error.fix}
-    return {"code": "", "what": f"{type(error).__name__}: {error}", "fix": ""}
