@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from flip_lab.api.sockets import close_with
 from flip_lab.core import errors
 from flip_lab.core.errors import FlipLabError
+
+if TYPE_CHECKING:
+    from starlette.types import HTTPExceptionHandler
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -68,10 +72,12 @@ def problem_of(error: FlipLabError) -> dict[str, Any]:
 
 
 def tell_problems(app: FastAPI) -> None:
-    """Let an app answer every error as a problem."""
+    """Let an app answer every error as a problem; a WebSocket is told it, and closed."""
 
-    async def ours(_request: Request, error: Exception) -> JSONResponse:
+    async def ours(asked: Request | WebSocket, error: Exception) -> JSONResponse | None:
         assert isinstance(error, FlipLabError)  # noqa: S101  # it is registered for these
+        if isinstance(asked, WebSocket):
+            return await close_with(asked, problem_of(error))
         return _response(error)
 
     async def unusable(_request: Request, error: Exception) -> JSONResponse:
@@ -92,7 +98,8 @@ def tell_problems(app: FastAPI) -> None:
         told = cls(str(error.detail), fix="openapi.json lists every path and method.")
         return _response(told, status=error.status_code, headers=error.headers)
 
-    app.add_exception_handler(FlipLabError, ours)
+    # Starlette calls it for both kinds, and its type knows handlers of one kind only.
+    app.add_exception_handler(FlipLabError, cast("HTTPExceptionHandler", ours))
     app.add_exception_handler(RequestValidationError, unusable)
     app.add_exception_handler(HTTPException, plain)
 
