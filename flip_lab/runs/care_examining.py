@@ -64,9 +64,10 @@ def examine(lab: LabDir, *, is_quick: bool = False) -> list[Finding]:
     return findings
 
 
-def _artifacts(lab: LabDir) -> dict[str, str]:
+def _artifacts(lab: LabDir) -> dict[str, str | None]:
     rows = query.sql(
         lab,
+        "SELECT sha256, NULL AS run_id FROM models UNION ALL "
         "SELECT sha256, run_id FROM artifacts UNION ALL "
         "SELECT sha256, run_id FROM logged WHERE sha256 IS NOT NULL",
         as_="rows",

@@ -17,6 +17,7 @@ from flip_lab.runs.forks import repeat_run, same_place
 from flip_lab.runs.groups import group_of
 from flip_lab.runs.inputs import Changes, Launchable
 from flip_lab.runs.launch import launch_prepared, place_of, prepared_run
+from flip_lab.runs.registry import Models
 from flip_lab.runs.rerun import Rerun, Told, compare
 from flip_lab.runs.run import Run
 from flip_lab.runs.search import Where
@@ -46,6 +47,11 @@ class Lab(LabKeeper):
         """Open the lab, or make it."""
         home = path or os.environ.get("FLIP_LAB_HOME") or ".flip-lab"
         super().__init__(open_lab(home))
+
+    @property
+    def models(self) -> Models:
+        """The model registry: named models, their versions, which is in production."""
+        return Models(self._dir)
 
     def launch(  # noqa: PLR0913  # one parameter for each thing a launch can settle
         self,

@@ -2,7 +2,8 @@
 
 The order makes it consistent. Nobody seals, merges or sweeps meanwhile. Of each run first
 the checkpoints are copied and then the journals, which therefore know all that a checkpoint
-does; files that runs speak of come last, because they are kept before they are spoken of.
+does; files that runs and the lab's log speak of come last, because they are kept before
+they are spoken of.
 """
 
 from __future__ import annotations
@@ -136,10 +137,10 @@ def _take(copying: _Copying, lab: LabDir, groups: Groups) -> int:
         for path in journals(lab, run_id):
             if path.name not in sealed:
                 copying.file(path, end=_end_of_frames)
-    copying.unchanging(manifest)
-    copying.file(manifest_path(lab))
     copying.file(head_path(lab))
     copying.file(audit.audit_path(lab), end=_end_of_records)
+    copying.unchanging(manifest)
+    copying.file(manifest_path(lab))
     for folder in (lab.root / "durations", lab.root / "damaged"):
         copying.tree(folder)
     copying.file(lab.root / "lab.json")

@@ -106,6 +106,25 @@ class Blobs:
                 pass  # not there yet, or not ours to touch
             write(path)
 
+    def spare(self, sha256: str) -> None:
+        """Keep a file from the next collection, as if it were put again.
+
+        Args:
+            sha256: The hash.
+
+        Raises:
+            CorruptArtifactError: If the file is gone.
+            StoreError: If ``sha256`` is not a hash.
+        """
+        path = self.place(sha256)
+        with collecting(self._lab, alone=False):
+            try:
+                os.utime(path)
+            except PermissionError:
+                pass  # not ours to touch, and not ours to collect
+            except OSError as error:
+                raise CorruptArtifactError(_unreadable(path, error), fix=_FIX) from error
+
     def get(self, sha256: str) -> bytes:
         """Give the bytes back, checked against their hash.
 

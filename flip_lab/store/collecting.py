@@ -1,4 +1,4 @@
-"""Collect kept files that no run speaks of any more.
+"""Collect kept files that no run and no registered model speaks of any more.
 
 A hash that stands anywhere in a run's ``run.json``, in one of its journals, or in a sealed
 fact about files counts as spoken of: a deleted run's too, as long as the trash holds it.
@@ -17,10 +17,12 @@ import duckdb
 
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import StoreError
+from flip_lab.store.audit import read_audit
 from flip_lab.store.blobs import SHA256, collecting
 from flip_lab.store.database import open_database
 from flip_lab.store.layout import LabDir, explained
 from flip_lab.store.manifest import compacting
+from flip_lab.store.registered import registered
 from flip_lab.store.rows import sealed_rows
 from flip_lab.store.snapshot import Snapshot
 
@@ -53,7 +55,7 @@ def collect(
     before_s: float | None = None,
     dry_run: bool = False,
 ) -> Collected:
-    """Remove kept files that no run speaks of.
+    """Remove kept files that no run and no registered model speaks of.
 
     Args:
         lab: The lab.
@@ -108,7 +110,7 @@ def _remove(lab: LabDir, paths: list[Path], limit_s: float) -> None:
 
 
 def spoken_of(lab: LabDir) -> frozenset[str]:
-    """Give the hashes that runs speak of; ask while holding ``compacting``.
+    """Give the hashes that runs and models speak of; ask while holding ``compacting``.
 
     Args:
         lab: The lab.
@@ -118,7 +120,9 @@ def spoken_of(lab: LabDir) -> frozenset[str]:
     """
     files = chain.from_iterable(folder.glob(form) for folder, form in _places(lab))
     texts = chain(_contents(files), _sealed(lab))
-    return frozenset(found.decode() for text in texts for found in _HASH.findall(text))
+    said = {found.decode() for text in texts for found in _HASH.findall(text)}
+    models = registered(read_audit(lab)).values()
+    return frozenset(said | {v.sha256 for each in models for v in each.versions.values()})
 
 
 def _places(lab: LabDir) -> Iterator[tuple[Path, str]]:

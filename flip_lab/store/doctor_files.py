@@ -104,20 +104,22 @@ def _is_old(path: Path, limit_s: float) -> bool:
         return False
 
 
-def missing_files(lab: LabDir, artifacts: dict[str, str]) -> Iterator[Finding]:
-    """Find files that runs keep by name, and that are not there.
+def missing_files(lab: LabDir, artifacts: dict[str, str | None]) -> Iterator[Finding]:
+    """Find files that runs keep by name, or models are, and that are not there.
 
     Args:
         lab: The lab.
-        artifacts: A run by the hash of each file that it keeps.
+        artifacts: By the hash of each file the run that keeps it; ``None`` for one that
+            only a registered model is.
     """
     there = {path.name for path in kept_files(lab)}
     for sha256, run_id in artifacts.items():
         if sha256 not in there:
+            who = f"Run {run_id} keeps" if run_id else "A registered model is"
             yield Finding(
                 kind=Ailment.BLOB_MISSING,
                 path=lab.blobs / sha256[:2] / sha256,
-                what=f"Run {run_id} keeps this file, but it is gone.",
+                what=f"{who} this file, but it is gone.",
                 run_id=run_id,
             )
 

@@ -21,6 +21,7 @@ from flip_lab.store.schema_runs import (
     AUDIT,
     COMMANDS,
     EXPERIMENTS,
+    MODELS,
     PARAMETERS,
     RUN_METRICS,
     RUNS,
@@ -48,6 +49,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             SPANS,
             EXPERIMENTS,
             SWEEPS,
+            MODELS,
             AUDIT,
         )
     }

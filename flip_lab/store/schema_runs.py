@@ -15,6 +15,7 @@ from flip_lab.store.schema_parts import (
     json,
     moment,
     real,
+    size,
     text,
 )
 
@@ -188,5 +189,32 @@ AUDIT = Table(
         text("run_id", "The run that it was done to.", nullable=True),
         json("body", "Particulars; their keys depend on the action."),
         text("chain", "Hash of this line and all before it."),
+    ),
+)
+
+MODELS = Table(
+    name="models",
+    meaning="One version of a registered model; it outlives its run.",
+    order_by=("name", "version"),
+    columns=(
+        text("name", "The model."),
+        count("version", "Its number, from 1; one that was deleted is not given again."),
+        text("stage", "none, staging, production or archived."),
+        text("sha256", "Hash of its file, a safetensors file."),
+        size("size_bytes", "Length of its file."),
+        count("num_parameters", "Numbers in its arrays.", sql_type="BIGINT"),
+        text("run_id", "The run; missing for a file from elsewhere.", nullable=True),
+        count("server_round", "The round it was aggregated in, if known.", nullable=True),
+        text("artifact", "What the run called the file; of others, the file's name."),
+        json("metrics", "Aggregated metrics of that round, by name."),
+        text("scenario", "Name of the run's scenario or app.", nullable=True),
+        text("scenario_fingerprint", "Hash of the scenario's numbers.", nullable=True),
+        json("input_schema", "What it takes and gives, if known.", nullable=True),
+        Column(name="tags", sql_type="VARCHAR[]", meaning="Its tags, sorted."),
+        text("note", "Its note; may be empty."),
+        moment("registered_at", "When it was registered."),
+        text("registered_by", "Who did that."),
+        moment("staged_at", "When its stage was changed last."),
+        text("staged_by", "Who did that."),
     ),
 )

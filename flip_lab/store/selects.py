@@ -35,6 +35,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "spans": ("event", "client"),
         "experiments": ("event",),
         "sweeps": ("event",),
+        "models": (),
         "audit": (),
     }
 )
@@ -98,6 +99,33 @@ RECORD: Mapping[str, Any] = MappingProxyType(
     }
 )
 """One line of the lab's log."""
+
+MODEL: Mapping[str, Any] = MappingProxyType(
+    {
+        "name": "VARCHAR",
+        "version": "INTEGER",
+        "stage": "VARCHAR",
+        "sha256": "VARCHAR",
+        "size_bytes": "BIGINT",
+        "lineage": {
+            "run_id": "VARCHAR",
+            "artifact": "VARCHAR",
+            "server_round": "INTEGER",
+            "metrics": "JSON",
+            "scenario": "VARCHAR",
+            "scenario_fingerprint": "VARCHAR",
+            "input_schema": "JSON",
+            "num_parameters": "BIGINT",
+        },
+        "tags": ["VARCHAR"],
+        "note": "VARCHAR",
+        "registered_s": "DOUBLE",
+        "registered_by": "VARCHAR",
+        "staged_s": "DOUBLE",
+        "staged_by": "VARCHAR",
+    }
+)
+"""One version of a model, as the lab's log tells it."""
 
 _RUNS = """
     WITH told AS (
@@ -285,6 +313,12 @@ _SWEEPS = """
     FROM runs WHERE sweep IS NOT NULL GROUP BY sweep, experiment
 """
 
+_MODELS = """
+    SELECT * EXCLUDE (lineage, registered_s, staged_s), lineage.*,
+        inside.moment(registered_s) AS registered_at, inside.moment(staged_s) AS staged_at
+    FROM inside.model
+"""
+
 _AUDIT = """
     SELECT sequence, inside.moment(time_s) AS time_at, author, action, run_id, body, chain
     FROM inside.record
@@ -308,6 +342,7 @@ SELECTS: Mapping[str, str] = MappingProxyType(
         "spans": _SPANS,
         "experiments": _EXPERIMENTS,
         "sweeps": _SWEEPS,
+        "models": _MODELS,
         "audit": _AUDIT,
     }
 )

@@ -10,12 +10,14 @@ from typing import Any
 import duckdb
 
 from flip_lab.store.audit import Labels
+from flip_lab.store.registered import registered
 from flip_lab.store.rows import JournalLines, make_rows, quoted, sealed_path, sealed_rows
 from flip_lab.store.schema import TABLES
 from flip_lab.store.schema_runs import LABELS
 from flip_lab.store.selects import (
     KEPT,
     LABEL,
+    MODEL,
     MOMENT,
     NEEDS,
     PARAMETER,
@@ -79,7 +81,7 @@ def make_facts(
     snapshot: Snapshot,
     tables: Collection[str] = KEPT,
 ) -> None:
-    """Make the small tables that Python reads: specs, parameters, labels, the log.
+    """Make the small tables that Python reads: specs, parameters, labels, models, the log.
 
     Args:
         connection: A database with the schema ``inside``.
@@ -94,9 +96,14 @@ def make_facts(
         for run_id, label in snapshot.labels.items()
         if "runs" in tables and label != _NO_LABELS
     ]
+    models = registered(snapshot.records) if "models" in tables else {}
+    versions = [
+        asdict(each) for model in models.values() for each in model.versions.values()
+    ]
     _table(connection, "spec", SPEC, specs)
     _table(connection, "parameter", PARAMETER, [r for s in settings for r in parameters(s)])
     _table(connection, "label", LABEL, told)
+    _table(connection, "model", MODEL, versions)
     _table(connection, "record", RECORD, [asdict(record) for record in records])
 
 
