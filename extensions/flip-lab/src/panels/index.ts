@@ -1,0 +1,4 @@
+import { JupyterFrontEndPlugin } from '@jupyterlab/application';
+
+/** The panels of the main area. */
+export const panels: JupyterFrontEndPlugin<unknown>[] = [];
