@@ -7,11 +7,11 @@ from fastapi import APIRouter, FastAPI
 import flip_lab
 from flip_lab.api.access import Access
 from flip_lab.api.problems import tell_problems
-from flip_lab.api.routes import about
+from flip_lab.api.routes import about, boards, frames, ui
 from flip_lab.api.service import Service
 from flip_lab.runs.lab import Lab
 
-_ROUTERS: tuple[APIRouter, ...] = (about.router,)
+_ROUTERS: tuple[APIRouter, ...] = (about.router, frames.router, boards.router, ui.router)
 
 
 def create_app(lab: Lab, access: Access, *, prefix: str = "/flip") -> FastAPI:
