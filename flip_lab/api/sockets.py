@@ -36,7 +36,7 @@ async def close_with(websocket: WebSocket, problem: Mapping[str, Any]) -> None:
         if websocket.client_state is WebSocketState.CONNECTING:
             await accept(websocket)
         if websocket.application_state is WebSocketState.CONNECTED:
-            told = orjson.dumps({"type": "problem", **problem}).decode()
+            told = orjson.dumps({**problem, "type": "problem"}).decode()
             await websocket.send_text(told)
             await websocket.close(_CLOSE_CODES + problem["status"], problem["code"])
 
