@@ -1,4 +1,6 @@
 import { JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { boards } from './boards';
+import { lists } from './lists';
 
 /** The panels of the main area. */
-export const panels: JupyterFrontEndPlugin<unknown>[] = [];
+export const panels: JupyterFrontEndPlugin<unknown>[] = [boards, lists];

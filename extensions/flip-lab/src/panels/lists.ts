@@ -1,0 +1,88 @@
+import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ICommandPalette, MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
+import { ILauncher } from '@jupyterlab/launcher';
+import { LabIcon } from '@jupyterlab/ui-components';
+import { Widget } from '@lumino/widgets';
+import { sweepsIcon } from '../icons';
+import { CATEGORY, CommandIDs, IFlip } from '../tokens';
+import { Gallery } from './gallery';
+import { galleryIcon, modelsIcon } from './icons';
+import { Models } from './models';
+import { showIn } from './place';
+import { Sweeps } from './sweeps';
+
+/** A panel that there is once. */
+interface IListPanel {
+  id: string;
+  label: string;
+  caption: string;
+  icon: LabIcon;
+  rank: number;
+  make: () => Widget;
+}
+
+/** The gallery of scenarios, the model registry and the sweeps. */
+export const lists: JupyterFrontEndPlugin<void> = {
+  id: 'flip-lab:lists',
+  description: 'The gallery of scenarios, the model registry and the sweeps.',
+  autoStart: true,
+  requires: [IFlip],
+  optional: [ICommandPalette, ILauncher, ILayoutRestorer],
+  activate: (
+    app: JupyterFrontEnd,
+    flip: IFlip,
+    palette: ICommandPalette | null,
+    launcher: ILauncher | null,
+    restorer: ILayoutRestorer | null
+  ): void => {
+    for (const panel of panelsOf(app, flip)) {
+      const { id, label, caption, icon, rank } = panel;
+      const tracker = new WidgetTracker<MainAreaWidget>({ namespace: id });
+      app.commands.addCommand(id, {
+        label,
+        caption,
+        icon: args => (args['isPalette'] ? undefined : icon),
+        execute: () => showIn(app, tracker, id.replace(':', '-'), () => titled(panel))
+      });
+      palette?.addItem({ command: id, category: CATEGORY, args: { isPalette: true } });
+      launcher?.add({ command: id, category: CATEGORY, rank });
+      void restorer?.restore(tracker, { command: id, name: ({ id: name }) => name });
+    }
+  }
+};
+
+function panelsOf(app: JupyterFrontEnd, flip: IFlip): IListPanel[] {
+  const { trans } = flip;
+  return [
+    {
+      id: CommandIDs.openGallery,
+      label: trans.__('Scenarios'),
+      caption: trans.__('Federations that are ready to run, with pictures'),
+      icon: galleryIcon,
+      rank: 2,
+      make: () => new Gallery(flip, app.commands)
+    },
+    {
+      id: CommandIDs.openModels,
+      label: trans.__('Models'),
+      caption: trans.__('Registered models: versions, stages, where they come from'),
+      icon: modelsIcon,
+      rank: 5,
+      make: () => new Models(flip, app.commands)
+    },
+    {
+      id: CommandIDs.openSweeps,
+      label: trans.__('Sweeps'),
+      caption: trans.__('Runs that were launched together'),
+      icon: sweepsIcon,
+      rank: 4,
+      make: () => new Sweeps(flip, app.commands)
+    }
+  ];
+}
+
+function titled({ label, caption, icon, make }: IListPanel): MainAreaWidget {
+  const panel = new MainAreaWidget({ content: make() });
+  Object.assign(panel.title, { label, caption, icon });
+  return panel;
+}
