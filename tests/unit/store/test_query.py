@@ -28,6 +28,7 @@ from flip_lab.store.journal import RESUMER, JournalWriter, journals
 from flip_lab.store.layout import LabDir, open_lab, write_json_atomic
 from flip_lab.store.manifest import read_manifest
 from flip_lab.store.query import connect, sql, table
+from flip_lab.store.registered import REGISTER
 from flip_lab.store.schema import TABLES
 
 T0 = 1_700_000_000.0
@@ -173,6 +174,17 @@ def keep(
         writer.append(events[5:])
 
 
+VERSION = {
+    "model": ODD,
+    "version": 1,
+    "sha256": "0" * 64,
+    "size_bytes": 8,
+    "lineage": {"artifact": "model", "metrics": {}, "num_parameters": 2},
+    "tags": [],
+    "note": "",
+}
+
+
 @pytest.fixture(params=["journal", "sealed", "reopened"])
 def told(lab: LabDir, request: pytest.FixtureRequest) -> LabDir:
     """Give a lab with one run that failed, and one that has only been launched.
@@ -184,6 +196,7 @@ def told(lab: LabDir, request: pytest.FixtureRequest) -> LabDir:
     pending = RUN | {"run_id": "b", "num_rounds": None, "scenario": None, "lineage": {}}
     write_json_atomic(lab.run_dir("b") / "run.json", pending)
     append_audit(lab, "tag", run_ids=["a"], body={"tags": ["odd", ODD]})
+    append_audit(lab, REGISTER, run_ids=["a"], body=VERSION)
     if request.param != "journal":
         assert compact(lab, ["a"], grace_s=0.0).num_sealed == 1
         assert not lab.live_dir("a").exists()
@@ -424,7 +437,8 @@ def test_frames_have_sensible_types(told: LabDir) -> None:
         for column, dtype in table(told, name).dtypes.items()
         if str(dtype) == "object"
     }
-    assert objects == {("clients", "metrics"), ("runs", "tags")}
+    lists = {("runs", "tags"), ("models", "tags")}
+    assert objects == {("clients", "metrics"), *lists}
     clients = table(told, "clients")
     assert str(clients["time_at"].dtype) == "datetime64[us, UTC]"
     assert clients["node_id"].tolist() == [BIG, 7, BIG]
