@@ -65,10 +65,15 @@ def problem_of(error: FlipLabError) -> dict[str, Any]:
         "title": type(error).__doc__ or status.phrase,
         "status": int(status),
         "code": error.code,
-        "detail": error.what,
-        "fix": error.fix,
-        "evidence": error.detail,
+        "detail": _whole(error.what),
+        "fix": _whole(error.fix),
+        "evidence": _whole(error.detail),
     }
+
+
+def _whole(text: str) -> str:
+    """Give a text that UTF-8 has a form for: requests may hold half a character."""
+    return text.encode(errors="replace").decode()
 
 
 def tell_problems(app: FastAPI) -> None:
@@ -93,11 +98,21 @@ def tell_problems(app: FastAPI) -> None:
 
     async def plain(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101  # as above
-        known = {HTTPStatus.NOT_FOUND: errors.NoSuchPlaceError}
-        cls = known.get(HTTPStatus(error.status_code), errors.ApiError)
+        known = {404: errors.NoSuchPlaceError, 400: errors.RequestError}
+        cls = known.get(error.status_code, errors.ApiError)
         told = cls(str(error.detail), fix="openapi.json lists every path and method.")
         return _response(told, status=error.status_code, headers=error.headers)
 
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        return _response(
+            errors.ApiError(
+                f"{request.method} {request.url.path} met a {type(error).__name__}.",
+                fix="This is a fault of FLIP Lab: the server's log says where; report it.",
+            ),
+            status=HTTPStatus.INTERNAL_SERVER_ERROR,
+        )
+
+    app.add_exception_handler(Exception, unforeseen)
     # Starlette calls it for both kinds, and its type knows handlers of one kind only.
     app.add_exception_handler(FlipLabError, cast("HTTPExceptionHandler", ours))
     app.add_exception_handler(RequestValidationError, unusable)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias, cast
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from flip_lab.api.access import Access, Person, Scope
+from flip_lab.api.live.roster import Roster
+from flip_lab.api.pages.feed import Feeds
 from flip_lab.core.errors import NotAllowedError, NotAuthenticatedError
+from flip_lab.runs import life_sign
 from flip_lab.runs.lab import Lab
+from flip_lab.runs.run import Run
+from flip_lab.store.audit_writer import acting_as
+from flip_lab.store.layout import LabDir
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +27,35 @@ class Service:
     Attributes:
         lab: The lab.
         access: Says who asks.
+        roster: The list of runs, kept up to date.
+        feeds: The boards that pages look at.
     """
 
     lab: Lab
     access: Access
+    roster: Roster
+    feeds: Feeds = field(default_factory=Feeds)
+
+    @property
+    def lab_dir(self) -> LabDir:
+        """The lab's directory, for what works on files."""
+        return LabDir(self.lab.path)
+
+    def run(self, run_id: str) -> Run:
+        """Find a run; one that died is given its end first.
+
+        Args:
+            run_id: Its id, or the beginning or end of it if only one run has that.
+
+        Raises:
+            RunNotFoundError: If there is none, or more than one.
+        """
+        # A run that the roster knows need not be looked for among thousands.
+        is_known = self.roster.row(run_id) is not None
+        run = Run(self.lab_dir, run_id) if is_known else self.lab.run(run_id)
+        if life_sign.needs_a_look(self.lab_dir.run_dir(run.run_id)):
+            _ = run.state
+        return run
 
 
 def service_of(connection: HTTPConnection) -> Service:
@@ -56,8 +88,11 @@ def _reader(connection: HTTPConnection) -> Person:
     return admitted(connection, "read")
 
 
-def _writer(connection: HTTPConnection) -> Person:
-    return admitted(connection, "write")
+async def _writer(connection: HTTPConnection) -> AsyncGenerator[Person]:
+    """Let what the route does be done in the name of whoever asks."""
+    person = admitted(connection, "write")
+    with acting_as(person.name):  # a route's thread works with a copy of this context
+        yield person
 
 
 Serving: TypeAlias = Annotated[Service, Depends(service_of)]

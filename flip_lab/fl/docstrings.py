@@ -32,7 +32,11 @@ def meanings(thing: object) -> Mapping[str, str]:
     Returns:
         The texts by name, on one line each, with the docstring's markup.
     """
-    text = getdoc(thing) or ""
+    return meanings_in(getdoc(thing) or "")
+
+
+def meanings_in(text: str) -> dict[str, str]:
+    """Read the same from a docstring's text."""
     for section, head in ((_NUMPY, r"^(\w+) ?: .*$"), (_GOOGLE, r"^    (\w+): ")):
         if found := section.search(text):
             return _entries(found[1], head)

@@ -49,17 +49,62 @@ def load_scenario(
     """
     path = _find(name_or_path)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ScenarioError(
             f"The scenario file {path} cannot be read: {error.strerror}.",
             fix=f"Check the path, or use a name. {nearest(path.stem, scenario_names())}",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ScenarioError(
             f"{path} is not valid TOML: {error}.", fix="Correct the file at that place."
         ) from error
+    return scenario_from_toml(text, overrides, where=str(path))
+
+
+def scenario_from_toml(
+    text: str, overrides: Mapping[str, Any] | None = None, *, where: str = "The text"
+) -> Scenario:
+    """Read a scenario from the text of its file, checked as ``load_scenario`` does.
+
+    Args:
+        text: TOML.
+        overrides: Values to change, as ``Scenario.override`` takes them.
+        where: What to call the text where it is no TOML.
+
+    Raises:
+        ScenarioError: If the text is no TOML, or lacks a required key.
+        UnknownNameError: If it names something unknown.
+        UnknownKeyError: If a key means nothing; the message names the nearest valid one.
+        InvalidValueError: If a value has the wrong type or lies outside its range.
+    """
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ScenarioError(
+            f"{where} is not valid TOML: {error}.", fix="Correct the file at that place."
+        ) from error
     return validate(scenario_from_dict(data).override(overrides or {}))
+
+
+def scenario_text(name: str) -> str:
+    """Give the text of the file of a scenario that is found by name, comments and all.
+
+    Raises:
+        UnknownNameError: If there is no such scenario.
+        ScenarioError: If its file cannot be read.
+    """
+    if name not in scenario_names():  # a path would open any file
+        raise UnknownNameError(
+            f"There is no scenario {name!r}.", fix=nearest(name, scenario_names())
+        )
+    try:
+        return _find(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(
+            f"The file of the scenario {name!r} cannot be read: {error}.",
+            fix="Check that you may read it, and that it is text in UTF-8.",
+        ) from error
 
 
 def validate(scenario: Scenario) -> Scenario:

@@ -24,12 +24,15 @@ class Group:
         sweep: The sweep that it is a point of; ``None`` for none.
         tags: Its first tags.
         note: Its first note; may be empty.
+        run_id: The id it shall have, for callers that must know it before; ``None``: a
+            new one.
     """
 
     experiment: str | None = None
     sweep: str | None = None
     tags: tuple[str, ...] = ()
     note: str = ""
+    run_id: str | None = None
 
 
 def group_of(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from flip_lab.core.errors import InvalidValueError, NothingToUndoError
 from flip_lab.runs.groups import note_of, tags_of
-from flip_lab.store.audit import UNDOABLE, AuditRecord, in_force, labels
+from flip_lab.store.audit import UNDOABLE, AuditRecord, Labels, in_force, labels
 from flip_lab.store.audit_writer import append_audit, author, writing
 from flip_lab.store.layout import LabDir
 
@@ -54,6 +54,51 @@ def archive_runs(
         StoreNotWritableError: If the lab cannot be written.
     """
     _label(lab, action, run_ids, {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relabelling:
+    """What is said about one run from now on; ``None`` leaves it as it is.
+
+    Attributes:
+        tags: All its tags.
+        note: Its note; an empty one takes it away.
+        is_archived: Whether it is put away.
+    """
+
+    tags: Sequence[str] | None = None
+    note: str | None = None
+    is_archived: bool | None = None
+
+
+def relabel_run(
+    lab: LabDir, run_id: str, wanted: Relabelling, *, check: Callable[[], None]
+) -> None:
+    """Say several things about a run, unless somebody was faster.
+
+    Args:
+        lab: The lab.
+        run_id: The run.
+        wanted: What to say; what is so already is not said again.
+        check: Raises if the run is not as it was seen; nobody labels it meanwhile.
+
+    Raises:
+        InvalidValueError: If a tag or the note will not do; then nothing was said.
+        StoreNotWritableError: If the lab cannot be written.
+    """
+    tags = None if wanted.tags is None else set(tags_of(wanted.tags))
+    note = None if wanted.note is None else note_of(wanted.note)
+    with writing(lab) as log:
+        check()
+        now = labels(log.records()).get(run_id, Labels())
+        if tags is not None and (new := sorted(tags - {*now.tags})):
+            log.append("tag", run_ids=[run_id], body={"tags": new})
+        if tags is not None and (gone := sorted({*now.tags} - tags)):
+            log.append("untag", run_ids=[run_id], body={"tags": gone})
+        if note is not None and note != now.note:
+            log.append("note", run_ids=[run_id], body={"text": note})
+        if wanted.is_archived not in {None, now.is_archived}:
+            log.append("archive" if wanted.is_archived else "unarchive", run_ids=[run_id])
 
 
 def _label(

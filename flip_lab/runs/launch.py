@@ -189,7 +189,7 @@ def blank_spec(place: Place, checkpoints: Checkpoints, group: Group) -> RunSpec:
         InvalidValueError: If the checkpoints' settings will not do.
     """
     return RunSpec(
-        run_id=new_run_id(),
+        run_id=group.run_id or new_run_id(),
         name="",
         kind="scenario",
         created_s=now_s(),

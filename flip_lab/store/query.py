@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from threading import Timer
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
@@ -29,6 +31,21 @@ Parameters: TypeAlias = Sequence[object] | Mapping[str, object] | None
 Rows: TypeAlias = list[dict[str, Any]]
 
 _ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much an answer may cost.
+
+    Attributes:
+        time_s: Seconds after which the query is stopped, above 0.
+        rows: The most rows that are given, 1 or more; others are left out.
+    """
+
+    time_s: float
+    rows: int
+
+
 _READING = frozenset({duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN})
 _FORMS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {"pandas": results.to_pandas, "arrow": results.tidy, "rows": results.to_rows}
@@ -65,17 +82,33 @@ def sql(
     parameters: Parameters = None,
     *,
     as_: Literal["pandas"] = "pandas",
+    limits: Limits | None = None,
 ) -> pd.DataFrame: ...
 @overload
 def sql(
-    lab: LabDir, query: str, parameters: Parameters = None, *, as_: Literal["arrow"]
+    lab: LabDir,
+    query: str,
+    parameters: Parameters = None,
+    *,
+    as_: Literal["arrow"],
+    limits: Limits | None = None,
 ) -> Any: ...  # noqa: ANN401  # a pyarrow.Table; pyarrow ships no types
 @overload
 def sql(
-    lab: LabDir, query: str, parameters: Parameters = None, *, as_: Literal["rows"]
+    lab: LabDir,
+    query: str,
+    parameters: Parameters = None,
+    *,
+    as_: Literal["rows"],
+    limits: Limits | None = None,
 ) -> Rows: ...
 def sql(
-    lab: LabDir, query: str, parameters: Parameters = None, *, as_: str = "pandas"
+    lab: LabDir,
+    query: str,
+    parameters: Parameters = None,
+    *,
+    as_: str = "pandas",
+    limits: Limits | None = None,
 ) -> Any:
     """Answer one query over all runs of a lab.
 
@@ -84,13 +117,15 @@ def sql(
         query: One statement that reads: SELECT, FROM, WITH, PIVOT, DESCRIBE, EXPLAIN.
         parameters: Values for ``?`` or ``$name`` in the query.
         as_: ``"pandas"``, ``"arrow"``, or ``"rows"`` (one dict per row).
+        limits: How much the answer may cost; None sets no limit.
 
     Returns:
         The answer in that form. Sums of integers are integers, times are aware UTC
         datetimes, maps are dicts (in Arrow, maps).
 
     Raises:
-        QueryError: If the query is wrong, does more than read, or ``as_`` is unknown.
+        QueryError: If the query is wrong, does more than read, takes longer than its
+            limit, or ``as_`` is unknown.
         StoreError: If the files of the lab cannot be read.
     """
     if as_ not in _FORMS:
@@ -99,7 +134,7 @@ def sql(
     # costs only time.
     text = f"{query} {parameters}".lower()
     needed = [name for name in TABLES if name in text]
-    return _asked(lab, query, tables=needed, parameters=parameters, as_=as_)
+    return _asked(lab, query, tables=needed, parameters=parameters, as_=as_, limits=limits)
 
 
 @overload
@@ -144,7 +179,7 @@ def table(
     return _asked(lab, query, tables=[name], run_ids=run_ids, as_=as_)
 
 
-def _asked(
+def _asked(  # noqa: PLR0913  # what both public functions take
     lab: LabDir,
     query: str,
     *,
@@ -152,12 +187,13 @@ def _asked(
     run_ids: Iterable[str] | None = None,
     parameters: Parameters = None,
     as_: str,
+    limits: Limits | None = None,
 ) -> Any:  # noqa: ANN401 -- the public overloads say what it is
     names, runs = [*tables], None if run_ids is None else [*run_ids]
 
     def ask() -> Any:  # noqa: ANN401 -- as above
         with closing(kept.reading(lab, tables=names, run_ids=runs)) as connection:
-            return _answer(connection, query, parameters=parameters, as_=as_)
+            return _answer(connection, query, parameters=parameters, as_=as_, limits=limits)
 
     return _patiently(lab, ask)
 
@@ -189,13 +225,37 @@ def _answer(
     *,
     parameters: Parameters = None,
     as_: str,
+    limits: Limits | None = None,
 ) -> Any:  # noqa: ANN401 -- the public overloads say what it is
-    with _explained(query):
+    with _explained(query), _in_time(connection, limits):
         _require_reading(connection, query)
         # Also refuses a SELECT that hides a DELETE.
         connection.execute("BEGIN TRANSACTION READ ONLY")
         relation = connection.sql(query, params=parameters)
+        if limits is not None:
+            relation = relation.limit(limits.rows)
         return _FORMS[as_](relation.to_arrow_table())
+
+
+@contextmanager
+def _in_time(
+    connection: duckdb.DuckDBPyConnection, limits: Limits | None
+) -> Generator[None]:
+    """End a query that takes longer than it may."""
+    if limits is None:
+        yield
+        return
+    alarm = Timer(limits.time_s, connection.interrupt)
+    alarm.start()
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise QueryError(
+            f"The query took longer than {limits.time_s:g} s and was stopped.",
+            fix="Ask for fewer runs or rows, or ask in a notebook: lab.sql(…).",
+        ) from error
+    finally:
+        alarm.cancel()
 
 
 def _require_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:

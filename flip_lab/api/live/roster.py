@@ -77,6 +77,11 @@ class Roster:
             thread.join()
 
     @property
+    def is_following(self) -> bool:
+        """Whether the thread is at work."""
+        return self._thread is not None
+
+    @property
     def position(self) -> int:
         """A number that grows with each change; also from one server to the next."""
         return self._changes.position

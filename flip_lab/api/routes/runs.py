@@ -1,0 +1,247 @@
+"""Runs: the list, one whole, launching, forking, taking up, labelling, deleting."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal, TypeAlias
+
+from fastapi import APIRouter, Query, Request, Response
+
+from flip_lab.api.documents import told
+from flip_lab.api.etags import require_fresh, tag_of
+from flip_lab.api.idempotency import IdempotencyKey, Once, launch_once
+from flip_lab.api.launching import asked_fork, asked_launch
+from flip_lab.api.live.rows import RunRow
+from flip_lab.api.paging import USUAL, Cursor, Limit, RunId, cursor_at, place_of
+from flip_lab.api.replies import JSON, state, to_json
+from flip_lab.api.schemas.launches import ForkAsked, Launch, Resumption
+from flip_lab.api.schemas.runs import RunChange, RunPage, WholeRun
+from flip_lab.api.service import Reader, Service, Serving, Writer
+from flip_lab.api.whole_run import whole_run
+from flip_lab.core.clock import tick_s
+from flip_lab.runs.labelling import Relabelling, relabel_run
+from flip_lab.runs.requests import fork_requested, launch_requested
+from flip_lab.runs.trash import delete_runs
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+
+States: TypeAlias = Annotated[
+    list[
+        Literal[
+            "pending", "starting", "running", "paused", "completed", "failed", "stopped"
+        ]
+    ]
+    | None,
+    Query(
+        alias="state", description="Only runs in this state; may be given several times."
+    ),
+]
+
+Experiment: TypeAlias = Annotated[
+    str | None, Query(description="Only runs of this experiment.")
+]
+Sweep: TypeAlias = Annotated[str | None, Query(description="Only runs of this sweep.")]
+Tags: TypeAlias = Annotated[
+    list[str] | None,
+    Query(description="Only runs with this tag; given several times: with all of them."),
+]
+Words: TypeAlias = Annotated[
+    str | None,
+    Query(
+        max_length=200,
+        description="Only runs with each of these words in their id, name, experiment, "
+        "sweep, tags or note; upper and lower case are one.",
+    ),
+]
+Archived: TypeAlias = Annotated[
+    bool, Query(description="Whether archived runs are listed, too.")
+]
+
+_PATIENCE_S = 2.0
+_PAUSE_S = 0.02
+
+
+@router.get("", response_model=RunPage, responses=told(304))
+def list_runs(  # noqa: PLR0913  # one parameter for each thing to choose by
+    request: Request,
+    service: Serving,
+    person: Reader,
+    *,
+    states: States = None,
+    experiment: Experiment = None,
+    sweep: Sweep = None,
+    tag: Tags = None,
+    q: Words = None,
+    archived: Archived = False,
+    limit: Limit = USUAL,
+    cursor: Cursor = None,
+) -> Response:
+    """List runs, newest first."""
+    del person
+    question = ["runs", states, experiment, sweep, tag, q, archived]
+    after = None
+    if cursor is not None:
+        after = tuple(place_of(cursor, question, kinds=(str, str)))
+    words = (q or "").casefold().split()
+    position, rows = service.roster.position, service.roster.rows
+    found = [
+        row
+        for row in rows
+        if (after is None or (row["created_at"] or "", row["run_id"]) < after)
+        and (archived or not row["is_archived"])
+        and (not states or row["state"] in states)
+        and (experiment is None or row["experiment"] == experiment)
+        and (sweep is None or row["sweep"] == sweep)
+        and (not tag or {*tag} <= {*row["tags"]})
+        and (not words or _has(row, words))
+    ]
+    page, following = found[:limit], None
+    if len(found) > limit:
+        last = page[-1]
+        following = cursor_at(question, [last["created_at"] or "", last["run_id"]])
+    body = {"items": page, "next_cursor": following, "position": position}
+    return state(request, body)
+
+
+def _has(row: RunRow, words: list[str]) -> bool:
+    names = [row["run_id"], row["name"], row["experiment"], row["sweep"] or "", row["note"]]
+    text = "\n".join([*names, *row["tags"]]).casefold()
+    return all(word in text for word in words)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=WholeRun,
+    responses=told(404, 409, 501, changes=True),
+)
+def launch_run(
+    service: Serving, person: Writer, asked: Launch, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Start a run in a process of its own; it outlives this server."""
+    once = Once(
+        person=person.name, key=idempotency_key, asked=["launch", asked.model_dump()]
+    )
+    run_id, was_there = launch_once(
+        service.lab_dir,
+        once,
+        lambda run_id: launch_requested(
+            service.lab_dir, asked_launch(service.lab, asked, run_id)
+        ),
+    )
+    return _launched(service, run_id, was_there=was_there, location=f"runs/{run_id}")
+
+
+@router.get("/{run_id}", response_model=WholeRun, responses=told(304, 404))
+def show_run(request: Request, service: Serving, person: Reader, run_id: RunId) -> Response:
+    """Give one run whole."""
+    del person
+    return state(request, whole_run(service, service.run(run_id)))
+
+
+@router.patch("/{run_id}", response_model=WholeRun, responses=told(404, 412, changes=True))
+def change_run(
+    request: Request, service: Serving, person: Writer, run_id: RunId, asked: RunChange
+) -> Response:
+    """Say something else about a run: its tags, its note, whether it is archived."""
+    del person
+    run = service.run(run_id)
+
+    def check() -> None:
+        if "if-match" in request.headers:
+            require_fresh(request, tag_of(to_json(whole_run(service, run))))
+
+    wanted = Relabelling(tags=asked.tags, note=asked.note, is_archived=asked.is_archived)
+    relabel_run(service.lab_dir, run.run_id, wanted, check=check)
+    return _changed(service, run.run_id)
+
+
+@router.delete("/{run_id}", status_code=204, responses=told(404, 409, 412, changes=True))
+def delete_run(
+    request: Request, service: Serving, person: Writer, run_id: RunId
+) -> Response:
+    """Put a run that has ended into the trash; `undo` in the lab takes it out."""
+    del person
+    run = service.run(run_id)
+    if "if-match" in request.headers:
+        require_fresh(request, tag_of(to_json(whole_run(service, run))))
+    delete_runs(service.lab_dir, [run.run_id])
+    _settle(service, run.run_id, is_there=False)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/{run_id}/fork",
+    status_code=201,
+    response_model=WholeRun,
+    responses=told(404, 409, 501, changes=True),
+)
+def fork_run(
+    service: Serving,
+    person: Writer,
+    run_id: RunId,
+    asked: ForkAsked,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Launch a new run that goes on from a checkpoint of this one."""
+    parent = service.run(run_id)
+    once = Once(
+        person=person.name,
+        key=idempotency_key,
+        asked=["fork", parent.run_id, asked.model_dump()],
+    )
+    fork_id, was_there = launch_once(
+        service.lab_dir,
+        once,
+        lambda fork_id: fork_requested(
+            service.lab_dir, parent.spec, asked_fork(asked, fork_id)
+        ),
+    )
+    return _launched(service, fork_id, was_there=was_there, location=f"../{fork_id}")
+
+
+@router.post(
+    "/{run_id}/resume",
+    response_model=WholeRun,
+    responses=told(404, 409, 501, changes=True),
+)
+def resume_run(
+    service: Serving, person: Writer, run_id: RunId, asked: Resumption
+) -> Response:
+    """Go on with a run that failed or was stopped, from its newest checkpoint."""
+    del person
+    run = service.run(run_id)
+    run.resume_from_checkpoint(on=asked.on, workers=asked.workers)
+    return _changed(service, run.run_id)
+
+
+def _launched(
+    service: Service, run_id: RunId, *, was_there: bool, location: str
+) -> Response:
+    """Tell of a run that was launched, once lists show it."""
+    run = service.run(run_id)
+    _settle(service, run_id, is_there=True)
+    headers = {"Location": location}
+    if was_there:
+        headers["Idempotent-Replayed"] = "true"
+    return _told(whole_run(service, run), 201, headers)
+
+
+def _changed(service: Service, run_id: RunId) -> Response:
+    return _told(whole_run(service, service.run(run_id)), 200, {})
+
+
+def _told(body: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
+    content = to_json(body)
+    return Response(
+        content, status, headers={**headers, "ETag": tag_of(content)}, media_type=JSON
+    )
+
+
+def _settle(service: Service, run_id: RunId, *, is_there: bool) -> None:
+    """Wait until lists say what was done; they follow the lab ten times a second."""
+    end_s = tick_s() + _PATIENCE_S
+    while service.roster.is_following and tick_s() < end_s:
+        if (service.roster.row(run_id) is not None) is is_there:
+            return
+        time.sleep(_PAUSE_S)

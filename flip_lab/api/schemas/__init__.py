@@ -1,0 +1,1 @@
+"""What bodies look like: each model is a schema of the reference."""
