@@ -9,9 +9,10 @@ export { LiveSocket } from './socket';
 export type { ILiveMessage, SocketState } from './socket';
 
 /**
- * `connecting`: it never answered yet; `ready`: it answers; `gone`: it did, and no longer does.
+ * `connecting`: it never answered yet; `ready`: it answers; `gone`: it did, and no longer does;
+ * `absent`: Jupyter's server answers, but knows of no lab.
  */
-export type ApiState = 'connecting' | 'ready' | 'gone';
+export type ApiState = 'connecting' | 'ready' | 'gone' | 'absent';
 
 /** Values of a query; those that are `null` or `undefined` are left out, lists repeat the name. */
 export type Query = Record<string, string | number | boolean | readonly string[] | null | undefined>;
@@ -68,6 +69,8 @@ export interface IApi {
 
 /** Statuses of a proxy whose server is not there (yet). */
 const NOBODY = new Set([500, 502, 503, 504, 599]);
+/** What Jupyter's server says of itself where the lab's process does not answer. */
+const RELAY_CODE = 'FLIP-700';
 
 export class Api implements IApi {
   private _state: ApiState = 'connecting';
@@ -166,9 +169,11 @@ export class Api implements IApi {
   private async _refusal(response: Response): Promise<Error> {
     const problem = problemOf(await response.json().catch(() => null));
     if (problem !== null) {
+      if (problem.code === RELAY_CODE && NOBODY.has(response.status)) return this._unreachable(problem.detail);
       this._become('ready');
       return new ApiError({ ...problem, status: response.status });
     }
+    if (response.status === 404) this._become('absent');
     if (NOBODY.has(response.status)) return this._unreachable(`${response.status} ${response.statusText}`);
     const detail = `${response.status} ${response.statusText}`.trim();
     return new ApiError({ code: '', title: detail, detail, fix: '', status: response.status, evidence: '' });

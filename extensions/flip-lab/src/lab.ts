@@ -26,6 +26,6 @@ export const lab: JupyterFrontEndPlugin<IFlip> = {
       (error: unknown) => console.warn('FLIP Lab: its settings cannot be read; the usual ones hold.', error)
     );
     void app.started.then(() => runs.start());
-    return { api, runs, settings, trans };
+    return { api, runs, settings, trans, currentRun: null };
   }
 };

@@ -15,6 +15,11 @@ export interface IFlip {
   readonly settings: ISettings;
   /** Gives every text that a person reads. */
   readonly trans: TranslationBundle;
+  /**
+   * The run that a command means when it is given none: whoever shows a run, or lets one be
+   * chosen, says so here.
+   */
+  currentRun: string | null;
 }
 
 export const IFlip = new Token<IFlip>('flip-lab:IFlip', 'The lab: its API, its runs, the settings.');
@@ -36,7 +41,9 @@ export const CommandIDs = {
   openNodes: 'flip-lab:open-nodes',
   openAlerts: 'flip-lab:open-alerts',
   openSweeps: 'flip-lab:open-sweeps',
-  /** `{run_id}`; the run that is open or chosen where it is left out, as for all below */
+  /** Shows the side bar; a page of the main area where there is none. */
+  showSidebar: 'flip-lab:show-sidebar',
+  /** `{run_id?}`; `IFlip.currentRun` where it is left out, as for the next four */
   pauseRun: 'flip-lab:pause-run',
   resumeRun: 'flip-lab:resume-run',
   stopRun: 'flip-lab:stop-run',
@@ -51,6 +58,12 @@ export const CommandIDs = {
   /** `{run_ids}`: a list of ids */
   compareRuns: 'flip-lab:compare-runs',
   openModels: 'flip-lab:open-models',
+  /** `{scenario?}` */
+  openLaunchForm: 'flip-lab:open-launch-form',
+  /** `{run_id?, federation?}`: the nodes of a run, or of all runs on a federation */
+  openFleet: 'flip-lab:open-fleet',
+  /** `{scenario?}` */
+  openPartitions: 'flip-lab:open-partitions',
   /** `{path}` or nothing: a new scenario file */
   editScenario: 'flip-lab:edit-scenario'
 } as const;

@@ -1,0 +1,28 @@
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ILauncher } from '@jupyterlab/launcher';
+import { CATEGORY, CommandIDs, IFlip } from './tokens';
+
+const CARDS = [
+  CommandIDs.newNotebook,
+  CommandIDs.openGallery,
+  CommandIDs.openRuns,
+  CommandIDs.openSweeps,
+  CommandIDs.openNodes,
+  CommandIDs.openModels
+];
+
+/** The cards of the launcher. */
+export const launcher: JupyterFrontEndPlugin<void> = {
+  id: 'flip-lab:launcher',
+  description: 'The cards of the launcher.',
+  autoStart: true,
+  requires: [IFlip],
+  optional: [ILauncher],
+  activate: (app: JupyterFrontEnd, _flip: IFlip, cards: ILauncher | null): void => {
+    void app.started.then(() => {
+      CARDS.filter(command => app.commands.hasCommand(command)).forEach((command, rank) => {
+        cards?.add({ command, category: CATEGORY, rank: rank + 1 });
+      });
+    });
+  }
+};

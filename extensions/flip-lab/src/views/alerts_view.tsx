@@ -1,0 +1,43 @@
+import { CommandRegistry } from '@lumino/commands';
+import React from 'react';
+import { Alerts, IAlert } from '../alerts';
+import { agoText } from '../format';
+import { CommandIDs, IFlip } from '../tokens';
+import { useNow, useVersion } from './hooks';
+import { Trouble } from './trouble';
+
+export interface IAlertsView {
+  flip: IFlip;
+  alerts: Alerts;
+  commands: CommandRegistry;
+}
+
+/** Runs that failed or were lost, and warnings, newest first. Looking at them makes them seen. */
+export function AlertsView({ flip, alerts, commands }: IAlertsView): JSX.Element {
+  useVersion(alerts);
+  const now_ms = useNow();
+  const [isNew] = React.useState(() => new Set(alerts.items.filter(alert => alerts.isNew(alert))));
+  React.useEffect(() => () => alerts.seen(), [alerts]);
+  const { trans } = flip;
+  if (alerts.error !== null && alerts.items.length === 0) return <Trouble flip={flip} error={alerts.error} />;
+  if (alerts.items.length === 0) return <p className="jp-FlipLab-nothing">{trans.__('Nothing went wrong.')}</p>;
+  const open = (alert: IAlert): void => void commands.execute(CommandIDs.openRun, { run_id: alert.run_id });
+  return (
+    <ul className="jp-FlipLab-alerts" aria-label={trans.__('Alerts, newest first')}>
+      {alerts.items.map((alert, place) => (
+        <li key={`${alert.run_id} ${alert.time_at} ${place}`} data-kind={alert.kind} data-new={isNew.has(alert) || undefined}>
+          <div className="jp-FlipLab-alert-head">
+            <button type="button" className="jp-FlipLab-link" onClick={() => open(alert)}>
+              {alert.run_id}
+            </button>
+            <time dateTime={alert.time_at}>{agoText(alert.time_at, now_ms)}</time>
+          </div>
+          <p>
+            {alert.code !== null && <code>{alert.code}</code>} {alert.text}
+          </p>
+          {alert.fix !== '' && <p className="jp-FlipLab-fix">{alert.fix}</p>}
+        </li>
+      ))}
+    </ul>
+  );
+}

@@ -1,0 +1,73 @@
+import React from 'react';
+import { headlineText, roundsText, stateText, tookText, whenText } from '../runs/words';
+import { IRunRow, isFinal } from '../runs/rows';
+import { IFlip } from '../tokens';
+
+export interface IRunLine {
+  flip: IFlip;
+  row: IRunRow;
+  place: number;
+  line_px: number;
+  now_ms: number;
+  isActive: boolean;
+  isChosen: boolean;
+  id: string;
+}
+
+/** One run: name and age above, state, progress and metric below; one line where there is room. */
+export const RunLine = React.memo(function RunLine(props: IRunLine): JSX.Element {
+  const { flip, row, now_ms } = props;
+  const { trans } = flip;
+  const percent = row.fraction === null ? null : Math.round(100 * row.fraction);
+  return (
+    <div
+      role="row"
+      id={props.id}
+      className="jp-FlipLab-run"
+      aria-rowindex={props.place + 2}
+      aria-selected={props.isChosen}
+      data-run={row.run_id}
+      data-state={row.state}
+      data-active={props.isActive || undefined}
+      style={{ height: props.line_px, transform: `translateY(${props.place * props.line_px}px)` }}
+      title={tip(row)}
+    >
+      <span role="gridcell" className="jp-FlipLab-run-name">
+        {row.run_id}
+        {row.is_archived && <em className="jp-FlipLab-run-tag">{trans.__('archived')}</em>}
+        {row.tags.map(tag => (
+          <em className="jp-FlipLab-run-tag" key={tag}>
+            {tag}
+          </em>
+        ))}
+      </span>
+      <span role="gridcell" className="jp-FlipLab-run-state">
+        {stateText(row.state, trans)}
+      </span>
+      <span role="gridcell" className="jp-FlipLab-run-progress">
+        <span className="jp-FlipLab-run-bar" data-unknown={(percent === null && !isFinal(row.state)) || undefined} aria-hidden="true">
+          <span style={{ width: `${percent ?? 0}%` }} />
+        </span>
+        <span className="jp-FlipLab-run-rounds">{roundsText(row)}</span>
+      </span>
+      <span role="gridcell" className="jp-FlipLab-run-metric">
+        {headlineText(row)}
+      </span>
+      <span role="gridcell" className="jp-FlipLab-run-where">
+        {`${row.federation ?? row.engine} · ${trans._n('%1 node', '%1 nodes', row.num_nodes, row.num_nodes)}`}
+      </span>
+      <span role="gridcell" className="jp-FlipLab-run-took">
+        {tookText(row, now_ms)}
+      </span>
+      <span role="gridcell" className="jp-FlipLab-run-when">
+        {whenText(row, now_ms)}
+      </span>
+    </div>
+  );
+});
+
+function tip(row: IRunRow): string {
+  return [row.run_id, row.experiment === row.name ? '' : row.experiment, row.note, row.error ?? '']
+    .filter(Boolean)
+    .join('\n');
+}
