@@ -5,26 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-import anywidget
 import traitlets
 
 from flip_lab.boards.comparer.catalogue import Readable
+from flip_lab.boards.fleet.board import FleetBoard
 from flip_lab.boards.fleet.faces import card_html, text_of
-from flip_lab.boards.fleet.history import node_history
-from flip_lab.boards.fleet.nodes import node_frame
-from flip_lab.boards.fleet.picture import Fleet, draw_fleet, refusal
-from flip_lab.boards.fleet.scope import offered, read_scope
 from flip_lab.boards.scripts import script, style
-from flip_lab.core.errors import FlipLabError
+from flip_lab.widgets.face import BoardFace
 
 if TYPE_CHECKING:  # takes long to import, and is needed only when it is asked for
     import pandas as pd
-
-_Bundle: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 
 class OfLab(Protocol):
@@ -41,7 +34,7 @@ class OfLab(Protocol):
         ...
 
 
-class FleetView(anywidget.AnyWidget):
+class FleetView(BoardFace[FleetBoard]):
     """Shows what each node of a run did, or of all runs on one federation.
 
     It is a snapshot, taken anew with *Refresh*; ``flip_lab.watch`` follows a run live.
@@ -61,6 +54,7 @@ class FleetView(anywidget.AnyWidget):
 
     _esm = script("fleet")
     _css = style("fleet")
+    _chosen = ("settings",)
 
     fleet = traitlets.Dict().tag(sync=True)
     settings = traitlets.Dict().tag(sync=True)
@@ -73,88 +67,26 @@ class FleetView(anywidget.AnyWidget):
         metric: str | None = None,
     ) -> None:
         """Read the store once; later when the browser asks."""
-        self._lab, self._run_id = _lab_of(lab_or_run)
-        key = f"run:{self._run_id}" if self._run_id else ""
-        if federation is not None:
-            key = f"federation:{federation}"
-        fleet = self._read(key, metric or "")
-        super().__init__(
-            fleet=fleet, settings={"key": fleet["key"], "metric": fleet["metric"]}
-        )
-        self.observe(self._chosen, ["settings"])
-        self.on_msg(self._answer)
+        lab, run_id = _lab_of(lab_or_run)
+        super().__init__(FleetBoard(lab, run_id, federation=federation, metric=metric))
 
     @property
     def nodes(self) -> pd.DataFrame:
         """One row a node, as ``flip_lab.views.fleet_figure`` takes them."""
-        return self._frame
+        return self._board.nodes
 
     def refresh(self) -> None:
         """Read the store again; what is chosen stays."""
-        self._show(self._now()["key"], self._now()["metric"])
+        self._board.refresh()
+        self._show(self._board.parts())
 
-    def _read(self, key: str, metric: str) -> Fleet:
-        scope = read_scope(self._lab, key)
-        chosen = scope.metric(metric)
-        self._frame = node_frame(self._lab, scope, chosen)
-        self._scope = scope
-        return draw_fleet(scope, self._frame, chosen, offered(self._lab, self._run_id))
-
-    def _show(self, key: str, metric: str) -> None:
-        """Show other nodes or another metric; or say why that cannot be shown."""
-        try:
-            fleet = self._read(key, metric)
-        except FlipLabError as error:
-            self.fleet = {**self._now(), "error": refusal(error)}
-            return
-        with self.hold_sync():
-            self.fleet = cast("dict[str, Any]", fleet)
-            self.settings = {"key": fleet["key"], "metric": fleet["metric"]}
-
-    def _chosen(self, _change: object) -> None:
-        told = cast("Mapping[str, Any]", self.settings)
-        key, metric = str(told.get("key", "")), str(told.get("metric", ""))
-        if (key, metric) == (self._now()["key"], self._now()["metric"]):
-            return
-        # Another run may not have the metric of this one.
-        self._show(key, metric if key == self._now()["key"] else "")
-
-    def _answer(self, _widget: object, asked: object, _buffers: object) -> None:
-        """Answer a message of the browser: a question, or a wish."""
-        if not isinstance(asked, dict):
-            return
-        told = cast("dict[str, Any]", asked)
-        try:
-            answer = self._told(told)
-        except FlipLabError as error:
-            answer = {"error": refusal(error)}
-        self.send({"ask": told.get("ask"), "ticket": told.get("ticket"), **answer})
-
-    def _told(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        match asked.get("ask"):
-            case "refresh":
-                self.refresh()
-                return {}
-            case "node":
-                metric = self._now()["metric"]
-                return node_history(
-                    self._lab, self._scope, str(asked.get("node", "")), metric
-                )
-            case _:  # all that was chosen before is shown when this is answered
-                return {}
-
-    def _now(self) -> Fleet:
-        return cast("Fleet", self.fleet)  # traitlets only knows that it is a dict
+    def card(self) -> str:
+        """Give what is shown as HTML that needs no script."""
+        return card_html(self._board.fleet, css=style("fleet"))
 
     def __repr__(self) -> str:
         """Give the fleet as text: the same nodes always read the same."""
-        return text_of(self._now())
-
-    def _repr_mimebundle_(self, **_options: object) -> _Bundle:
-        """Give the live view, and a table and a text for pages that cannot show it."""
-        data, metadata = cast("_Bundle", super()._repr_mimebundle_() or ({}, {}))
-        card = card_html(self._now(), css=style("fleet"))
-        return {**data, "text/plain": repr(self), "text/html": card}, metadata
+        return text_of(self._board.fleet)
 
 
 def _lab_of(lab_or_run: Readable | OfLab) -> tuple[Readable, str]:

@@ -6,30 +6,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import ipywidgets
 
+from flip_lab.boards.launcher.board import (
+    LauncherBoard,
+    Launches,
+    first_scenario,
+    starts_in,
+)
 from flip_lab.boards.launcher.call import Call
-from flip_lab.boards.launcher.faces import card_html, text_of
 from flip_lab.boards.launcher.source import source_of
-from flip_lab.boards.scripts import style
-from flip_lab.core.errors import UnknownNameError
-from flip_lab.fl.scenarios import scenario_names
 from flip_lab.runs.run import Run
 from flip_lab.widgets.launcher_widget import LaunchForm
 from flip_lab.widgets.monitor import RunMonitor, watch
-
-
-class Launches(Protocol):
-    """All that the form needs of a lab; ``flip_lab.Lab`` is one."""
-
-    @property
-    def launch(self) -> Callable[..., Run]:
-        """Starts a run: takes what ``Lab.launch`` takes."""
-        ...
 
 
 class Launcher(ipywidgets.VBox):
@@ -53,11 +46,12 @@ class Launcher(ipywidgets.VBox):
 
     def __init__(self, lab: Launches, scenario: str | Path | None = None) -> None:
         """Show the form with the scenario's own values; starts nothing."""
-        self._lab = lab
         self._runs: list[Run] = []
         self._monitor: RunMonitor | None = None
+        source = source_of(scenario or first_scenario())
+        self._start_in_lab = starts_in(lab)
         self.form = LaunchForm(
-            source_of(scenario or _first_name()), start=self._start, show=self._show
+            LauncherBoard(source, start=self._start, show=self._show_run)
         )
         super().__init__(children=(self.form,))
 
@@ -108,12 +102,12 @@ class Launcher(ipywidgets.VBox):
         super().close()
 
     def _start(self, call: Call) -> Run:
-        run = self._lab.launch(call.what, **call.in_order())
+        run = self._start_in_lab(call)
         self._runs.append(run)
-        self._show(run.run_id)
+        self._show_run(run.run_id)
         return run
 
-    def _show(self, run_id: str) -> None:
+    def _show_run(self, run_id: str) -> None:
         for run in self._runs:
             if run.run_id == run_id:
                 before, self._monitor = self._monitor, watch(run)
@@ -123,24 +117,14 @@ class Launcher(ipywidgets.VBox):
 
     def __repr__(self) -> str:
         """Give the form as text: the same values always read the same."""
-        parts = [text_of(self.form.draft)]
+        parts = [repr(self.form)]
         return "\n\n".join([*parts, *([repr(self._monitor)] if self._monitor else [])])
 
     def _repr_mimebundle_(self, **_options: object) -> dict[str, str]:
         """Give the live form, and a table and a text for pages that cannot show it."""
         data = super()._repr_mimebundle_() or {}
-        card = card_html(self.form.draft, css=style("launcher"))
+        card = self.form.card()
         if self._monitor is not None:
             shown, _ = self._monitor._repr_mimebundle_()  # pyright: ignore[reportPrivateUsage]  # Jupyter's own protocol
             card += "\n" + shown["text/html"]
         return {**data, "text/plain": repr(self), "text/html": card}
-
-
-def _first_name() -> str:
-    names = scenario_names()
-    if not names:
-        raise UnknownNameError(
-            "There is no scenario here.",
-            fix="Give a scenario's file, or an app's directory.",
-        )
-    return names[0]

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping
 from contextvars import copy_context
-from typing import Any, TypeAlias, cast
+from typing import Any
 
-import anywidget
 import traitlets
 
+from flip_lab.boards.board import Asked
 from flip_lab.boards.run.board import Observable, RunBoard
 from flip_lab.boards.run.card import card_html
 from flip_lab.boards.run.outbox import Outbox
@@ -22,13 +21,12 @@ from flip_lab.boards.run.text import text_of
 from flip_lab.boards.scripts import script, style
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import InvalidValueError
+from flip_lab.widgets.face import BoardFace, Bundle
 from flip_lab.widgets.line import listen
 
 FASTEST_HZ = 8.0
 USUAL_HZ = 6.0
 """A little more than five updates a second: a poll takes its time, too."""
-
-_Bundle: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 
 def watch(run: Observable, *, refresh_hz: float = USUAL_HZ) -> RunMonitor:
@@ -47,7 +45,7 @@ def watch(run: Observable, *, refresh_hz: float = USUAL_HZ) -> RunMonitor:
     return RunMonitor(run, refresh_hz=refresh_hz)
 
 
-class RunMonitor(anywidget.AnyWidget):
+class RunMonitor(BoardFace[RunBoard]):
     """Follows one run from a daemon thread until it ends or the widget is closed.
 
     The thread sends only what changed, within a budget of bytes, never keeps the kernel
@@ -84,16 +82,13 @@ class RunMonitor(anywidget.AnyWidget):
         self._closed = threading.Event()
         self._news = threading.Event()  # something was done: look at once
         self._sending = threading.RLock()  # the thread and a display may do so at once
-        self._room = RunBoard(run, interval_s=_interval_s(refresh_hz))
-        self._outbox = Outbox(urgent=self._room.urgent)
-        self._room.poll()
-        first = self._room.parts()
-        self._outbox.begin(first)
-        key = secrets.token_hex(16)
-        super().__init__(key=key, can_steer=self._room.can_steer, **first)
-        self.on_msg(self._hear)
-        listen(key, self)
-        if not self._room.is_done:
+        board = RunBoard(run, interval_s=_interval_s(refresh_hz))
+        board.poll()
+        self._outbox = Outbox(urgent=board.urgent)
+        self._outbox.begin(board.parts())
+        super().__init__(board, key=secrets.token_hex(16), can_steer=board.can_steer)
+        listen(self.key, self)
+        if not self._board.is_done:
             # In the cell's context: what the thread sends is that cell's, and answers to
             # it are not sent after a subshell that is gone.
             follow = copy_context().run
@@ -105,8 +100,8 @@ class RunMonitor(anywidget.AnyWidget):
 
     def _follow(self) -> None:
         next_s = tick_s()
-        while not (self._room.is_done and self._outbox.is_empty):
-            next_s = max(next_s + self._room.pause_s, tick_s())
+        while not (self._board.is_done and self._outbox.is_empty):
+            next_s = max(next_s + self._board.pause_s, tick_s())
             if self._news.wait(max(0.0, next_s - tick_s())):
                 self._news.clear()
                 next_s = tick_s()
@@ -118,12 +113,10 @@ class RunMonitor(anywidget.AnyWidget):
         with self._sending:
             if self._closed.is_set():
                 return
-            if not self._room.is_done:
-                self._room.poll()
-                self._outbox.put(self._room.parts())
-            with self.hold_sync():  # one message for all of them
-                for name, part in self._outbox.take(tick_s()).items():
-                    setattr(self, name, part)
+            if not self._board.is_done:
+                self._board.poll()
+                self._outbox.put(self._board.parts())
+            self._show(self._outbox.take(tick_s()))
 
     def close(self) -> None:
         """Stop following and take the view off the page."""
@@ -133,17 +126,12 @@ class RunMonitor(anywidget.AnyWidget):
 
     # --- messages of the page ------------------------------------------------------
 
-    def _hear(self, _widget: object, asked: object, _buffers: object) -> None:
-        """Take a message that came by the widget, where there is no line of its own."""
-        if isinstance(asked, dict):
-            self.send(self.answer(cast("dict[str, Any]", asked)))
-
-    def answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def answer(self, asked: Asked) -> dict[str, Any]:
         """Answer a message of the page, in any thread: a question, or a command."""
         try:
-            return self._room.answer(asked)
+            return self._board.answer(asked)
         finally:
-            if self._room.is_deed(asked):
+            if self._board.is_deed(asked):
                 self._news.set()
 
     # --- faces ---------------------------------------------------------------------
@@ -151,7 +139,7 @@ class RunMonitor(anywidget.AnyWidget):
     @property
     def snapshot(self) -> Snapshot:
         """What the text and the card show."""
-        return self._room.snapshot()
+        return self._board.snapshot()
 
     @property
     def sent_bytes(self) -> int:
@@ -167,12 +155,14 @@ class RunMonitor(anywidget.AnyWidget):
         """Give the run as text: the same snapshot always reads the same."""
         return text_of(self.snapshot)
 
-    def _repr_mimebundle_(self, **_options: object) -> _Bundle:
+    def card(self) -> str:
+        """Give what is shown as HTML that needs no script."""
+        return card_html(self.snapshot, css=style("run"))
+
+    def _repr_mimebundle_(self, **_options: object) -> Bundle:
         """Give the live view, and a card and a text for pages that cannot show it."""
         self._refresh()  # a notebook that ran unattended keeps what was true at the display
-        data, metadata = cast("_Bundle", super()._repr_mimebundle_() or ({}, {}))
-        card = card_html(self.snapshot, css=style("run"))
-        return {**data, "text/plain": repr(self), "text/html": card}, metadata
+        return super()._repr_mimebundle_()
 
 
 def _interval_s(refresh_hz: float) -> float:

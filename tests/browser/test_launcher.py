@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from flip_lab.boards.launcher.board import LauncherBoard
 from flip_lab.boards.launcher.call import Call
 from flip_lab.boards.launcher.faces import card_html
 from flip_lab.boards.launcher.source import source_of
@@ -125,7 +126,9 @@ class Desk:
     def open(self, what: str = NAME, *, dark: bool = False, width: int = 1000) -> Page:
         """Show the form."""
         shown: list[str] = []
-        self.form = LaunchForm(source_of(what), start=self._start, show=shown.append)
+        self.form = LaunchForm(
+            LauncherBoard(source_of(what), start=self._start, show=shown.append)
+        )
         self.page = self.browser.new_page()
         self.page.set_viewport_size({"width": width, "height": 900})
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from flip_lab.boards.comparer.faces import card_html
 from flip_lab.boards.comparer.payload import Line
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
@@ -66,7 +65,7 @@ def test_what_a_fork_changed_is_told_against_its_parent(lab: Lab) -> None:
     assert comparer.picture["differing"] == ["train.learning_rate", "train.num_rounds"]
     words = "grand leaves root after round 4: train.learning_rate 0.1 → 0.7"
     assert f"\nFork {words}\n" in repr(comparer)
-    assert f"<p>Fork {words}</p>" in card_html(comparer._now())
+    assert f"<p>Fork {words}</p>" in comparer.card()
     assert "shared with forks" in repr(comparer)
 
 

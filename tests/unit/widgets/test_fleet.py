@@ -155,7 +155,7 @@ def test_a_federation_adds_up_over_its_runs(lab_dir: LabDir) -> None:
     assert list(view.nodes["rounds"]) == [6, 6, 6, 6]
     node = f"n{2**63 + 1}"
     assert fleet_of(view)["nodes"]["id"][1] == node
-    told = view._told({"ask": "node", "node": node})
+    told = view.answer({"ask": "node", "node": node})
     assert told["x"] == [1, 2, 3, 4, 5, 6]
     assert told["round"][3] == "round 1 of run-b"
     assert told["errors"] == {"1": 206, "4": 206}
@@ -167,7 +167,7 @@ def test_a_federation_adds_up_over_its_runs(lab_dir: LabDir) -> None:
 
 def test_a_node_is_told_beside_its_cohort(run: Run) -> None:
     """Metric and seconds round by round, and what it raised."""
-    told = FleetView(run, metric="train_loss")._told({"ask": "node", "node": "p1"})
+    told = FleetView(run, metric="train_loss").answer({"ask": "node", "node": "p1"})
     assert told["x"] == [1, 2, 3]
     assert told["value"]["y"] == [0.11, None, 0.31]
     assert told["value"]["middle"] == pytest.approx([0.11, 0.21, 0.31])
@@ -175,10 +175,10 @@ def test_a_node_is_told_beside_its_cohort(run: Run) -> None:
     assert told["seconds"]["low"] == pytest.approx([1.3, 2.3, 3.3])
     assert told["errors"] == {"1": 206}
     assert told["told"][0]["last"] == "MemoryError: <b>no</b> room"
-    odd = FleetView(run, metric="train_loss")._told({"ask": "node", "node": "p3"})
+    odd = FleetView(run, metric="train_loss").answer({"ask": "node", "node": "p3"})
     assert odd["value"]["y"] == [None, None, None]
     assert odd["value"]["odd"] == {"0": "NaN", "1": "NaN", "2": "NaN"}
-    absent = FleetView(run)._told({"ask": "node", "node": "p4"})
+    absent = FleetView(run).answer({"ask": "node", "node": "p4"})
     assert absent["seconds"]["y"] == [None, None, None]
     assert absent["told"] == []
 
@@ -186,7 +186,7 @@ def test_a_node_is_told_beside_its_cohort(run: Run) -> None:
 def test_long_histories_are_thinned(lab_dir: LabDir) -> None:
     """Errors stay."""
     run = tell(lab_dir, "run-l", rounds=900)
-    told = FleetView(run)._told({"ask": "node", "node": "p1"})
+    told = FleetView(run).answer({"ask": "node", "node": "p1"})
     assert len(told["x"]) < 900
     assert 2 in told["x"]
     assert (told["x"][0], told["x"][-1]) == (1, 900)
@@ -204,8 +204,8 @@ def test_questions_are_answered_with_their_ticket(
         {"ask": "refresh", "ticket": 2},
         {"ask": "show", "ticket": 3},
     ):
-        view._answer(view, asked, [])
-    view._answer(view, "no question", [])
+        view._hear(view, asked, [])
+    view._hear(view, "no question", [])
     assert sent[0]["error"]["code"] == InvalidValueError.code
     assert sent[1:] == [{"ask": "refresh", "ticket": 2}, {"ask": "show", "ticket": 3}]
 

@@ -15,15 +15,16 @@ from comm import get_comm_manager
 
 import flip_lab
 from flip_lab import Lab, Launcher
-from flip_lab.boards.scripts import STATIC
+from flip_lab.boards.launcher import board as module
+from flip_lab.boards.scripts import script, style
 from flip_lab.core.errors import EngineStartError, InvalidValueError, UnknownNameError
 from flip_lab.runs.run import Run
 from flip_lab.store.layout import LabDir
-from flip_lab.widgets import launcher as module
 from flip_lab.widgets.line import TARGET
 from flip_lab.widgets.monitor import RunMonitor
 
 MakeRun = Callable[..., Run]
+SVG = "http://www.w3.org/2000/svg"
 NAME = "digits-dirichlet"
 APP = Path(__file__).parents[2] / "integration" / "apps" / "stateful"
 
@@ -53,6 +54,7 @@ def ask(launcher: Launcher, **wish: Any) -> dict[str, Any]:  # noqa: ANN401  # a
     told = json.dumps(launcher.form.answer({**wish, "ticket": 7}), allow_nan=False)
     answer = json.loads(told)
     assert answer.pop("ticket") == 7
+    assert answer.pop("ask", None) == wish.get("ask")
     return answer
 
 
@@ -128,11 +130,10 @@ def test_a_press_on_the_line_is_the_cell_s_that_made_the_form(desk: Desk) -> Non
     line = SimpleNamespace(on_msg=heard.append, send=sent.append)
     opened: Callable[..., None] = get_comm_manager().targets[TARGET]
     opened(line, {"content": {"data": {"key": launcher.form.key}}})
-    heard[0](
-        {"content": {"data": {"ask": "launch", "edits": {}, "press": "a-1", "ticket": 7}}}
-    )
+    asked = {"ask": "launch", "ticket": 7}
+    heard[0]({"content": {"data": {**asked, "edits": {}, "press": "a-1"}}})
     assert launcher.run is not None
-    assert sent == [{"ready": True}, {"ticket": 7, "run": launcher.run.run_id}]
+    assert sent == [{"ready": True}, {**asked, "run": launcher.run.run_id}]
     assert seen == ["in the cell"]
     launcher.close()
 
@@ -286,6 +287,6 @@ def test_without_scenarios_a_file_is_asked_for(
 
 def test_the_files_ask_for_nothing_from_elsewhere() -> None:
     """Script and styles are whole: no import, no address."""
-    for name in ("line.js", "launcher.js", "launcher.css"):
-        text = (STATIC / name).read_text(encoding="utf-8")
-        assert not re.search(r"https?://|@import|^import ", text, re.MULTILINE), name
+    for text in (script("launcher"), style("launcher")):
+        plain = text.replace(SVG, "")
+        assert not re.search(r"https?://|@import|^import ", plain, re.MULTILINE)

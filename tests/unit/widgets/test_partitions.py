@@ -138,8 +138,8 @@ def test_it_answers_when_all_has_been_drawn(
     """The browser waits for that before it sends the next wish."""
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(explorer, "send", sent.append)
-    explorer._answer(explorer, {"ask": "draw", "ticket": 3}, [])
-    explorer._answer(explorer, "no question", [])
+    explorer._hear(explorer, {"ask": "draw", "ticket": 3}, [])
+    explorer._hear(explorer, "no question", [])
     assert sent == [{"ask": "draw", "ticket": 3}]
 
 
