@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -17,6 +18,9 @@ from typing import cast
 import orjson
 
 from flip_lab.jupyter.problems import ProblemError, cannot_start
+
+_PROGRAM = (sys.executable, "-P", "-m", "flip_lab.jupyter.api_process")
+"""``-P``: a file of the user's called like a library must not be taken for it."""
 
 _START_S = 120.0
 """Longest start; a busy machine imports slowly."""
@@ -41,10 +45,19 @@ class ApiSupervisor:
         lab: The lab's directory.
         root: The directory that the process works in.
         log: Jupyter's log.
+        program: What to start; it takes the arguments of ``api_process``.
     """
 
-    def __init__(self, *, lab: Path, root: Path, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        *,
+        lab: Path,
+        root: Path,
+        log: logging.Logger,
+        program: Sequence[str] = _PROGRAM,
+    ) -> None:
         """Start nothing yet."""
+        self._program = program
         self._lab = lab
         self._root = root
         self._log = log
@@ -111,11 +124,10 @@ class ApiSupervisor:
     async def _start(self) -> None:
         if self._failed is not None and time.monotonic() - self._failed[0] < _REST_S:
             raise self._failed[1]
-        command = [sys.executable, "-P", "-m", "flip_lab.jupyter.api_process"]
         path = self._new_path()
         place = ["--socket", str(path), "--lab", str(self._lab)]
         process = await asyncio.create_subprocess_exec(
-            *command,
+            *self._program,
             *place,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

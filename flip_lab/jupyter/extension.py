@@ -27,6 +27,7 @@ class FlipLabExtension(ExtensionApp):
     """
 
     name = "flip_lab"
+    supervisor: ApiSupervisor
 
     def initialize_handlers(self) -> None:
         """Add the routes; Jupyter calls it when its web application is there."""
@@ -34,9 +35,9 @@ class FlipLabExtension(ExtensionApp):
         assert server is not None  # noqa: S101  # Jupyter has just set it
         root = Path(server.root_dir)
         lab = settle_lab(root)
-        self._supervisor = ApiSupervisor(lab=lab, root=root, log=self.log)
+        self.supervisor = ApiSupervisor(lab=lab, root=root, log=self.log)
         mount = url_path_join(server.base_url, MOUNT)
-        given = {"supervisor": self._supervisor, "mount": mount}
+        given = {"supervisor": self.supervisor, "mount": mount}
         routes = [
             Rule(_WebSocketBelow(mount), LiveRelay, given),
             Rule(PathMatches(f"{mount}/.*"), Relay, given),
@@ -45,7 +46,7 @@ class FlipLabExtension(ExtensionApp):
 
     async def stop_extension(self) -> None:
         """End the process; Jupyter calls it when it ends."""
-        await self._supervisor.stop()
+        await self.supervisor.stop()
 
 
 class _WebSocketBelow(Matcher):
