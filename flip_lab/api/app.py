@@ -15,7 +15,21 @@ from flip_lab.api.documents import DESCRIPTION, finish
 from flip_lab.api.limits import Doorman, Limits
 from flip_lab.api.live.roster import Roster
 from flip_lab.api.problems import tell_problems
-from flip_lab.api.routes import about, boards, commands, facts, frames, runs, scenarios, ui
+from flip_lab.api.routes import (
+    about,
+    alerts,
+    boards,
+    commands,
+    facts,
+    files,
+    frames,
+    groups,
+    places,
+    runs,
+    scenarios,
+    sql,
+    ui,
+)
 from flip_lab.api.service import Service
 from flip_lab.runs.lab import Lab
 
@@ -25,6 +39,11 @@ _ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     commands.router,
     facts.router,
+    files.router,
+    groups.router,
+    places.router,
+    alerts.router,
+    sql.router,
     frames.router,
     boards.router,
     ui.router,
@@ -53,6 +72,7 @@ def create_app(
         redoc_url=None,
         lifespan=_alive(service),
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
     tell_problems(app)

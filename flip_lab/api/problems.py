@@ -83,13 +83,13 @@ def tell_problems(app: FastAPI) -> None:
         assert isinstance(error, FlipLabError)  # noqa: S101  # it is registered for these
         if isinstance(asked, WebSocket):
             return await close_with(asked, problem_of(error))
-        return _response(error)
+        return problem_response(error)
 
     async def unusable(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101  # as above
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return _response(
+        return problem_response(
             errors.RequestError(
                 f"{where}: {first['msg']} (got {first.get('input')!r:.200}).",
                 fix="The reference of the API says what is expected: openapi.json.",
@@ -101,10 +101,10 @@ def tell_problems(app: FastAPI) -> None:
         known = {404: errors.NoSuchPlaceError, 400: errors.RequestError}
         cls = known.get(error.status_code, errors.ApiError)
         told = cls(str(error.detail), fix="openapi.json lists every path and method.")
-        return _response(told, status=error.status_code, headers=error.headers)
+        return problem_response(told, status=error.status_code, headers=error.headers)
 
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        return _response(
+        return problem_response(
             errors.ApiError(
                 f"{request.method} {request.url.path} met a {type(error).__name__}.",
                 fix="This is a fault of FLIP Lab: the server's log says where; report it.",
@@ -119,12 +119,19 @@ def tell_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, plain)
 
 
-def _response(
+def problem_response(
     error: FlipLabError,
     *,
     status: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
+    """Give an error as an answer.
+
+    Args:
+        error: The error.
+        status: Its HTTP status; ``None``: that of its class.
+        headers: More headers.
+    """
     content = problem_of(error)
     content["status"] = status or content["status"]
     return JSONResponse(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -74,6 +75,34 @@ def artifact_path(lab: LabDir, run_id: str, name: str) -> Path:
 def artifact_bytes(lab: LabDir, run_id: str, name: str) -> bytes:
     """Give the content of a kept file; arguments and errors as of ``artifact_path``."""
     return Blobs(lab).get(_row(lab, run_id, name)["sha256"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFile:
+    """A file that a run keeps.
+
+    Attributes:
+        sha256: Hash of its content, by which the lab keeps it.
+        media_type: What kind of file it is, if anybody said.
+    """
+
+    sha256: str
+    media_type: str | None
+
+
+def kept_file(lab: LabDir, run_id: str, name: str) -> KeptFile:
+    """Find a kept file; its content is not looked at.
+
+    Args:
+        lab: The lab that keeps the run.
+        run_id: The run.
+        name: See ``artifact_path``.
+
+    Raises:
+        NoResultError: If the run keeps no file of this name; the names are listed.
+    """
+    row = _row(lab, run_id, name)
+    return KeptFile(sha256=row["sha256"], media_type=row["media_type"])
 
 
 def artifact_arrays(lab: LabDir, run_id: str, name: str = "model") -> Arrays:

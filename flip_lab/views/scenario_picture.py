@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -89,18 +90,22 @@ class ScenarioPicture:
         """
         palette = palette_of(theme)
         colours = label_colours(len(self.labels), palette)
-        words = escape(scenario_words(self))
+        words, mark = escape(scenario_words(self)), self._mark()
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" '
             f'viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" font-family="{escape(FONT)}" '
-            f'aria-labelledby="title words">'
-            f'<title id="title">{escape(self.title)}</title>'
-            f'<desc id="words">{words}</desc>'
+            f'aria-labelledby="{mark}-title {mark}-words">'
+            f'<title id="{mark}-title">{escape(self.title)}</title>'
+            f'<desc id="{mark}-words">{words}</desc>'
             f'<rect width="{_WIDTH:g}" height="{_HEIGHT:g}" rx="8" '
             f'fill="{palette.paper}"/>'
         )
         legend, bars = self._legend(palette, colours), self._bars(palette, colours)
         return "".join([head, *legend, *bars, *self._foot(palette), "</svg>"])
+
+    def _mark(self) -> str:
+        """Name parts so that many pictures can stand in one page."""
+        return f"p{crc32(repr((self.title, self.counts)).encode()):08x}"
 
     def _legend(self, palette: Palette, colours: Sequence[str]) -> Iterator[str]:
         """Show the labels' colours; of many, only their number."""
@@ -118,6 +123,7 @@ class ScenarioPicture:
 
     def _bars(self, palette: Palette, colours: Sequence[str]) -> Iterator[str]:
         room = _WIDTH - _LEFT - _RIGHT
+        mark = self._mark()
         step = room / max(len(self.nodes), 1)
         width = min(step * 0.78, 44.0)
         tall = _HEIGHT - _TOP - _BOTTOM
@@ -130,7 +136,7 @@ class ScenarioPicture:
             height = max(_LEAST_PX, tall * total / max(self.largest, 1))
             x = _LEFT + step * place + (step - width) / 2
             y = _HEIGHT - _BOTTOM - height
-            clip = f"bar-{place}"
+            clip = f"{mark}-{place}"
             radius = min(_ROUND_PX, width / 3, height / 2)
             yield (
                 f'<clipPath id="{clip}"><rect x="{x:.2f}" y="{y:.2f}" '
