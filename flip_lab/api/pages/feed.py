@@ -46,6 +46,7 @@ class Feed:
         self._drawn: Parts = {}
         self._pages: set[asyncio.Event] = set()
         self._nudge = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
 
     # --- what pages ask for ------------------------------------------------------------
@@ -119,7 +120,8 @@ class Feed:
             self._nudge.clear()
 
     async def _refresh(self) -> None:
-        self.parts = await self._aside(self._written)
+        async with self._writing:
+            self.parts = await self._aside(self._written)
         self._wake()
 
     def _written(self) -> Mapping[str, bytes]:

@@ -127,8 +127,10 @@ class Page:
         match message:
             case {"type": "change", "values": dict()}:
                 values = cast("dict[str, Any]", message["values"])
-                self._outbox.begin({name: written(each) for name, each in values.items()})
                 await self._feed.change(values)
+                # The page has these: told again, they would undo what it chose meanwhile.
+                known = self._feed.parts.keys() & values.keys()
+                self._outbox.begin({name: written(values[name]) for name in known})
                 await self._send_parts()
             case {"type": "ask", **asked}:
                 answer = await self._answer(asked)
