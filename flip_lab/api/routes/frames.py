@@ -1,7 +1,7 @@
 """Frames with their types: any question that ``Lab`` answers with one, asked in one POST.
 
-Lists give rows page by page; this gives whole frames, for programs. As Arrow they are what a
-local ``Lab`` gives, value for value and type for type.
+Lists give rows page by page; this gives whole frames, for programs. As Arrow they are what
+a local ``Lab`` gives, value for value and type for type.
 """
 
 from __future__ import annotations
@@ -18,14 +18,20 @@ from flip_lab.api.documents import content, told
 from flip_lab.api.replies import reply
 from flip_lab.api.schemas.base import Asked, Number
 from flip_lab.api.service import Reader, Serving
-from flip_lab.runs.lab import Lab
+from flip_lab.core.errors import QueryError
+from flip_lab.runs.conditions import Question
+from flip_lab.runs.reader import LabReader
 from flip_lab.store import query
 from flip_lab.store.layout import LabDir
+from flip_lab.store.query import Limits
 
 router = APIRouter(tags=["frames"])
 
 ARROW = "application/vnd.apache.arrow.stream"
 """Media type of a frame in Arrow's streaming format."""
+
+_LONGEST_S = 20.0
+_MOST_ROWS = 5_000_000
 
 Scalar: TypeAlias = bool | int | float | str | None
 _Names: TypeAlias = str | list[str] | None
@@ -125,7 +131,7 @@ class Frame(BaseModel):
 @router.post(
     "/frames",
     response_model=Frame,
-    responses={200: content(ARROW, type="string", format="binary"), **told(404)},
+    responses={200: content(ARROW, type="string", format="binary"), **told(404, changes=True)},
 )
 def frame(
     service: Serving,
@@ -134,7 +140,7 @@ def frame(
     accept: Annotated[str, Header()] = "application/json",
 ) -> Response:
     """Give a frame: as Arrow where that is accepted, else as JSON."""
-    table = _ANSWERS[wanted.of](service.lab, wanted)
+    table = _ANSWERS[wanted.of](service.lab_dir, wanted)
     if ARROW in accept:
         return Response(_stream(table), media_type=ARROW)
     columns = [{"name": each.name, "type": str(each.type)} for each in table.schema]
@@ -142,31 +148,47 @@ def frame(
     return reply({"columns": columns, "rows": [*zip(*values, strict=True)]})
 
 
-def _runs(lab: Lab, wanted: Any) -> Any:  # noqa: ANN401  # as _ANSWERS says
-    return lab.runs(**wanted.model_dump(exclude={"of"}), as_="arrow")
+class _Asked(LabReader):
+    """A lab whose answers may not cost more than one question may."""
+
+    def _answer(self, question: Question, as_: object) -> Any:  # noqa: ANN401  # Arrow
+        del as_
+        return _bounded(self._dir, question.text, list(question.values))
 
 
-def _facts(lab: Lab, wanted: Any) -> Any:  # noqa: ANN401  # as _ANSWERS says
-    ask = getattr(lab, wanted.of)
-    return ask(**wanted.model_dump(exclude={"of"}, exclude_unset=True), as_="arrow")
+def _bounded(lab: LabDir, text: str, values: Any) -> Any:  # noqa: ANN401  # Arrow
+    """Ask, unless that takes too long or gives too much."""
+    limits = Limits(time_s=_LONGEST_S, rows=_MOST_ROWS + 1)
+    table: Any = query.sql(lab, text, values, as_="arrow", limits=limits)
+    if table.num_rows > _MOST_ROWS:
+        raise QueryError(
+            f"The answer has more than {_MOST_ROWS:,} rows.",
+            fix="Ask for less at once: only some runs, rounds or metrics; or for sums.",
+        )
+    return table
 
 
-def _table(lab: Lab, wanted: Any) -> Any:  # noqa: ANN401  # as _ANSWERS says
+def _rows(lab: LabDir, wanted: Any) -> Any:  # noqa: ANN401  # as _ANSWERS says
+    ask = getattr(_Asked(lab), wanted.of)
+    return ask(**wanted.model_dump(exclude={"of"}, exclude_unset=True))
+
+
+def _table(lab: LabDir, wanted: Any) -> Any:  # noqa: ANN401  # as _ANSWERS says
     if wanted.runs is None:
-        return lab.table(wanted.name, as_="arrow")
-    return query.table(LabDir(lab.path), wanted.name, run_ids=wanted.runs, as_="arrow")
+        return LabReader(lab).table(wanted.name, as_="arrow")
+    return query.table(lab, wanted.name, run_ids=wanted.runs, as_="arrow")
 
 
-def _sql(lab: Lab, wanted: Any) -> Any:  # noqa: ANN401  # as _ANSWERS says
-    return lab.sql(wanted.statement, wanted.parameters, as_="arrow")
+def _sql(lab: LabDir, wanted: Any) -> Any:  # noqa: ANN401  # as _ANSWERS says
+    return _bounded(lab, wanted.statement, wanted.parameters)
 
 
-_ANSWERS: Mapping[str, Callable[[Lab, Any], Any]] = MappingProxyType(
+_ANSWERS: Mapping[str, Callable[[LabDir, Any], Any]] = MappingProxyType(
     {
-        "runs": _runs,
-        "metrics": _facts,
-        "clients": _facts,
-        "client_metrics": _facts,
+        "runs": _rows,
+        "metrics": _rows,
+        "clients": _rows,
+        "client_metrics": _rows,
         "table": _table,
         "sql": _sql,
     }
