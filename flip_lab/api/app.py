@@ -13,7 +13,10 @@ from flip_lab.api import idempotency
 from flip_lab.api.access import Access
 from flip_lab.api.documents import DESCRIPTION, finish
 from flip_lab.api.limits import Doorman, Limits
+from flip_lab.api.live.hub import Hub
 from flip_lab.api.live.roster import Roster
+from flip_lab.api.live.telemetry import Telemetry
+from flip_lab.api.live.timing import Timing
 from flip_lab.api.problems import tell_problems
 from flip_lab.api.routes import (
     about,
@@ -24,14 +27,17 @@ from flip_lab.api.routes import (
     files,
     frames,
     groups,
+    live,
     places,
     runs,
     scenarios,
     sql,
+    telemetry,
     ui,
 )
 from flip_lab.api.service import Service
 from flip_lab.runs.lab import Lab
+from flip_lab.store.layout import LabDir
 
 _ROUTERS: tuple[APIRouter, ...] = (
     about.router,
@@ -45,6 +51,8 @@ _ROUTERS: tuple[APIRouter, ...] = (
     alerts.router,
     sql.router,
     frames.router,
+    live.router,
+    telemetry.router,
     boards.router,
     ui.router,
 )
@@ -61,7 +69,15 @@ def create_app(
         prefix: What paths begin with, before ``/v1``; empty where a proxy takes it off.
         limits: What is not let in; default: what a server on loopback needs.
     """
-    service = Service(lab=lab, access=access, roster=Roster(lab))
+    roster = Roster(lab)
+    hub = Hub(LabDir(lab.path), roster)
+    service = Service(
+        lab=lab,
+        access=access,
+        roster=roster,
+        hub=hub,
+        telemetry=Telemetry(roster, hub),
+    )
     app = FastAPI(
         title="FLIP Lab",
         summary="Federated-learning research: launch, watch, steer and compare runs.",
@@ -79,6 +95,7 @@ def create_app(
     for router in _ROUTERS:
         app.include_router(router, prefix=f"{prefix}/v1")
     app.add_middleware(Doorman, limits=limits or Limits())
+    app.add_middleware(Timing, telemetry=service.telemetry, prefix=f"{prefix}/v1")
     app.openapi = finish(app.openapi)
     return app
 

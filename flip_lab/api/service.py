@@ -10,7 +10,9 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from flip_lab.api.access import Access, Person, Scope
+from flip_lab.api.live.hub import Hub
 from flip_lab.api.live.roster import Roster
+from flip_lab.api.live.telemetry import Telemetry
 from flip_lab.api.pages.feed import Feeds
 from flip_lab.core.errors import NotAllowedError, NotAuthenticatedError
 from flip_lab.runs import life_sign
@@ -28,12 +30,16 @@ class Service:
         lab: The lab.
         access: Says who asks.
         roster: The list of runs, kept up to date.
+        hub: Those who follow the list, or a run.
+        telemetry: What the server counts about itself.
         feeds: The boards that pages look at.
     """
 
     lab: Lab
     access: Access
     roster: Roster
+    hub: Hub
+    telemetry: Telemetry
     feeds: Feeds = field(default_factory=Feeds)
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from flip_lab.api.live.marks import Mark
 from flip_lab.api.live.rows import (
     Headline,
     RunRow,
@@ -18,7 +19,7 @@ from flip_lab.api.live.rows import (
     told_metric,
 )
 from flip_lab.boards.run.progress import RunProgress
-from flip_lab.core.errors import RunNotFoundError
+from flip_lab.core.errors import FlipLabError, RunNotFoundError
 from flip_lab.core.events import EventKind, RunEvent, in_force, superseded_spans
 from flip_lab.core.state import RunState
 from flip_lab.runs import life_sign
@@ -69,6 +70,7 @@ class FollowedRun:
     def _begin(self) -> None:
         self._spec = read_spec(self._lab, self._run_id)
         self._tail = EventTail(self._lab, self._run_id)
+        self._mark = Mark(self._lab, self._run_id)
         self._progress = RunProgress(run_id=self._run_id)
         self._story = _Story()
 
@@ -91,6 +93,15 @@ class FollowedRun:
         self.is_done = self._progress.state.is_final
 
     def _read(self) -> None:
+        if not self._mark.differs():
+            return
+        try:
+            self._fold()
+        except (FlipLabError, OSError):  # what was not read is read next time
+            self._mark = Mark(self._lab, self._run_id)
+            raise
+
+    def _fold(self) -> None:
         events: Sequence[RunEvent] = self._tail.poll()
         if superseded_spans(events):  # resumed: what was folded counts no more
             self._begin()
