@@ -5,6 +5,7 @@ import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { Query } from '../api';
 import { compareIcon, nodesIcon } from '../icons';
 import { stateText } from '../runs/words';
+import { meant } from '../steering_commands';
 import { CATEGORY, CommandIDs, IFlip, RunState } from '../tokens';
 import { BoardView } from './board';
 import { BoardKind } from './board_kinds';
@@ -68,8 +69,11 @@ function addCommands(app: JupyterFrontEnd, flip: IFlip, open: (kind: BoardKind, 
     label: trans.__('Open Run'),
     caption: trans.__('Watch and steer a run'),
     icon: runIcon,
-    execute: args => open('run', { run_id: String(args['run_id']) }),
-    isEnabled: args => 'run_id' in args || Object.keys(args).length === 0
+    execute: args => {
+      const run_id = meant(app, flip, args['run_id']);
+      if (run_id !== null) open('run', { run_id });
+    },
+    isEnabled: args => meant(app, flip, args['run_id']) !== null
   });
   commands.addCommand(CommandIDs.compareRuns, {
     label: trans.__('Compare Runs'),

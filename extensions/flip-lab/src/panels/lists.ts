@@ -1,6 +1,5 @@
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
-import { ILauncher } from '@jupyterlab/launcher';
 import { LabIcon } from '@jupyterlab/ui-components';
 import { Widget } from '@lumino/widgets';
 import { sweepsIcon } from '../icons';
@@ -17,7 +16,6 @@ interface IListPanel {
   label: string;
   caption: string;
   icon: LabIcon;
-  rank: number;
   make: () => Widget;
 }
 
@@ -27,16 +25,15 @@ export const lists: JupyterFrontEndPlugin<void> = {
   description: 'The gallery of scenarios, the model registry and the sweeps.',
   autoStart: true,
   requires: [IFlip],
-  optional: [ICommandPalette, ILauncher, ILayoutRestorer],
+  optional: [ICommandPalette, ILayoutRestorer],
   activate: (
     app: JupyterFrontEnd,
     flip: IFlip,
     palette: ICommandPalette | null,
-    launcher: ILauncher | null,
     restorer: ILayoutRestorer | null
   ): void => {
     for (const panel of panelsOf(app, flip)) {
-      const { id, label, caption, icon, rank } = panel;
+      const { id, label, caption, icon } = panel;
       const tracker = new WidgetTracker<MainAreaWidget>({ namespace: id });
       app.commands.addCommand(id, {
         label,
@@ -45,7 +42,6 @@ export const lists: JupyterFrontEndPlugin<void> = {
         execute: () => showIn(app, tracker, id.replace(':', '-'), () => titled(panel))
       });
       palette?.addItem({ command: id, category: CATEGORY, args: { isPalette: true } });
-      launcher?.add({ command: id, category: CATEGORY, rank });
       void restorer?.restore(tracker, { command: id, name: ({ id: name }) => name });
     }
   }
@@ -59,7 +55,6 @@ function panelsOf(app: JupyterFrontEnd, flip: IFlip): IListPanel[] {
       label: trans.__('Scenarios'),
       caption: trans.__('Federations that are ready to run, with pictures'),
       icon: galleryIcon,
-      rank: 2,
       make: () => new Gallery(flip, app.commands)
     },
     {
@@ -67,7 +62,6 @@ function panelsOf(app: JupyterFrontEnd, flip: IFlip): IListPanel[] {
       label: trans.__('Models'),
       caption: trans.__('Registered models: versions, stages, where they come from'),
       icon: modelsIcon,
-      rank: 5,
       make: () => new Models(flip, app.commands)
     },
     {
@@ -75,7 +69,6 @@ function panelsOf(app: JupyterFrontEnd, flip: IFlip): IListPanel[] {
       label: trans.__('Sweeps'),
       caption: trans.__('Runs that were launched together'),
       icon: sweepsIcon,
-      rank: 4,
       make: () => new Sweeps(flip, app.commands)
     }
   ];

@@ -83,13 +83,14 @@ export function setting(toml: IToml, path: string, literal: string): ISplice {
   return newLine(toml, table, key, literal);
 }
 
-/** Give the splice that takes a value out, with its line where it has one of its own. */
+/** Give the splice that takes a value out, with its line where it has one; or a whole table. */
 export function removing(toml: IToml, path: string): ISplice | null {
+  const { text } = toml;
   const entry = toml.entries.get(path);
   if (!entry) {
-    return null;
+    const table = toml.sections.find(each => each.path === path && path !== '');
+    return table ? { start: table.start, end: lineEnd(text, table.bodyEnd), text: '' } : null;
   }
-  const { text } = toml;
   if (entry.inline === null) {
     const start = lineStart(text, entry.keyStart);
     return { start, end: lineEnd(text, entry.end), text: '' };
