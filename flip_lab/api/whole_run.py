@@ -10,12 +10,18 @@ from flip_lab.core.errors import RunNotFoundError
 from flip_lab.runs.run import Run
 from flip_lab.store import query
 
-_RUN = "SELECT * FROM runs WHERE run_id = ?"
-_METRICS = """
-    SELECT CASE WHEN scope = 'central' THEN name || '_central' ELSE name END AS name, last
-    FROM run_metrics WHERE run_id = ? ORDER BY phase DESC, scope DESC, name
+# One question: each costs a look at all of the lab's files.
+_RUN = """
+    SELECT *, (
+        SELECT coalesce(map_from_entries(list((called, last) ORDER BY place)), MAP {})
+        FROM (
+            SELECT name || CASE scope WHEN 'central' THEN '_central' ELSE '' END AS called,
+                arg_min(last, (phase, scope)) AS last, called AS place
+            FROM run_metrics WHERE run_id = $run_id GROUP BY called
+        )
+    ) AS metrics
+    FROM runs WHERE run_id = $run_id
 """
-_FORKS = "SELECT run_id FROM runs WHERE parent_run_id = ? ORDER BY created_at, run_id"
 
 
 def whole_run(service: Service, run: Run) -> dict[str, Any]:
@@ -30,17 +36,15 @@ def whole_run(service: Service, run: Run) -> dict[str, Any]:
         StoreError: If the lab cannot be read.
     """
     lab, run_id = service.lab_dir, run.run_id
-    rows = rows_of("runs", query.sql(lab, _RUN, [run_id], as_="rows"))
+    found = query.sql(lab, _RUN, {"run_id": run_id}, as_="rows")
+    rows = rows_of("runs", found)
     if not rows:
         raise RunNotFoundError(
             f"Run {run_id} is gone.", fix="GET /runs lists the runs that there are."
         )
-    metrics = query.sql(lab, _METRICS, [run_id], as_="rows")
-    forks = query.sql(lab, _FORKS, [run_id], as_="rows")
     config = {k: v for k, v in run.spec.run_config.items() if k != "scenario"}
     return {
         **rows[0],
-        "metrics": {row["name"]: row["last"] for row in metrics},
         "run_config": config,
         "checkpoints": [
             {
@@ -50,5 +54,9 @@ def whole_run(service: Service, run: Run) -> dict[str, Any]:
             }
             for each in run.checkpoints
         ],
-        "forks": [row["run_id"] for row in forks],
+        "forks": [
+            row["run_id"]
+            for row in reversed(service.roster.rows)
+            if row["parent_run_id"] == run_id
+        ],
     }

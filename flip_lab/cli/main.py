@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flip_lab import __version__
-from flip_lab.cli import again, care, exchange, labels, listing, steer
+from flip_lab.cli import again, care, exchange, labels, listing, serve, steer
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import (
     DetachOption,
@@ -175,6 +175,7 @@ def logs(
         typer.echo(text)
 
 
+app.command(rich_help_panel=_RUN)(serve.serve)
 app.command(rich_help_panel=_STEER)(steer.pause)
 app.command(rich_help_panel=_STEER)(again.resume)
 app.command(rich_help_panel=_STEER)(steer.step)
