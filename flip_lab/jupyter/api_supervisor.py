@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -27,9 +26,6 @@ _START_S = 120.0
 
 _END_S = 10.0
 """How long the process may take to end by itself."""
-
-_DEATH_S = 2.0
-"""How long a process is seen alive that has just been killed."""
 
 _REST_S = 5.0
 """How long a failed start counts: a page that asks on and on must not start on and on."""
@@ -85,20 +81,17 @@ class ApiSupervisor:
             return str(self._path)
 
     async def another_socket(self, silent: str) -> str:
-        """Give where the API answers now, when a request to ``silent`` failed.
+        """Give where the API answers now: nobody listens at ``silent``.
 
-        The process has died, or a cleaner of temporary files has taken its socket away:
-        then it is replaced.
+        The process has died, is about to, or a cleaner of temporary files has taken its
+        socket away: it is replaced.
 
         Raises:
             ProblemError: If it does not start.
         """
         async with self._lock:
             if self._process is not None and str(self._path) == silent:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._process.wait(), _DEATH_S)
-                if _is_taken_away(silent):
-                    await _end(self._process)
+                await _end(self._process)
         return await self.socket()
 
     async def stop(self) -> None:
@@ -165,7 +158,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         os.kill(process.pid, 9)
         await process.wait()
-
-
-def _is_taken_away(socket: str) -> bool:
-    return not Path(socket).exists()

@@ -91,21 +91,25 @@ class Relay(JupyterHandler):
             self._answering.cancel()
 
     async def _answer(self) -> None:
+        try:
+            await self._ask_whoever_listens()
+        except httpx.TransportError as error:
+            if self.request.method not in _READS or self._headers_written:
+                raise died() from error
+            await self._ask_once_more()
+
+    async def _ask_once_more(self) -> None:
+        try:
+            await self._ask_whoever_listens()
+        except httpx.TransportError as error:
+            raise died() from error
+
+    async def _ask_whoever_listens(self) -> None:
         path = await self._supervisor.socket()
         try:
             await self._ask(path)
-        except httpx.ConnectError:  # nobody listens: the process has died, and took nothing
-            await self._ask_again(path)
-        except (httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError) as error:
-            if self.request.method not in _READS or self._headers_written:
-                raise died() from error
-            await self._ask_again(path)
-
-    async def _ask_again(self, silent: str) -> None:
-        try:
-            await self._ask(await self._supervisor.another_socket(silent))
-        except httpx.TransportError as error:
-            raise died() from error
+        except httpx.ConnectError:  # nobody, so nobody has taken the request
+            await self._ask(await self._supervisor.another_socket(path))
 
     async def _ask(self, socket: str) -> None:
         request = httpx.Request(
