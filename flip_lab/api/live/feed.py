@@ -148,7 +148,7 @@ class RunFeed(Audience):
         return events, written(events)
 
     async def _from_history(self, after: int) -> Message | None:
-        for known in self._histories:
+        for known in [*self._histories]:  # others come while one waits
             if known.after <= after:
                 events = await asyncio.shield(known.events)
                 if events and events[-1].sequence > after:

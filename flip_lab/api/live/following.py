@@ -82,11 +82,12 @@ class FollowedRun:
         """
         # A resumer holds the lock before it says that the run goes on, so a state that is
         # final counts only if nobody lived before it was read.
-        is_alive = life_sign.is_alive(self._lab.run_dir(self._run_id))
+        run_dir = self._lab.run_dir(self._run_id)
+        is_alive = life_sign.is_alive(run_dir)
         self._read()
         if is_alive:
             return
-        if not self._progress.state.is_final:
+        if not self._progress.state.is_final and life_sign.needs_a_look(run_dir):
             with suppress(RunNotFoundError):
                 _ = Run(self._lab, self._run_id).state  # looking at it writes its end
             self._read()
