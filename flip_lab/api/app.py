@@ -28,12 +28,14 @@ from flip_lab.api.routes import (
     frames,
     groups,
     live,
+    models,
     places,
     runs,
     scenarios,
     sql,
     telemetry,
     ui,
+    uploads,
 )
 from flip_lab.api.service import Service
 from flip_lab.runs.lab import Lab
@@ -49,6 +51,8 @@ _ROUTERS: tuple[APIRouter, ...] = (
     groups.router,
     places.router,
     alerts.router,
+    models.router,
+    uploads.router,
     sql.router,
     frames.router,
     live.router,
@@ -69,6 +73,7 @@ def create_app(
         prefix: What paths begin with, before ``/v1``; empty where a proxy takes it off.
         limits: What is not let in; default: what a server on loopback needs.
     """
+    limits = limits or Limits()
     roster = Roster(lab)
     hub = Hub(LabDir(lab.path), roster)
     service = Service(
@@ -77,6 +82,7 @@ def create_app(
         roster=roster,
         hub=hub,
         telemetry=Telemetry(roster, hub),
+        largest_upload_bytes=limits.file_bytes,
     )
     app = FastAPI(
         title="FLIP Lab",
@@ -94,7 +100,7 @@ def create_app(
     tell_problems(app)
     for router in _ROUTERS:
         app.include_router(router, prefix=f"{prefix}/v1")
-    app.add_middleware(Doorman, limits=limits or Limits())
+    app.add_middleware(Doorman, limits=limits)
     app.add_middleware(Timing, telemetry=service.telemetry, prefix=f"{prefix}/v1")
     app.openapi = finish(app.openapi)
     return app
@@ -109,6 +115,7 @@ def _alive(
     async def alive(_: FastAPI) -> AsyncGenerator[None]:
         await to_thread.run_sync(service.roster.start)
         await to_thread.run_sync(idempotency.sweep, service.lab_dir)
+        await to_thread.run_sync(service.uploads.sweep)
         try:
             yield
         finally:

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flip_lab.api.problems import MEDIA_TYPE, problem_of
+from flip_lab.api.uploads.kept import LARGEST_BYTES
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import (
     FlipLabError,
@@ -41,6 +42,7 @@ class Limits:
             case and without a port; ``None`` for any: something in front looks at them.
         body_bytes: The largest body.
         upload_bytes: The largest body of a piece of an upload.
+        file_bytes: The largest upload, all its pieces together.
         wait_s: Longest time between two pieces of a body.
         body_s: Longest time that a whole body may take, besides a second for each 64 KiB.
     """
@@ -48,6 +50,7 @@ class Limits:
     hosts: frozenset[str] | None = None
     body_bytes: int = 2**20
     upload_bytes: int = 2**24 + 2**16
+    file_bytes: int = LARGEST_BYTES
     wait_s: float = 10.0
     body_s: float = 30.0
 

@@ -14,6 +14,7 @@ from flip_lab.api.live.hub import Hub
 from flip_lab.api.live.roster import Roster
 from flip_lab.api.live.telemetry import Telemetry
 from flip_lab.api.pages.feed import Feeds
+from flip_lab.api.uploads.kept import LARGEST_BYTES, Uploads
 from flip_lab.core.errors import NotAllowedError, NotAuthenticatedError
 from flip_lab.runs import life_sign
 from flip_lab.runs.lab import Lab
@@ -33,6 +34,7 @@ class Service:
         hub: Those who follow the list, or a run.
         telemetry: What the server counts about itself.
         feeds: The boards that pages look at.
+        largest_upload_bytes: The largest upload that is taken.
     """
 
     lab: Lab
@@ -41,6 +43,12 @@ class Service:
     hub: Hub
     telemetry: Telemetry
     feeds: Feeds = field(default_factory=Feeds)
+    largest_upload_bytes: int = LARGEST_BYTES
+
+    @property
+    def uploads(self) -> Uploads:
+        """What was uploaded to the lab."""
+        return Uploads(self.lab_dir, largest_bytes=self.largest_upload_bytes)
 
     @property
     def lab_dir(self) -> LabDir:

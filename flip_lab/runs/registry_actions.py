@@ -41,8 +41,8 @@ _MOST = 20  # versions that an error names
 _NAME = re.compile(r"\w[\w .+-]{0,99}")
 
 
-def _anything(_: ModelVersion) -> None:
-    """Let every version be changed."""
+def _anything(_: object) -> None:
+    """Let everything be changed."""
 
 
 def model_name(name: object) -> str:
@@ -139,13 +139,15 @@ def promote_model(
         return _now(log, name).versions[version]
 
 
-def roll_back_model(lab: LabDir, name: str, *, check: Check = _anything) -> ModelVersion:
+def roll_back_model(
+    lab: LabDir, name: str, *, check: Callable[[RegisteredModel], None] = _anything
+) -> ModelVersion:
     """Bring the version into production that was there before; again: the one before it.
 
     Args:
         lab: The lab.
         name: The model.
-        check: Looks first at the version that comes into production.
+        check: Looks at the model first, while nobody else can change it.
 
     Returns:
         The version that is in production then; the other one is archived.
@@ -158,6 +160,7 @@ def roll_back_model(lab: LabDir, name: str, *, check: Check = _anything) -> Mode
     """
     with writing(lab) as log:
         model = find_model(numbered(log.records()), name)
+        check(model)
         if (before := model.before) is None:
             now = model.production
             what = f"only version {now.version} was" if now else "no version was ever"
@@ -165,7 +168,6 @@ def roll_back_model(lab: LabDir, name: str, *, check: Check = _anything) -> Mode
                 f"{name!r} cannot be rolled back: {what} in production.",
                 fix="lab.models.promote(name, version, 'production') puts one there.",
             )
-        check(before)
         Blobs(lab).check(before.sha256)
         _append(log, ROLL_BACK, before, {})
         return _now(log, name).versions[before.version]

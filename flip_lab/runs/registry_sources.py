@@ -89,12 +89,13 @@ def source_of_run(
     return Source(file=file, lineage=lineage)
 
 
-def source_of_file(lab: LabDir, path: Path) -> Source:
+def source_of_file(lab: LabDir, path: Path, *, name: str | None = None) -> Source:
     """Keep a safetensors file that comes from elsewhere.
 
     Args:
         lab: The lab.
         path: The file; it is copied.
+        name: What to call it; ``None``: as it is called.
 
     Raises:
         ModelError: If it is no safetensors file.
@@ -104,7 +105,7 @@ def source_of_file(lab: LabDir, path: Path) -> Source:
     num_parameters(path)  # before anything is kept
     file = Blobs(lab).put_file(path)
     lineage = Lineage(
-        artifact=path.name,
+        artifact=name or path.name,
         metrics={},
         num_parameters=num_parameters(Blobs(lab).check(file.sha256)),
     )

@@ -6,21 +6,17 @@ as an attachment, or in a sandbox of its own.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from fastapi.responses import FileResponse
 
 from flip_lab.api.documents import content, told
-from flip_lab.api.etags import is_known
+from flip_lab.api.kept_files import BYTES_TOLD, QUIET, kept_response
 from flip_lab.api.paging import USUAL, Cursor, Limit, RunId, page_of, start_of
-from flip_lab.api.problems import problem_response
 from flip_lab.api.replies import state, tagged
 from flip_lab.api.schemas.base import Page
 from flip_lab.api.schemas.tables import row_schema, rows_of
 from flip_lab.api.service import Reader, Serving
-from flip_lab.core.errors import RequestError
 from flip_lab.runs.artifacts import kept_file
 from flip_lab.runs.fact_pages import fact_page
 from flip_lab.runs.report import report_html
@@ -45,17 +41,6 @@ For: TypeAlias = Annotated[
     ReportTheme, Query(description="`auto` looks as the reader's device does.")
 ]
 
-_RANGE = re.compile(r"(\d*)-(\d*)")
-_RANGES = re.compile(
-    r"bytes=(\d{1,18}-\d{0,18}|-\d{1,18})(, *(\d{1,18}-\d{0,18}|-\d{1,18})){0,15}"
-)
-_KIND = re.compile(r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*")
-_SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-_BYTES = "application/octet-stream"
-_QUIET = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-}
 _REPORT = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -76,7 +61,7 @@ def show_log(
     del person
     text = service.run(run_id).logs(tail=tail)
     kind = "text/plain; charset=utf-8"
-    return tagged(request, text.encode(), media_type=kind, headers=_QUIET)
+    return tagged(request, text.encode(), media_type=kind, headers=QUIET)
 
 
 @router.get("/artifacts", response_model=Page[ArtifactRow], responses=told(304, 404))
@@ -102,14 +87,7 @@ def list_artifacts(
 @router.get(
     "/artifacts/{name:path}",
     response_class=Response,
-    responses={
-        200: content("*/*", type="string", format="binary"),
-        206: {
-            "description": "The bytes that `Range` asks for.",
-            **content("*/*", type="string", format="binary"),
-        },
-        **told(304, 404, 416),
-    },
+    responses={**BYTES_TOLD, **told(304, 404, 416)},
 )
 def show_artifact(
     request: Request, service: Serving, person: Reader, run_id: RunId, name: FileName
@@ -121,29 +99,12 @@ def show_artifact(
     del person
     run = service.run(run_id)
     kept = kept_file(service.lab_dir, run.run_id, name)
-    tag = f'"{kept.sha256}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache", **_QUIET}
-    if is_known(request, tag):
-        return Response(status_code=304, headers=headers)
-    path = Blobs(service.lab_dir).check(kept.sha256)
-    size_bytes = path.stat().st_size
-    if not _are_there(request, size_bytes):
-        return problem_response(
-            RequestError(
-                f"The file has {size_bytes} bytes; there is no "
-                f"{request.headers['range']!r:.100}.",
-                fix="Ask for bytes that it has, such as bytes=0-1023.",
-            ),
-            status=416,
-            headers={"Content-Range": f"bytes */{size_bytes}"},
-        )
-    kind = kept.media_type or _BYTES
-    return FileResponse(
-        path,
-        headers=headers,
-        media_type=kind if _KIND.fullmatch(kind) else _BYTES,
+    return kept_response(
+        request,
+        Blobs(service.lab_dir),
+        kept.sha256,
+        media_type=kept.media_type,
         filename=name.rpartition("/")[2] or "file",
-        content_disposition_type="inline" if kind in _SHOWN else "attachment",
     )
 
 
@@ -165,20 +126,3 @@ def show_report(
     text = report_html(service.lab_dir, [run.run_id], theme=theme)
     kind = "text/html; charset=utf-8"
     return tagged(request, text.encode(), media_type=kind, headers=_REPORT)
-
-
-def _are_there(request: Request, size_bytes: int) -> bool:
-    """Say whether a file has the bytes that are asked for.
-
-    Raises:
-        RequestError: If the header means nothing.
-    """
-    told = request.headers.get("range")
-    if told is None:
-        return True
-    if not _RANGES.fullmatch(told):
-        raise RequestError(f"Range is {told!r:.100}.", fix="Ask for bytes=0-1023, say.")
-    pairs = [(first, last) for first, last in _RANGE.findall(told) if first or last]
-    if any(first and last and int(first) > int(last) for first, last in pairs):
-        raise RequestError(f"Range is {told!r:.100}.", fix="Ask for bytes=0-1023, say.")
-    return all(int(first or 0) < size_bytes for first, _ in pairs)
