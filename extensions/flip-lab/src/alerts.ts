@@ -4,12 +4,16 @@ import type { IRunsModel } from './runs/model';
 
 /** Something that needs a look: a run that failed or was lost, or a warning of one. */
 export interface IAlert {
-  kind: string;
+  time_at: string | null;
   run_id: string;
-  time_at: string;
-  code: string | null;
-  text: string;
-  fix: string;
+  name: string;
+  /** The warning's event; -1 for a failed run. */
+  sequence: number;
+  level: 'error' | 'warning';
+  /** May be empty. */
+  code: string;
+  message: string;
+  server_round: number;
 }
 
 /** Where it is kept which alerts were seen; a test brings its own. */
@@ -60,7 +64,7 @@ export class Alerts {
 
   /** How many came after those that were seen last. */
   get unseen(): number {
-    return this._items.filter(alert => this._seen === null || alert.time_at > this._seen).length;
+    return this._items.filter(alert => this.isNew(alert)).length;
   }
 
   get version(): number {
@@ -71,15 +75,15 @@ export class Alerts {
     return this._changed;
   }
 
-  /** Whether an alert is one of those that nobody has seen before `seen` is called. */
+  /** Whether nobody has seen an alert yet. */
   isNew(alert: IAlert): boolean {
-    return this._seen === null || alert.time_at > this._seen;
+    return this._seen === null || (alert.time_at ?? '') > this._seen;
   }
 
   /** All that are there now were seen. */
   seen(): void {
-    const newest = this._items[0]?.time_at ?? null;
-    if (newest === null || newest === this._seen) return;
+    const newest = this._items[0]?.time_at ?? '';
+    if (newest <= (this._seen ?? '')) return;
     this._seen = newest;
     void this._store.write(newest);
     this._tell();

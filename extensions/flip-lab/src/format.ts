@@ -35,7 +35,7 @@ export function bytesText(size_bytes: number): string {
 }
 
 /** How long ago a moment was, in the reader's language. */
-export function agoText(moment: string, now_ms: number, language?: string): string {
+export function agoText(moment: string, now_ms: number, style: 'short' | 'narrow' = 'short', language?: string): string {
   const seconds = (Date.parse(moment) - now_ms) / 1000;
   const steps: [Intl.RelativeTimeFormatUnit, number][] = [
     ['day', 86_400],
@@ -44,6 +44,6 @@ export function agoText(moment: string, now_ms: number, language?: string): stri
     ['second', 1]
   ];
   const [unit, size] = steps.find(([, each]) => Math.abs(seconds) >= each) ?? ['second', 1];
-  const words = new Intl.RelativeTimeFormat(language, { numeric: 'auto', style: 'short' });
+  const words = new Intl.RelativeTimeFormat(language, { numeric: 'auto', style });
   return words.format(Math.trunc(seconds / size), unit);
 }

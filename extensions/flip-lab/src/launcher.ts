@@ -2,13 +2,11 @@ import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
 import { ILauncher } from '@jupyterlab/launcher';
 import { CATEGORY, CommandIDs, IFlip } from './tokens';
 
-const CARDS = [
-  CommandIDs.newNotebook,
-  CommandIDs.openGallery,
-  CommandIDs.openRuns,
-  CommandIDs.openSweeps,
-  CommandIDs.openNodes,
-  CommandIDs.openModels
+/** Those that panels add stand between them. */
+const CARDS: [command: string, rank: number][] = [
+  [CommandIDs.newNotebook, 1],
+  [CommandIDs.openRuns, 3],
+  [CommandIDs.openNodes, 6]
 ];
 
 /** The cards of the launcher. */
@@ -18,11 +16,7 @@ export const launcher: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   requires: [IFlip],
   optional: [ILauncher],
-  activate: (app: JupyterFrontEnd, _flip: IFlip, cards: ILauncher | null): void => {
-    void app.started.then(() => {
-      CARDS.filter(command => app.commands.hasCommand(command)).forEach((command, rank) => {
-        cards?.add({ command, category: CATEGORY, rank: rank + 1 });
-      });
-    });
+  activate: (_app: JupyterFrontEnd, _flip: IFlip, cards: ILauncher | null): void => {
+    for (const [command, rank] of CARDS) cards?.add({ command, category: CATEGORY, rank });
   }
 };

@@ -18,24 +18,28 @@ export function pythonText(text: string): string {
   return JSON.stringify(text);
 }
 
-/** Code that finds a run again, in any kernel on the same machine. */
-export function attachCode(lab: string, run_id: string): string {
+/**
+ * Code that finds a run again.
+ *
+ * @param lab The lab's directory, for code that goes elsewhere; kernels of this Jupyter know it.
+ */
+export function attachCode(run_id: string, lab = ''): string {
   return [
     'from flip_lab import Lab, watch',
     '',
-    `run = Lab(${pythonText(lab)}).run(${pythonText(run_id)})`,
+    `run = Lab(${lab === '' ? '' : pythonText(lab)}).run(${pythonText(run_id)})`,
     'watch(run)'
   ].join('\n');
 }
 
 /** A notebook that launches a scenario, comes back to its run, and looks at it. */
-export function federationCells(lab: string, scenario: INotebookScenario): ICell[] {
+export function federationCells(scenario: INotebookScenario): ICell[] {
   const name = pythonText(scenario.name);
   return [
     { cell_type: 'markdown', source: `# ${scenario.title}\n\n${scenario.description.trim()}`.trim() },
     {
       cell_type: 'code',
-      source: ['from flip_lab import Lab, views, watch', '', `lab = Lab(${pythonText(lab)})`].join('\n')
+      source: ['from flip_lab import Lab, views, watch', '', 'lab = Lab()  # the lab that this Jupyter shows'].join('\n')
     },
     {
       cell_type: 'markdown',

@@ -37,7 +37,7 @@ export const notebooks: JupyterFrontEndPlugin<void> = {
       execute: args => guarded(flip, async () => {
         const run_id = wanted(args);
         if (run_id === null) return;
-        Clipboard.copyToSystem(attachCode(await labPath(flip), run_id));
+        Clipboard.copyToSystem(attachCode(run_id, await labPath(flip)));
         Notification.success(trans.__('The code that finds %1 again is copied.', run_id), { autoClose: 3_000 });
       })
     });
@@ -49,7 +49,7 @@ export const notebooks: JupyterFrontEndPlugin<void> = {
       execute: args => guarded(flip, async () => {
         const run_id = wanted(args);
         if (run_id === null) return;
-        const code = attachCode(await labPath(flip), run_id);
+        const code = attachCode(run_id);
         const open = tracker?.currentWidget ?? null;
         if (open !== null && !open.isDisposed) {
           insert(open, code);
@@ -66,7 +66,7 @@ export const notebooks: JupyterFrontEndPlugin<void> = {
       execute: args => guarded(flip, async () => {
         const scenario = await chosenScenario(flip, args['scenario']);
         if (scenario === null) return;
-        const cells = federationCells(await labPath(flip), scenario);
+        const cells = federationCells(scenario);
         const cwd = typeof args['cwd'] === 'string' ? args['cwd'] : folder();
         await create(app, cwd, scenario.name, cells);
       })

@@ -1,6 +1,6 @@
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
-import { headlineText } from './runs/words';
+import { headlineText, titleText } from './runs/words';
 import { IRunRow } from './runs/rows';
 import { CommandIDs, IFlip } from './tokens';
 
@@ -20,10 +20,13 @@ export const notices: JupyterFrontEndPlugin<void> = {
       if (before === null || settings.notify === 'none') return;
       if (row.state === 'failed') {
         const why = row.error === null ? '' : `\n${row.error_code ?? ''} ${row.error}`.slice(0, 300);
-        Notification.error(trans.__('%1 failed.', row.run_id) + why, { actions: actionsOf(row), autoClose: false });
+        Notification.error(trans.__('%1 failed.', titleText(row)) + why, { actions: actionsOf(row), autoClose: false });
       } else if (row.state === 'completed' && settings.notify === 'all') {
         const best = headlineText(row);
-        const text = trans.__('%1 is complete.', row.run_id) + (best === '' ? '' : ` ${best}`);
+        const text =
+          best === ''
+            ? trans.__('%1 is complete.', titleText(row))
+            : trans.__('%1 is complete: %2', titleText(row), best);
         Notification.success(text, { actions: actionsOf(row), autoClose: 8_000 });
       }
     });

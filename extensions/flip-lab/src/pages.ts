@@ -62,7 +62,7 @@ export function addPages(
       name: 'nodes',
       label: trans.__('Nodes'),
       icon: nodesIcon,
-      view: () => React.createElement(NodesView, { flip })
+      view: () => React.createElement(NodesView, { flip, commands })
     }
   ];
   for (const { command, name, label, icon, view } of kinds) {

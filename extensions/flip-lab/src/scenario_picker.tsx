@@ -51,8 +51,8 @@ class Picker extends ReactWidget implements Dialog.IBodyWidget<ICard | null> {
             <span>
               <strong>{card.title}</strong>
               <small>
-                {card.name} · {trans._n('%1 node', '%1 nodes', card.num_nodes, card.num_nodes)} ·{' '}
-                {trans._n('%1 round', '%1 rounds', card.num_rounds, card.num_rounds)} · {card.strategy}
+                {card.name} · {trans._n('%1 node', '%1 nodes', card.num_nodes)} ·{' '}
+                {trans._n('%1 round', '%1 rounds', card.num_rounds)} · {card.strategy}
               </small>
             </span>
           </label>

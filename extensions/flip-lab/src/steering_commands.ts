@@ -4,6 +4,7 @@ import { LabIcon, runIcon, stopIcon } from '@jupyterlab/ui-components';
 import { pauseIcon } from './icons';
 import { tellTrouble } from './notice';
 import { IRunRow } from './runs/rows';
+import { titleText } from './runs/words';
 import { Action, asked, isPossible } from './steering';
 import { CATEGORY, CommandIDs, IFlip } from './tokens';
 
@@ -45,11 +46,16 @@ export const steering: JupyterFrontEndPlugin<void> = {
   }
 };
 
-/** The run that a command means: the one it names, the one under the context menu, the current. */
+/** The id of the run that a command means: the one it names, the one under the menu, the current. */
+export function meant(app: JupyterFrontEnd, flip: IFlip, run_id: unknown): string | null {
+  if (typeof run_id === 'string') return run_id;
+  return app.contextMenuHitTest(node => node.dataset['run'] !== undefined)?.dataset['run'] ?? flip.currentRun;
+}
+
+/** The run that a command means, if the lab has it. */
 export function named(app: JupyterFrontEnd, flip: IFlip, run_id: unknown): IRunRow | null {
-  const hit = (): string | undefined => app.contextMenuHitTest(node => node.dataset['run'] !== undefined)?.dataset['run'];
-  const wanted = typeof run_id === 'string' ? run_id : (hit() ?? flip.currentRun);
-  return wanted === null ? null : (flip.runs.row(wanted) ?? null);
+  const id = meant(app, flip, run_id);
+  return id === null ? null : (flip.runs.row(id) ?? null);
 }
 
 async function ask(flip: IFlip, action: Action, row: IRunRow): Promise<void> {
@@ -59,7 +65,7 @@ async function ask(flip: IFlip, action: Action, row: IRunRow): Promise<void> {
   try {
     const taken = await flip.api.send<ITaken | null>('POST', path, body);
     if (action === 'pause' && taken?.from_round) {
-      Notification.info(trans.__('%1 pauses before round %2.', row.run_id, taken.from_round), { autoClose: 5_000 });
+      Notification.info(trans.__('%1 pauses before round %2.', titleText(row), taken.from_round), { autoClose: 5_000 });
     }
   } catch (error) {
     tellTrouble(error, trans);
@@ -69,7 +75,7 @@ async function ask(flip: IFlip, action: Action, row: IRunRow): Promise<void> {
 async function isConfirmed(flip: IFlip, row: IRunRow): Promise<boolean> {
   const { trans } = flip;
   const answer = await showDialog({
-    title: trans.__('Stop %1?', row.run_id),
+    title: trans.__('Stop %1?', titleText(row)),
     body: trans.__('Its results so far are kept. It can be resumed from its newest checkpoint.'),
     buttons: [Dialog.cancelButton({ label: trans.__('Let it run') }), Dialog.warnButton({ label: trans.__('Stop') })]
   });

@@ -28,8 +28,9 @@ test('sizes use the largest binary unit that leaves at least one', () => {
 
 test('moments are told from now, in the unit that fits', () => {
   const now_ms = Date.parse('2030-01-01T12:00:00Z');
-  assert.equal(agoText('2030-01-01T11:59:30Z', now_ms, 'en'), '30 sec. ago');
-  assert.equal(agoText('2030-01-01T10:00:00Z', now_ms, 'en'), '2 hr. ago');
-  assert.equal(agoText('2029-12-31T11:00:00Z', now_ms, 'en'), 'yesterday');
-  assert.equal(agoText('2030-01-01T12:00:00Z', now_ms, 'en'), 'now');
+  assert.equal(agoText('2030-01-01T11:59:30Z', now_ms, 'short', 'en'), '30 sec. ago');
+  assert.equal(agoText('2030-01-01T10:00:00Z', now_ms, 'short', 'en'), '2 hr. ago');
+  assert.equal(agoText('2029-12-31T11:00:00Z', now_ms, 'short', 'en'), 'yesterday');
+  assert.equal(agoText('2030-01-01T12:00:00Z', now_ms, 'short', 'en'), 'now');
+  assert.equal(agoText('2030-01-01T11:56:00Z', now_ms, 'narrow', 'en'), '4m ago');
 });

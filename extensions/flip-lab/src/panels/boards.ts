@@ -79,7 +79,7 @@ function addCommands(app: JupyterFrontEnd, flip: IFlip, open: (kind: BoardKind, 
     label: trans.__('Compare Runs'),
     caption: trans.__('Curves, parameters and clients of runs, side by side'),
     icon: args => (args['isPalette'] ? undefined : compareIcon),
-    execute: args => open('comparer', { run_id: (args['run_ids'] as string[] | undefined) ?? [] })
+    execute: args => open('comparer', { runs: (args['run_ids'] as string[] | undefined) ?? [] })
   });
   commands.addCommand(CommandIDs.openLaunchForm, {
     label: trans.__('Launch Form'),
@@ -134,8 +134,10 @@ function entitle({ title, content }: BoardPanel, flip: IFlip, parts: Values): vo
     if (row === undefined && title.label !== '') return;
     title.label = row ? `${row.name || run_id} · ${stateText(row.state, trans)}` : run_id;
     title.caption = trans.__('Run %1', run_id);
+    title.className = 'jp-FlipTab';
+    title.dataset = { state: row?.state ?? '' };
   } else if (kind === 'comparer') {
-    const chosen = part<number[]>('chosen') ?? (query['run_id'] as readonly string[]);
+    const chosen = part<number[]>('chosen') ?? (query['runs'] as readonly string[]);
     if ('chosen' in parts || title.label === '') {
       title.label = chosen.length ? trans._n('%1 run compared', '%1 runs compared', chosen.length) : trans.__('Comparer');
     }

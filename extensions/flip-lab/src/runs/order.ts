@@ -7,7 +7,7 @@ export const ORDERS: readonly Order[] = ['newest', 'oldest', 'name', 'progress',
 const COMPARED: Record<Order, (one: IRunRow, other: IRunRow) => number> = {
   newest: newestFirst,
   oldest: (one, other) => newestFirst(other, one),
-  name: (one, other) => (one.run_id < other.run_id ? -1 : one.run_id > other.run_id ? 1 : 0),
+  name: (one, other) => (one.name < other.name ? -1 : one.name > other.name ? 1 : newestFirst(one, other)),
   progress: (one, other) => (other.fraction ?? -1) - (one.fraction ?? -1) || newestFirst(one, other),
   metric: (one, other) => telling(other) - telling(one) || newestFirst(one, other)
 };

@@ -4,6 +4,7 @@ import { IRunRow, RunState, isFinal } from './rows';
 /** The part of a translation bundle that is needed here. */
 export interface IWords {
   __(text: string, ...values: unknown[]): string;
+  _n(one: string, many: string, count: number, ...values: unknown[]): string;
 }
 
 /** A state as a person says it. */
@@ -20,6 +21,16 @@ export function stateText(state: RunState, trans: IWords): string {
   return texts[state] ?? state;
 }
 
+/** The letters that end a run's id: enough to tell runs of one name apart, and to find one. */
+export function shortId(row: IRunRow): string {
+  return row.run_id.slice(row.run_id.lastIndexOf('-') + 1);
+}
+
+/** A run in a sentence or a title. */
+export function titleText(row: IRunRow): string {
+  return `${row.name} · ${shortId(row)}`;
+}
+
 /** How far a run is: `7 / 20`, or how many rounds it did where nobody said how many there are. */
 export function roundsText(row: IRunRow): string {
   return row.num_rounds === null ? String(row.rounds_done) : `${row.rounds_done} / ${row.num_rounds}`;
@@ -32,8 +43,8 @@ export function headlineText(row: IRunRow): string {
 }
 
 /** When it was launched, from now. */
-export function whenText(row: IRunRow, now_ms: number, language?: string): string {
-  return row.created_at === null ? '' : agoText(row.created_at, now_ms, language);
+export function whenText(row: IRunRow, now_ms: number, style: 'short' | 'narrow'): string {
+  return row.created_at === null ? '' : agoText(row.created_at, now_ms, style);
 }
 
 /** How long it took, or takes so far; empty before it began. */
@@ -44,19 +55,11 @@ export function tookText(row: IRunRow, now_ms: number): string {
   return durationText((end_ms - Date.parse(row.started_at)) / 1000);
 }
 
-/** One sentence for a screen reader. */
-export function spokenText(row: IRunRow, trans: IWords): string {
-  const told = [row.run_id, stateText(row.state, trans)];
-  if (row.num_rounds !== null) told.push(trans.__('%1 of %2 rounds', row.rounds_done, row.num_rounds));
-  if (row.headline !== null) told.push(`${row.headline.name} ${numberText(row.headline.value)}`);
-  return told.join(', ');
-}
-
-/** A run, and the ones that are under way, for the status bar. */
+/** How many runs are under way, and how far they are together; empty where none is. */
 export function activeText(active: readonly IRunRow[], trans: IWords): string {
   if (active.length === 0) return '';
   const known = active.filter(row => row.fraction !== null);
   const total = known.reduce((sum, row) => sum + (row.fraction ?? 0), 0);
   const percent = known.length === 0 ? '' : ` · ${Math.floor((100 * total) / known.length)} %`;
-  return (active.length === 1 ? trans.__('1 run') : trans.__('%1 runs', active.length)) + percent;
+  return trans._n('%1 run', '%1 runs', active.length) + percent;
 }

@@ -24,18 +24,17 @@ export function AlertsView({ flip, alerts, commands }: IAlertsView): JSX.Element
   const open = (alert: IAlert): void => void commands.execute(CommandIDs.openRun, { run_id: alert.run_id });
   return (
     <ul className="jp-FlipLab-alerts" aria-label={trans.__('Alerts, newest first')}>
-      {alerts.items.map((alert, place) => (
-        <li key={`${alert.run_id} ${alert.time_at} ${place}`} data-kind={alert.kind} data-new={isNew.has(alert) || undefined}>
+      {alerts.items.map(alert => (
+        <li key={`${alert.run_id} ${alert.sequence}`} data-level={alert.level} data-new={isNew.has(alert) || undefined}>
           <div className="jp-FlipLab-alert-head">
-            <button type="button" className="jp-FlipLab-link" onClick={() => open(alert)}>
-              {alert.run_id}
+            <button type="button" className="jp-FlipLab-link" onClick={() => open(alert)} title={alert.run_id}>
+              {alert.name}
             </button>
-            <time dateTime={alert.time_at}>{agoText(alert.time_at, now_ms)}</time>
+            {alert.time_at !== null && <time dateTime={alert.time_at}>{agoText(alert.time_at, now_ms)}</time>}
           </div>
           <p>
-            {alert.code !== null && <code>{alert.code}</code>} {alert.text}
+            {alert.code !== '' && <code>{alert.code}</code>} {alert.message}
           </p>
-          {alert.fix !== '' && <p className="jp-FlipLab-fix">{alert.fix}</p>}
         </li>
       ))}
     </ul>

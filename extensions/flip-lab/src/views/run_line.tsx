@@ -1,5 +1,5 @@
 import React from 'react';
-import { headlineText, roundsText, stateText, tookText, whenText } from '../runs/words';
+import { headlineText, roundsText, shortId, stateText, tookText, whenText } from '../runs/words';
 import { IRunRow, isFinal } from '../runs/rows';
 import { IFlip } from '../tokens';
 
@@ -12,11 +12,12 @@ export interface IRunLine {
   isActive: boolean;
   isChosen: boolean;
   id: string;
+  isWide: boolean;
 }
 
 /** One run: name and age above, state, progress and metric below; one line where there is room. */
 export const RunLine = React.memo(function RunLine(props: IRunLine): JSX.Element {
-  const { flip, row, now_ms } = props;
+  const { flip, row, now_ms, isWide } = props;
   const { trans } = flip;
   const percent = row.fraction === null ? null : Math.round(100 * row.fraction);
   return (
@@ -33,7 +34,7 @@ export const RunLine = React.memo(function RunLine(props: IRunLine): JSX.Element
       title={tip(row)}
     >
       <span role="gridcell" className="jp-FlipLab-run-name">
-        {row.run_id}
+        {row.name} <span className="jp-FlipLab-run-id">{isWide ? row.run_id : shortId(row)}</span>
         {row.is_archived && <em className="jp-FlipLab-run-tag">{trans.__('archived')}</em>}
         {row.tags.map(tag => (
           <em className="jp-FlipLab-run-tag" key={tag}>
@@ -54,20 +55,20 @@ export const RunLine = React.memo(function RunLine(props: IRunLine): JSX.Element
         {headlineText(row)}
       </span>
       <span role="gridcell" className="jp-FlipLab-run-where">
-        {`${row.federation ?? row.engine} · ${trans._n('%1 node', '%1 nodes', row.num_nodes, row.num_nodes)}`}
+        {`${row.federation ?? row.engine} · ${trans._n('%1 node', '%1 nodes', row.num_nodes)}`}
       </span>
       <span role="gridcell" className="jp-FlipLab-run-took">
         {tookText(row, now_ms)}
       </span>
       <span role="gridcell" className="jp-FlipLab-run-when">
-        {whenText(row, now_ms)}
+        {whenText(row, now_ms, isWide ? 'short' : 'narrow')}
       </span>
     </div>
   );
 });
 
 function tip(row: IRunRow): string {
-  return [row.run_id, row.experiment === row.name ? '' : row.experiment, row.note, row.error ?? '']
+  return [`${row.name} ${row.run_id}`, row.experiment === row.name ? '' : row.experiment, row.note, row.error ?? '']
     .filter(Boolean)
     .join('\n');
 }

@@ -94,6 +94,7 @@ export function RunsList({ flip, browser, onOpen, onKey }: IRunsList): JSX.Eleme
               place={first + index}
               line_px={line_px}
               now_ms={now_ms}
+              isWide={isWide}
               isActive={row === active}
               isChosen={browser.isChosen(row.run_id)}
             />

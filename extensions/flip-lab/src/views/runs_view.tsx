@@ -152,7 +152,7 @@ function Counts({ flip, browser }: { flip: IFlip; browser: RunsBrowser }): JSX.E
   return (
     <div className="jp-FlipLab-counts">
       <span aria-live="polite">
-        {shown === all ? trans._n('%1 run', '%1 runs', all, all) : trans.__('%1 of %2 runs', shown, all)}
+        {shown === all ? trans._n('%1 run', '%1 runs', all) : trans.__('%1 of %2 runs', shown, all)}
       </span>
       {count > 1 && <span>{trans.__('%1 chosen', count)}</span>}
     </div>

@@ -38,7 +38,7 @@ export function SidebarView(props: ISidebarView): JSX.Element {
 }
 
 function Shown({ flip, browser, alerts, commands, tab }: ISidebarView): JSX.Element {
-  if (tab === 'nodes') return <NodesView flip={flip} />;
+  if (tab === 'nodes') return <NodesView flip={flip} commands={commands} />;
   if (tab === 'alerts') return <AlertsView flip={flip} alerts={alerts} commands={commands} />;
   return <RunsView flip={flip} browser={browser} commands={commands} />;
 }
@@ -75,7 +75,7 @@ function Tabs({ flip: { trans }, alerts, tab, onTab, name }: ISidebarView & { na
         >
           {texts[each]}
           {each === 'alerts' && alerts.unseen > 0 && (
-            <span className="jp-FlipLab-badge" aria-label={trans._n('%1 new alert', '%1 new alerts', alerts.unseen, alerts.unseen)}>
+            <span className="jp-FlipLab-badge" aria-label={trans._n('%1 new alert', '%1 new alerts', alerts.unseen)}>
               {alerts.unseen > 99 ? '99+' : alerts.unseen}
             </span>
           )}
