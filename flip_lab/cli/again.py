@@ -10,12 +10,15 @@ from typing import Annotated
 import typer
 
 from flip_lab.cli.guard import guarded
+from flip_lab.cli.labs import opened
 from flip_lab.cli.options import (
+    AnyLabOption,
     DetachOption,
     JsonOption,
     LabOption,
     OnOption,
     RunArgument,
+    TokenOption,
     WorkersOption,
     assignments,
 )
@@ -23,20 +26,20 @@ from flip_lab.cli.output import page, print_json
 
 
 @guarded
-def resume(  # noqa: PLR0917  # one parameter for each option
+def resume(  # noqa: PLR0913, PLR0917  # one parameter for each option
     run_id: RunArgument,
     on: OnOption = None,
     workers: WorkersOption = None,
     detach: DetachOption = False,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a paused run; or with one that has ended, from its newest checkpoint."""
     from flip_lab.cli.watch import watch
     from flip_lab.core.state import RunState
-    from flip_lab.runs.lab import Lab
 
-    here = Lab(lab)
+    here = opened(lab, token)
     resumed = here.run(run_id)
     if resumed.state is not RunState.PAUSED:
         resumed.resume_from_checkpoint(on=on, workers=workers)
@@ -79,17 +82,17 @@ def fork(  # noqa: PLR0913, PLR0917  # one parameter for each option
     ] = None,
     note: Annotated[str, typer.Option(help="A note on the fork.")] = "",
     detach: DetachOption = False,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Launch a new run that goes on from a checkpoint of another one."""
     from flip_lab.cli.watch import watch
-    from flip_lab.runs.lab import Lab
 
     overrides = assignments(change)
     if rounds is not None:
         overrides["num_rounds"] = rounds
-    here = Lab(lab)
+    here = opened(lab, token)
     forked = here.run(run_id).fork(
         at_round,
         seed=seed,

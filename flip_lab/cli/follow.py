@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.text import Text
@@ -12,12 +13,14 @@ from flip_lab.boards.run.follow import Follower
 from flip_lab.boards.run.snapshot import Snapshot
 from flip_lab.boards.run.text import text_of
 from flip_lab.cli.output import people
-from flip_lab.runs.run import Run
+
+if TYPE_CHECKING:
+    from flip_lab.cli.labs import AnyRun
 
 _REFRESH_S = 0.2
 
 
-def follow(run: Run) -> bool:
+def follow(run: AnyRun) -> bool:
     """Show a run's progress until it has ended.
 
     Ctrl-C asks the run to stop and goes on watching; a second one leaves it alone.
@@ -55,7 +58,7 @@ class _LineTeller:
             people.print(Text(line), soft_wrap=True)
 
 
-def _watch(run: Run, show: Callable[[Snapshot], None]) -> bool:
+def _watch(run: AnyRun, show: Callable[[Snapshot], None]) -> bool:
     follower = Follower(run, interval_s=_REFRESH_S)
     interrupted = False
     while not follower.is_done:

@@ -10,36 +10,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flip_lab.cli.guard import guarded
-from flip_lab.cli.options import JsonOption, LabOption, RunArgument, RunsArgument
+from flip_lab.cli.labs import opened
+from flip_lab.cli.options import (
+    AnyLabOption,
+    JsonOption,
+    LabOption,
+    RunArgument,
+    RunsArgument,
+    TokenOption,
+)
 from flip_lab.cli.output import page, print_json, print_table
 
 if TYPE_CHECKING:
-    from flip_lab.runs.lab import Lab
+    from flip_lab.cli.labs import AnyLab
 
 BackOption = Annotated[bool, typer.Option("--back", help="The other way round.")]
 
 
 @guarded
-def tag(
+def tag(  # noqa: PLR0917  # one parameter for each option
     run_id: RunArgument,
     tags: Annotated[list[str], typer.Argument(help="One tag, or several.")],
     remove: Annotated[
         bool, typer.Option("--remove", help="Take the tags off the run.")
     ] = False,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give a run tags, or take them off it."""
-    from flip_lab.runs.lab import Lab
-
-    here = Lab(lab)
-    run = here.run(run_id)
-    (here.untag if remove else here.tag)(run, *tags)
-    now = _row(here, run.run_id)["tags"]
+    here = opened(lab, token)
+    found = here.run(run_id).run_id
+    (here.untag if remove else here.tag)(found, *tags)
+    now = _row(here, found)["tags"]
     if as_json:
-        print_json({"run_id": run.run_id, "tags": now})
+        print_json({"run_id": found, "tags": now})
     else:
-        page.print(f"{run.run_id}: {', '.join(now) or 'no tags'}", markup=False)
+        page.print(f"{found}: {', '.join(now) or 'no tags'}", markup=False)
 
 
 @guarded
@@ -48,37 +55,35 @@ def note(
     text: Annotated[
         str | None, typer.Argument(help='The note; "" takes it away. Default: show it.')
     ] = None,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Note something about a run in place of its last note, or show that."""
-    from flip_lab.runs.lab import Lab
-
-    here = Lab(lab)
-    run = here.run(run_id)
+    here = opened(lab, token)
+    found = here.run(run_id).run_id
     if text is not None:
-        here.note(run, text)
-    now = _row(here, run.run_id)["note"]
+        here.note(found, text)
+    now = _row(here, found)["note"]
     if as_json:
-        print_json({"run_id": run.run_id, "note": now})
+        print_json({"run_id": found, "note": now})
     else:
-        page.print(now or f"{run.run_id} has no note.", markup=False)
+        page.print(now or f"{found} has no note.", markup=False)
 
 
 @guarded
 def archive(
     run_ids: RunsArgument,
     back: BackOption = False,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put runs away from the usual lists, or take them back."""
-    from flip_lab.runs.lab import Lab
-
-    here = Lab(lab)
-    runs = [here.run(run_id) for run_id in run_ids]
-    (here.unarchive if back else here.archive)(runs)
-    _done([run.run_id for run in runs], "taken back" if back else "archived", as_json)
+    here = opened(lab, token)
+    found = [here.run(run_id).run_id for run_id in run_ids]
+    (here.unarchive if back else here.archive)(found)
+    _done(found, "taken back" if back else "archived", as_json)
 
 
 @guarded
@@ -148,9 +153,9 @@ def trash(
     )
 
 
-def _row(lab: Lab, run_id: str) -> dict[str, Any]:
+def _row(lab: AnyLab, run_id: str) -> dict[str, Any]:
     statement = "SELECT tags, note FROM runs WHERE run_id = ?"
-    rows: list[dict[str, Any]] = lab.sql(statement, [run_id], as_="arrow").to_pylist()
+    rows: list[dict[str, Any]] = lab.sql(statement, [run_id], as_="rows")
     return rows[0]
 
 

@@ -11,7 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from flip_lab.cli.guard import guarded
-from flip_lab.cli.options import JsonOption, LabOption, WhereOption
+from flip_lab.cli.labs import opened
+from flip_lab.cli.options import (
+    AnyLabOption,
+    JsonOption,
+    LabOption,
+    TokenOption,
+    WhereOption,
+)
 from flip_lab.cli.output import page, print_json, print_table, short
 
 _LISTED = (
@@ -45,13 +52,12 @@ def runs(  # noqa: PLR0913, PLR0917  # one parameter for each option
         bool, typer.Option("--archived", help="Archived runs, too.")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=0, help="At most so many.")] = None,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the lab's runs, newest first."""
-    from flip_lab.runs.lab import Lab
-
-    table = Lab(lab).runs(
+    found = opened(lab, token).runs(
         where,
         experiment=experiment,
         sweep=sweep,
@@ -59,9 +65,9 @@ def runs(  # noqa: PLR0913, PLR0917  # one parameter for each option
         state=state,
         archived=archived,
         limit=limit,
-        as_="arrow",
+        as_="rows",
     )
-    rows: list[dict[str, Any]] = table.select([*_LISTED]).to_pylist()
+    rows = [{name: row[name] for name in _LISTED} for row in found]
     if as_json:
         print_json({"runs": rows})
     elif rows:
@@ -97,13 +103,12 @@ def sql(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV with a head line.")
     ] = False,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the store in SQL; the tables are in docs/reference/tables.md."""
-    from flip_lab.runs.lab import Lab
-
-    table = Lab(lab).sql(statement, as_="arrow")
+    table = opened(lab, token).sql(statement, as_="arrow")
     columns: list[str] = table.column_names
     rows: list[list[Any]] = [list(row.values()) for row in _named(table, columns)]
     if as_csv:

@@ -4,6 +4,7 @@
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,11 +12,14 @@ import typer
 from flip_lab import __version__
 from flip_lab.cli import again, care, exchange, labels, listing, serve, steer
 from flip_lab.cli.guard import guarded
+from flip_lab.cli.labs import checkpoints_of, opened
 from flip_lab.cli.options import (
+    AnyLabOption,
     DetachOption,
     JsonOption,
     LabOption,
     RunArgument,
+    TokenOption,
     assignments,
     one_place,
 )
@@ -105,19 +109,19 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
     ] = None,
     note: Annotated[str, typer.Option(help="A note on the run.")] = "",
     detach: DetachOption = False,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a scenario or a Flower App and watch it; Ctrl-C stops it gracefully."""
     from flip_lab.cli.watch import watch
-    from flip_lab.runs.checkpoints import Checkpoints
-    from flip_lab.runs.lab import Lab
 
     overrides = assignments(change)
     if rounds is not None:
         overrides["train.num_rounds"] = rounds
-    here = Lab(lab)
-    launched = here.launch(
+    here = opened(lab, token)
+    launch = partial(
+        here.launch,
         what,
         on=one_place(engine, on) or "auto",
         num_nodes=nodes,
@@ -127,12 +131,12 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
         client_timeout_s=client_timeout,
         stop_when=stop_when,
         break_when=break_when,
-        checkpoints=Checkpoints(every=checkpoint_every),
         experiment=experiment,
         sweep=sweep,
         tags=tag or (),
         note=note,
     )
+    launched = launch(**checkpoints_of(here, checkpoint_every))
     watch(here, launched, detach=detach, as_json=as_json)
 
 
@@ -141,12 +145,16 @@ app.command(rich_help_panel=_ASK)(listing.runs)
 
 @app.command(rich_help_panel=_ASK)
 @guarded
-def show(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False) -> None:
+def show(
+    run_id: RunArgument,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show one run: its state, its last metrics, and clients that failed."""
     from flip_lab.cli.summary import print_summary, summarise
-    from flip_lab.runs.lab import Lab
 
-    here = Lab(lab)
+    here = opened(lab, token)
     summary = summarise(here, here.run(run_id))
     if as_json:
         print_json(summary)
@@ -161,13 +169,12 @@ def logs(
     tail: Annotated[
         int | None, typer.Option(min=0, help="Only that many last lines.")
     ] = None,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print what a run's processes printed."""
-    from flip_lab.runs.lab import Lab
-
-    found = Lab(lab).run(run_id)
+    found = opened(lab, token).run(run_id)
     text = found.logs(tail=tail)
     if as_json:
         print_json({"run_id": found.run_id, "lines": text.splitlines()})

@@ -14,9 +14,45 @@ import typer
 if TYPE_CHECKING:
     from flip_lab.store.layout import LabDir
 
+
+def _only_here(lab: Path | None) -> Path | None:
+    """Let a command that works on a lab's files say so.
+
+    Raises:
+        BadParameter: If the lab is an address.
+    """
+    place = os.environ.get("FLIP_LAB_URL", "") if lab is None else str(lab)
+    if not place.startswith(_ADDRESSES):
+        return lab
+    whence = "FLIP_LAB_URL is set" if lab is None else f"{place} is an address"
+    raise typer.BadParameter(
+        f"{whence}, and this command works on a lab's own files. Run it on the lab's "
+        "machine, or give a directory: --lab .flip-lab",
+        param_hint="--lab",
+    )
+
+
+_ADDRESSES = ("http:/", "https:/", "unix:/")  # a Path has one slash where a URL has two
+
 LabOption = Annotated[
     Path | None,
-    typer.Option("--lab", help="The lab's directory. Default: $FLIP_LAB_HOME or .flip-lab"),
+    typer.Option(
+        "--lab",
+        callback=_only_here,
+        help="The lab's directory. Default: $FLIP_LAB_HOME or .flip-lab",
+    ),
+]
+AnyLabOption = Annotated[
+    str | None,
+    typer.Option(
+        "--lab",
+        help="The lab's directory, or the address of one that is served. Default: "
+        "$FLIP_LAB_URL, $FLIP_LAB_HOME or .flip-lab",
+    ),
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(help="Opens a lab that is served. Default: $FLIP_LAB_TOKEN"),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print, last, one JSON object on one line.")

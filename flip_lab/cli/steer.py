@@ -4,27 +4,39 @@
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flip_lab.cli.guard import guarded
-from flip_lab.cli.options import JsonOption, LabOption, RunArgument, assignments
+from flip_lab.cli.labs import opened
+from flip_lab.cli.options import (
+    AnyLabOption,
+    JsonOption,
+    LabOption,
+    RunArgument,
+    TokenOption,
+    assignments,
+)
 from flip_lab.cli.output import page, print_json, print_table, short
 
 if TYPE_CHECKING:
+    from flip_lab.cli.labs import AnyRun
     from flip_lab.core.goals import Goal
     from flip_lab.core.taken import Taken
-    from flip_lab.runs.run import Run
 
 NodesArgument = Annotated[list[int], typer.Argument(help="Partitions, or node ids.")]
 
 
 @guarded
-def pause(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False) -> None:
+def pause(
+    run_id: RunArgument,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Let no further client start; those at work finish. `resume` goes on."""
-    run = _run(lab, run_id)
+    run = _run(lab, token, run_id)
     _tell(run, run.pause(), as_json=as_json)
 
 
@@ -32,18 +44,24 @@ def pause(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = Fals
 def step(
     run_id: RunArgument,
     num_rounds: Annotated[int, typer.Argument(help="How many rounds.")] = 1,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Go on, and pause again when some rounds are done."""
-    run = _run(lab, run_id)
+    run = _run(lab, token, run_id)
     _tell(run, run.step(num_rounds), as_json=as_json)
 
 
 @guarded
-def stop(run_id: RunArgument, lab: LabOption = None, as_json: JsonOption = False) -> None:
+def stop(
+    run_id: RunArgument,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Ask a run to end gracefully and wait until it has; its results are kept."""
-    run = _run(lab, run_id)
+    run = _run(lab, token, run_id)
     run.stop()
     state = run.wait()
     if as_json:
@@ -59,11 +77,12 @@ def set_(
         list[str] | None,
         typer.Argument(help="KEY=VALUE, several if need be; without any, list them."),
     ] = None,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change settings from the next round on, or list those in force."""
-    run = _run(lab, run_id)
+    run = _run(lab, token, run_id)
     if values:
         _tell(run, run.set(assignments(values)), as_json=as_json)
     elif as_json:
@@ -77,11 +96,12 @@ def set_(
 def exclude(
     run_id: RunArgument,
     nodes: NodesArgument,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Leave nodes out of all cohorts from the next round on."""
-    run = _run(lab, run_id)
+    run = _run(lab, token, run_id)
     _tell(run, run.exclude(*nodes), as_json=as_json)
 
 
@@ -89,11 +109,12 @@ def exclude(
 def include(
     run_id: RunArgument,
     nodes: NodesArgument,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take nodes in again from the next round on."""
-    run = _run(lab, run_id)
+    run = _run(lab, token, run_id)
     _tell(run, run.include(*nodes), as_json=as_json)
 
 
@@ -117,11 +138,12 @@ def stop_when(  # noqa: PLR0913, PLR0917  # one parameter for each option
         float | None, typer.Option(help="Bytes that messages carried, both ways.")
     ] = None,
     epsilon: Annotated[float | None, typer.Option(help="Privacy budget.")] = None,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """End a run when something is so, at the end of a round."""
-    run = _run(lab, run_id)
+    run = _run(lab, token, run_id)
     taken = run.stop_when(
         condition,
         patience=patience,
@@ -154,11 +176,12 @@ def break_when(
     condition: Annotated[
         str, typer.Argument(help='Such as "loss is nan" or "client drift > 2".')
     ],
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pause before a round's replies are aggregated, when a condition is met."""
-    run = _run(lab, run_id)
+    run = _run(lab, token, run_id)
     _tell(run, run.break_when(condition), as_json=as_json)
 
 
@@ -168,11 +191,12 @@ def clear(
     commands: Annotated[
         list[str] | None, typer.Argument(help="Ids of conditions. Default: all.")
     ] = None,
-    lab: LabOption = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take conditions to stop or to break on back."""
-    run = _run(lab, run_id)
+    run = _run(lab, token, run_id)
     _tell(run, run.clear(*commands or ()), as_json=as_json)
 
 
@@ -211,13 +235,11 @@ def family(
     )
 
 
-def _run(lab: Path | None, run_id: str) -> Run:
-    from flip_lab.runs.lab import Lab
-
-    return Lab(lab).run(run_id)
+def _run(lab: str | None, token: str | None, run_id: str) -> AnyRun:
+    return opened(lab, token).run(run_id)
 
 
-def _tell(run: Run, taken: Taken, *, as_json: bool) -> None:
+def _tell(run: AnyRun, taken: Taken, *, as_json: bool) -> None:
     """Say what became of a command."""
     if as_json:
         told = {"id": taken.id, "command": taken.command, "from_round": taken.from_round}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from flip_lab.cli.labs import place_of
 from flip_lab.cli.output import STATE_COLOURS, error_body, page, print_table, short
-from flip_lab.runs.lab import Lab
-from flip_lab.runs.run import Run
+
+if TYPE_CHECKING:
+    from flip_lab.cli.labs import AnyLab, AnyRun
 
 _FAILURES = """
 SELECT server_round, phase, partition_id, node_id, split_part(error, chr(10), 1) AS error
@@ -16,7 +18,7 @@ FROM clients WHERE run_id = ? AND error_code <> 0 ORDER BY sequence LIMIT 10
 """
 
 
-def run_outcome(lab: Lab, run: Run) -> dict[str, Any]:
+def run_outcome(lab: AnyLab, run: AnyRun) -> dict[str, Any]:
     """Say how a run ended, as plain data; a failed one has its error too."""
     outcome = run.outcome()
     error = run.error
@@ -26,29 +28,30 @@ def run_outcome(lab: Lab, run: Run) -> dict[str, Any]:
         "num_rounds": outcome.num_rounds,
         "model_sha256": outcome.model_sha256,
         "metrics": outcome.metrics,
-        "store": str(lab.path),
+        "store": place_of(lab),
         **({} if error is None else {"error": error_body(error)}),
     }
 
 
-def summarise(lab: Lab, run: Run) -> dict[str, Any]:
+def summarise(lab: AnyLab, run: AnyRun) -> dict[str, Any]:
     """Collect what there is to say about a run, as plain data."""
-    row = lab.sql("SELECT * FROM runs WHERE run_id = ?", [run.run_id])
-    facts = row.astype(object).where(row.notna(), None).to_dict("records")[0]
+    statement = "SELECT * FROM runs WHERE run_id = ?"
+    facts: dict[str, Any] = lab.sql(statement, [run.run_id], as_="rows")[0]
     metrics = lab.sql(
         "SELECT name, scope, last(value ORDER BY sequence) AS value, "
         "max(server_round) AS server_round FROM metrics WHERE run_id = ? "
         "GROUP BY name, scope ORDER BY name",
         [run.run_id],
+        as_="rows",
     )
-    failures = lab.sql(_FAILURES, [run.run_id])
+    failures = lab.sql(_FAILURES, [run.run_id], as_="rows")
     error = run.error
     return {
         **facts,
         "error": None if error is None else error_body(error),
-        "metrics": metrics.to_dict("records"),
-        "failed_clients": failures.to_dict("records"),
-        "store": str(lab.path),
+        "metrics": metrics,
+        "failed_clients": failures,
+        "store": place_of(lab),
     }
 
 

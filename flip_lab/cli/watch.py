@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from flip_lab.cli.follow import follow
 from flip_lab.cli.output import page, print_error, print_json
 from flip_lab.cli.summary import run_outcome
-from flip_lab.runs.lab import Lab
-from flip_lab.runs.run import Run
+
+if TYPE_CHECKING:
+    from flip_lab.cli.labs import AnyLab, AnyRun
 
 
-def watch(lab: Lab, run: Run, *, detach: bool, as_json: bool) -> None:
+def watch(lab: AnyLab, run: AnyRun, *, detach: bool, as_json: bool) -> None:
     """Follow a run until it has ended, or let it go at once.
 
     Args:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,12 +39,14 @@ class About(Answer):
 
     Attributes:
         version: Of FLIP Lab there.
+        api: Version of the API.
         lab: The lab's directory there.
         person: Who asks, as the lab's log shows it.
         scopes: What they may do: ``"read"``, ``"write"``.
     """
 
     version: str
+    api: Literal["v1"]
     lab: str
     person: str
     scopes: list[str]

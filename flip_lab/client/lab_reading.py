@@ -140,7 +140,7 @@ class LabReading:
             "metrics",
             as_,
             names=names,
-            runs=_ids(runs),
+            runs=None if runs is None else ids_of(runs),
             where=where,
             parameters=list(parameters),
             phase=phase,
@@ -169,7 +169,7 @@ class LabReading:
         return self._ask(
             "clients",
             as_,
-            runs=_ids(runs),
+            runs=None if runs is None else ids_of(runs),
             where=where,
             parameters=list(parameters),
             phase=phase,
@@ -201,7 +201,7 @@ class LabReading:
             "client_metrics",
             as_,
             names=names,
-            runs=_ids(runs),
+            runs=None if runs is None else ids_of(runs),
             where=where,
             parameters=list(parameters),
             phase=phase,
@@ -277,14 +277,15 @@ class LabReading:
         return ask_frame(self._wire, {"of": of, **question}, as_)
 
 
-def _ids(runs: object) -> list[str] | None:
-    """Give the ids of the runs that somebody means.
+def ids_of(runs: object) -> list[str]:
+    """Give the ids of the runs that somebody means: whole, or their beginnings or ends.
+
+    Args:
+        runs: A handle, an id, a list of these, or a frame of runs.
 
     Raises:
         InvalidValueError: If it is no selection of runs.
     """
-    if runs is None:
-        return None
     given = getattr(runs, "run_id", runs)  # a handle's id, or a frame's column
     several = [given] if isinstance(given, str) else given
     if not isinstance(several, Iterable):
@@ -292,6 +293,5 @@ def _ids(runs: object) -> list[str] | None:
             f"{runs!r} is no selection of runs.",
             fix="Give a run, its id, a list of these, or a frame from lab.runs(…).",
         )
-    return [
-        str(getattr(each, "run_id", each)) for each in cast("Iterable[object]", several)
-    ]
+    named = cast("Iterable[object]", several)
+    return [str(getattr(each, "run_id", each)) for each in named]

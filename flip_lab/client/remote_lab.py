@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from flip_lab.client.address import read_address
-from flip_lab.client.lab_reading import LabReading
+from flip_lab.client.lab_labels import LabLabels
 from flip_lab.client.launching import conditions_of, rule_of, source_of
 from flip_lab.client.line import Line, Trust
 from flip_lab.client.remote_run import RemoteRun, launched
@@ -53,7 +53,7 @@ def connect(
     return RemoteLab(Wire(line))
 
 
-class RemoteLab(LabReading):
+class RemoteLab(LabLabels):
     """A lab elsewhere, with the verbs of ``Lab``; any number of threads may share it.
 
     It can be used in a ``with`` statement, which closes its connections.

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import duckdb
 
 
-Form = Literal["pandas", "arrow", "relation"]
-"""A pandas frame, an Arrow table, or a DuckDB relation that can be asked further."""
+Form = Literal["pandas", "arrow", "rows", "relation"]
+"""A pandas frame, an Arrow table, a list of dicts, or a DuckDB relation to ask further."""
 
 
 class LabReader:
@@ -73,7 +73,7 @@ class LabReader:
         archived: bool = False,
         limit: int | None = None,
         as_: Form = "pandas",
-    ) -> Any:  # noqa: ANN401  # pandas, Arrow or DuckDB
+    ) -> Any:  # noqa: ANN401  # as Form says
         """List runs, newest first: rows of the table ``runs``.
 
         Args:
@@ -85,7 +85,7 @@ class LabReader:
             state: Only those in this state, or in one of several.
             archived: Whether archived runs are listed, too.
             limit: At most so many.
-            as_: ``"pandas"``, ``"arrow"`` or ``"relation"``.
+            as_: ``"pandas"``, ``"arrow"``, ``"rows"`` or ``"relation"``.
 
         Raises:
             QueryError: If the condition is wrong, or a name in it means nothing.
@@ -113,7 +113,7 @@ class LabReader:
         scope: Names = None,
         keys: Sequence[str] = USUAL_KEYS,
         as_: Form = "pandas",
-    ) -> Any:  # noqa: ANN401  # pandas, Arrow or DuckDB
+    ) -> Any:  # noqa: ANN401  # as Form says
         """Give numbers about whole federations: rows of ``metrics`` with keys joined on.
 
         Args:
@@ -125,7 +125,7 @@ class LabReader:
             scope: ``"federated"``, ``"central"``, or both.
             keys: Columns of ``runs``, or parameters, to tell the rows apart by; a run
                 without one has a missing value there.
-            as_: ``"pandas"``, ``"arrow"`` or ``"relation"``.
+            as_: ``"pandas"``, ``"arrow"``, ``"rows"`` or ``"relation"``.
 
         Raises:
             QueryError: If the condition is wrong, or a name means nothing.
@@ -146,7 +146,7 @@ class LabReader:
         partition_id: Numbers = None,
         keys: Sequence[str] = (),
         as_: Form = "pandas",
-    ) -> Any:  # noqa: ANN401  # pandas, Arrow or DuckDB
+    ) -> Any:  # noqa: ANN401  # as Form says
         """Give what clients did: rows of ``clients``, one a run, round, phase and node.
 
         Args:
@@ -157,7 +157,7 @@ class LabReader:
             server_round: Only these rounds: ``3``, ``range(1, 11)``, ``[1, 5, 9]``.
             partition_id: Only these partitions.
             keys: As for ``metrics``.
-            as_: ``"pandas"``, ``"arrow"`` or ``"relation"``.
+            as_: ``"pandas"``, ``"arrow"``, ``"rows"`` or ``"relation"``.
 
         Raises:
             QueryError: If the condition is wrong, or a name means nothing.
@@ -181,7 +181,7 @@ class LabReader:
         partition_id: Numbers = None,
         keys: Sequence[str] = (),
         as_: Form = "pandas",
-    ) -> Any:  # noqa: ANN401  # pandas, Arrow or DuckDB
+    ) -> Any:  # noqa: ANN401  # as Form says
         """Give the numbers that clients reported: rows of ``client_metrics``.
 
         Args:
@@ -193,7 +193,7 @@ class LabReader:
             server_round: Only these rounds: ``3``, ``range(1, 11)``, ``[1, 5, 9]``.
             partition_id: Only these partitions.
             keys: As for ``metrics``.
-            as_: ``"pandas"``, ``"arrow"`` or ``"relation"``.
+            as_: ``"pandas"``, ``"arrow"``, ``"rows"`` or ``"relation"``.
 
         Raises:
             QueryError: If the condition is wrong, or a name means nothing.
@@ -211,13 +211,13 @@ class LabReader:
         parameters: Sequence[object] | Mapping[str, object] | None = None,
         *,
         as_: Form = "pandas",
-    ) -> Any:  # noqa: ANN401  # pandas, Arrow or DuckDB
+    ) -> Any:  # noqa: ANN401  # as Form says
         """Ask the store in SQL; only reading is possible.
 
         Args:
             statement: One DuckDB query over the tables of ``docs/reference/tables.md``.
             parameters: Values for its ``?`` or ``$name`` marks.
-            as_: ``"pandas"``, ``"arrow"`` or ``"relation"``.
+            as_: ``"pandas"``, ``"arrow"``, ``"rows"`` or ``"relation"``.
 
         Raises:
             QueryError: If the query is wrong or wants more than to read the store.
@@ -266,7 +266,7 @@ class LabReader:
         facts: FactFilter,
         keys: Sequence[str],
         as_: Form,
-    ) -> Any:  # noqa: ANN401  # pandas, Arrow or DuckDB
+    ) -> Any:  # noqa: ANN401  # as Form says
         question = facts_question(table, runs, facts, self._ask, keys=keys)
         return self._answer(question, as_)
 
