@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from flip_lab.api.access import TokenAccess
 from flip_lab.api.app import create_app
 from flip_lab.api.limits import Limits, is_loopback
+from flip_lab.api.uploads.kept import LARGEST_BYTES
 from flip_lab.core.errors import ApiError, InvalidValueError, NotAllowedError
 from flip_lab.runs.lab import Lab
 from flip_lab.store.audit_writer import author
@@ -82,7 +83,12 @@ class Address:
 
 
 def serve(
-    lab: Lab, address: Address, token: str, *, on_ready: Callable[[str], None]
+    lab: Lab,
+    address: Address,
+    token: str,
+    *,
+    on_ready: Callable[[str], None],
+    largest_upload_bytes: int = LARGEST_BYTES,
 ) -> None:
     """Serve a lab until a signal ends it: open requests are answered, runs go on.
 
@@ -91,6 +97,7 @@ def serve(
         address: Where.
         token: What opens it.
         on_ready: Called once it listens, with the address of the API.
+        largest_upload_bytes: The largest upload that is taken.
 
     Raises:
         NotAllowedError: If it is not safe to listen there.
@@ -103,7 +110,7 @@ def serve(
         lab,
         TokenAccess(token, name=author()),
         prefix=address.prefix,
-        limits=Limits(hosts=address.hosts),
+        limits=Limits(hosts=address.hosts, file_bytes=largest_upload_bytes),
     )
     with listening(address) as door:
         url = _url(address, door)

@@ -38,6 +38,9 @@ def serve(  # noqa: PLR0913, PLR0917  # one parameter for each option
         list[str] | None,
         typer.Option(help="A name that a proxy with TLS is called by; may be repeated."),
     ] = None,
+    max_upload: Annotated[
+        int, typer.Option(min=1, help="The largest upload that is taken, MiB.")
+    ] = 1024,
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,4 +79,4 @@ def serve(  # noqa: PLR0913, PLR0917  # one parameter for each option
         prefix=prefix,
         hosts=frozenset(allow_host or ()),
     )
-    serve_lab(here, address, token, on_ready=tell)
+    serve_lab(here, address, token, on_ready=tell, largest_upload_bytes=max_upload * 2**20)
