@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-from flip_lab.client.answers import (
-    About,
+from flip_lab.client.answers import About, Page
+from flip_lab.client.answers_lab import (
     Alert,
     Node,
-    Page,
     Place,
     Places,
     ScenarioCard,

@@ -10,6 +10,7 @@ from flip_lab.client.address import read_address
 from flip_lab.client.lab_labels import LabLabels
 from flip_lab.client.launching import conditions_of, rule_of, source_of
 from flip_lab.client.line import Line, Trust
+from flip_lab.client.registry import RemoteModels
 from flip_lab.client.remote_run import RemoteRun, launched
 from flip_lab.client.uploads import send_path
 from flip_lab.client.wire import Wire
@@ -136,6 +137,11 @@ class RemoteLab(LabLabels):
             "break_when": conditions_of(break_when),
         }
         return launched(self._wire, "/runs", asked, key)
+
+    @property
+    def models(self) -> RemoteModels:
+        """The model registry: named models, their versions, which is in production."""
+        return RemoteModels(self._wire)
 
     def upload(self, path: str | Path) -> str:
         """Bring a file or a Flower App directory over; what breaks off goes on.
