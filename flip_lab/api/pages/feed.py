@@ -87,6 +87,7 @@ class Feed:
         news = asyncio.Event()
         self._pages.add(news)
         if len(self._pages) == 1:
+            self.parts, self._drawn = {}, {}  # of a time when nobody looked
             self._following = asyncio.create_task(self._follow())
             self._following.add_done_callback(self._wake)
         try:
