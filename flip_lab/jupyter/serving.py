@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import sys
 import threading
 import time
@@ -18,21 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import uvicorn
 from starlette.types import ASGIApp
 
-_GRACE_S = 3
-"""How long open requests may go on when the end has come."""
+from flip_lab.api.serving import Address, Server, listening, server_config
 
-
-class _Server(uvicorn.Server):
-    """Says when it is ready."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
-        await super().startup(sockets)
-        if self.started:
-            tell({"is_ready": True})
+_LAST_S = 8.0
+"""When a process that still answers old requests is ended the hard way."""
 
 
 def asked() -> argparse.Namespace:
@@ -49,36 +39,22 @@ def serve(app: ASGIApp, path: Path) -> None:
     Args:
         app: The app.
         path: Where the socket shall be.
+
+    Raises:
+        ApiError: If nobody can listen there.
     """
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=_GRACE_S,
-    )
-    server = _Server(config)
-    threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()
-    server.run(sockets=[_listening(path)])
+    with listening(Address(socket=path)) as door:
+        server = Server(server_config(app), on_ready=lambda: tell({"is_ready": True}))
+        threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()
+        server.run(sockets=[door])
 
 
-def _listening(path: Path) -> socket.socket:
-    """Listen at a path; what a process before us left there goes."""
-    path.unlink(missing_ok=True)
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(str(path))
-    path.chmod(0o600)
-    return listening
-
-
-def _end_with_input(server: uvicorn.Server) -> None:
+def _end_with_input(server: Server) -> None:
     """Wait for the end of standard input, then end the process, if need be the hard way."""
     while os.read(sys.stdin.fileno(), 4096):
         pass
     server.should_exit = True
-    time.sleep(2 * _GRACE_S)
+    time.sleep(_LAST_S)
     os._exit(1)
 
 
