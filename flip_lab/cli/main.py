@@ -13,6 +13,7 @@ from flip_lab import __version__
 from flip_lab.cli import again, care, exchange, labels, listing, serve, steer
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.labs import checkpoints_of, opened
+from flip_lab.cli.models import models
 from flip_lab.cli.options import (
     AnyLabOption,
     DetachOption,
@@ -211,6 +212,7 @@ app.command(rich_help_panel=_ASK)(exchange.report)
 app.command(rich_help_panel=_CARE)(care.backup)
 app.command(rich_help_panel=_CARE)(care.restore)
 app.command(rich_help_panel=_CARE)(care.doctor)
+app.add_typer(models, rich_help_panel=_KEEP)
 app.add_typer(store, rich_help_panel=_CARE)
 
 

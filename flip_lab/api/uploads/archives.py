@@ -63,13 +63,15 @@ def unpack(name: str, archive: Path, draft: Path) -> Generator[Path]:
     _look_at_end(name, archive)
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with _as_damage():
+            opened = zipfile.ZipFile(archive)
+        with opened:
             entries = _checked(name, opened, archive.stat().st_size)
             with explained(draft):
                 draft.mkdir()
                 _write(name, opened, entries, draft)
         yield draft
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except zipfile.BadZipFile as error:
         _refuse(name, f"is no zip archive, or a damaged one ({error})")
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -207,7 +209,9 @@ def _write(
             target.mkdir(parents=True, exist_ok=True)
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        with archive.open(entry) as source, target.open("xb") as file:
+        with _as_damage():
+            source = archive.open(entry)
+        with source, target.open("xb") as file:
             left -= _copy(source, file, left)
         if left < 0:
             _refuse(name, f"unpacks to more than {LARGEST_BYTES:,} bytes")
@@ -216,10 +220,27 @@ def _write(
 def _copy(source: IO[bytes], target: IO[bytes], most: int) -> int:
     """Copy until more than so many bytes came; give how many did."""
     came = 0
-    while came <= most and (part := source.read(_PART_BYTES)):
+    while came <= most:
+        with _as_damage():
+            part = source.read(_PART_BYTES)
+        if not part:
+            break
         target.write(part)
         came += len(part)
     return came
+
+
+@contextmanager
+def _as_damage() -> Generator[None]:
+    """Turn whatever reading a damaged archive raises into one error.
+
+    Raises:
+        BadZipFile: In place of any of them.
+    """
+    try:
+        yield
+    except (EOFError, OSError, RuntimeError, ValueError, struct.error, zlib.error) as error:
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 def _refuse(name: str, what: str) -> NoReturn:
