@@ -9,6 +9,7 @@ from inspect import signature
 from typing import Any, cast
 
 from flip_lab.runs.checkpoints import Checkpoints
+from flip_lab.runs.edits import edits_at_launch
 from flip_lab.runs.groups import group_of
 from flip_lab.runs.inputs import Changes, Prepared
 from flip_lab.runs.lab import Lab
@@ -68,7 +69,12 @@ class Call:
             told.get("on", "auto"), told.get("workers"), told.get("client_timeout_s")
         )
         return prepared_run(
-            self.what, place=place, changes=changes, checkpoints=Checkpoints(), group=group
+            self.what,
+            place=place,
+            changes=changes,
+            checkpoints=Checkpoints(),
+            group=group,
+            edits=edits_at_launch(told.get("stop_when"), None),
         )
 
 

@@ -31,6 +31,7 @@ LAUNCH_FIELDS = (
     "on",
     "workers",
     "client_timeout_s",
+    "stop_when",
     "num_nodes",
     "seed",
     "experiment",
@@ -115,7 +116,8 @@ def launch_fields(*, is_app: bool = False) -> tuple[FormField, ...]:
     parameters, said = signature(Lab.launch).parameters, meanings(Lab.launch)
     # Only these annotations are looked up: others may name modules that are not loaded.
     wanted = {name: parameters[name].annotation for name in LAUNCH_FIELDS}
-    told = SimpleNamespace(__annotations__={**wanted, "tags": list[str]})
+    own = {"tags": list[str], "stop_when": str | None}  # what can be typed
+    told = SimpleNamespace(__annotations__={**wanted, **own})
     hints = get_type_hints(told, Lab.launch.__globals__, include_extras=True)
     return tuple(
         form_field(

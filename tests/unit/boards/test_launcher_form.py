@@ -130,6 +130,20 @@ def test_the_python_text_gives_the_same_run(draft: Draft) -> None:
             assert getattr(again.spec, name) == getattr(first.spec, name)
 
 
+def test_a_rule_to_stop_by_is_checked_as_a_launch_does() -> None:
+    """A condition as one writes it; an empty field sets no rule."""
+    blank = Draft(source=SOURCES[NAME])
+    good = blank.with_edits({"stop_when": "eval_accuracy >= 0.9"})
+    assert good.problems == {}
+    assert good.call.python().endswith('stop_when="eval_accuracy >= 0.9")')
+    assert len(good.call.check().spec.edits) == 1
+    assert (
+        blank.with_edits({"stop_when": "soon"}).problems["stop_when"]["code"] == "FLIP-311"
+    )
+    emptied = Draft(source=SOURCES[NAME], edits={"stop_when": " "})
+    assert emptied.call.arguments == {}
+
+
 @given(draft=drafts())
 def test_what_is_put_back_is_no_change(draft: Draft) -> None:
     """A default that is typed again is no override."""
