@@ -140,7 +140,7 @@ def test_a_rule_to_stop_by_is_checked_as_a_launch_does() -> None:
     assert (
         blank.with_edits({"stop_when": "soon"}).problems["stop_when"]["code"] == "FLIP-311"
     )
-    emptied = Draft(source=SOURCES[NAME], edits={"stop_when": " "})
+    emptied = Draft(source=SOURCES[NAME], edits={"stop_when": ""})
     assert emptied.call.arguments == {}
 
 
