@@ -1,19 +1,24 @@
-"""An API that answers what the real one rarely does, started as the real one is."""
+"""An API that answers what the real one rarely does, started as the real one is.
+
+It imports nothing of ours: it has to start quickly.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import threading
+import time
 from collections.abc import AsyncIterator
 
 import orjson
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
-
-from flip_lab.jupyter.serving import asked, serve
 
 PIECE = b"x" * 2**16
 
@@ -94,5 +99,18 @@ APP = Starlette(
     ]
 )
 
+
+def _follow(server: uvicorn.Server) -> None:
+    """Say that the server is ready; end it with standard input."""
+    while not server.started:
+        time.sleep(0.01)
+    sys.stdout.write('{"is_ready": true}\n')
+    sys.stdout.flush()
+    sys.stdin.read()
+    server.should_exit = True
+
+
 if __name__ == "__main__":
-    serve(APP, asked().socket)
+    SERVER = uvicorn.Server(uvicorn.Config(APP, uds=sys.argv[2], log_level="warning"))
+    threading.Thread(target=_follow, args=(SERVER,), daemon=True).start()
+    SERVER.run()
