@@ -73,6 +73,36 @@ def _serve_notebook(
         metadata={"kernelspec": spec},
     )
     nbformat.write(notebook, home / "work" / "nb.ipynb")
+    with _serve_jupyter(home, environment=environment) as address:
+        yield str(address.copy_with(path="/doc/tree/nb.ipynb")) + "&reset"
+
+
+@pytest.fixture(scope="session")
+def serve_jupyter() -> Callable[..., AbstractContextManager[httpx.URL]]:
+    """Give what serves JupyterLab, see ``_serve_jupyter``."""
+    return _serve_jupyter
+
+
+@contextmanager
+def _serve_jupyter(
+    home: Path,
+    *,
+    python: str = sys.executable,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Generator[httpx.URL]:
+    """Start JupyterLab in ``home/work``; end it and its kernels afterwards.
+
+    Args:
+        home: A directory of the test's own.
+        python: The interpreter of the environment that JupyterLab is installed in.
+        options: More of JupyterLab's options.
+        environment: More variables for the server and its kernels.
+
+    Yields:
+        The server's address, token included.
+    """
+    (home / "work").mkdir(exist_ok=True)
     (home / "config" / "labconfig").mkdir(parents=True, exist_ok=True)
     overrides = home / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.write_text(json.dumps(NO_NEWS))
@@ -82,12 +112,13 @@ def _serve_notebook(
     token = secrets.token_hex(16)
     with TemporaryDirectory(prefix="flip-") as runtime, (home / "log").open("wb") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+            [python, "-m", "jupyterlab", "--no-browser", "--allow-root"]
             + [f"--ServerApp.{option}" for option in ("ip=127.0.0.1", f"port={port}")]
             + ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
             + ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]
             + ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-            + ["--KernelManager.transport=ipc"],  # as our demo: nothing over TCP
+            + ["--KernelManager.transport=ipc"]  # as our demo: nothing over TCP
+            + list(options),
             cwd=home / "work",
             env={
                 **os.environ,
@@ -102,7 +133,7 @@ def _serve_notebook(
         )
         try:
             _wait_for_server(server, port, token, home / "log")
-            yield f"http://127.0.0.1:{port}/doc/tree/nb.ipynb?token={token}&reset"
+            yield httpx.URL(f"http://127.0.0.1:{port}/", params={"token": token})
         finally:
             server.terminate()  # it ends its kernels
             server.wait(timeout=PATIENCE_S)
