@@ -97,7 +97,7 @@ export class BoardView extends Widget {
     this._problem = null;
     this._notice.waiting(this._flip.trans.__('Connecting…'));
     this._socket = this._flip.api.live(`boards/${this.kind}`, {
-      query: () => this.query,
+      query: () => this._query(),
       onMessage: message => this._hear(message),
       onState: state => this._show(state),
       onProblem: problem => {
@@ -105,6 +105,14 @@ export class BoardView extends Widget {
       },
       onEnd: () => this._disconnect()
     });
+  }
+
+  /** Runs that are gone are not asked for: the others can still be compared. */
+  private _query(): Query {
+    const { runs } = this._flip;
+    const wanted = this.query['runs'];
+    if (runs.state === 'loading' || !Array.isArray(wanted)) return this.query;
+    return { ...this.query, runs: wanted.filter(run_id => runs.row(run_id) !== undefined) };
   }
 
   private _disconnect(): void {

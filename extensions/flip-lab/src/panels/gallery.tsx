@@ -86,11 +86,16 @@ function Card({ card, theme, flip, commands }: IProps & { card: IScenarioCard; t
           <Prose text={text} />
         </p>
       ))}
-      {prose.length > 1 && (
-        <button type="button" className="jp-FlipLink" aria-expanded={isWhole} onClick={() => setIsWhole(!isWhole)}>
-          {isWhole ? trans.__('Less') : trans.__('What to look for')}
+      <div className="jp-FlipLinks">
+        {prose.length > 1 && (
+          <button type="button" className="jp-FlipLink" aria-expanded={isWhole} onClick={() => setIsWhole(!isWhole)}>
+            {isWhole ? trans.__('Less') : trans.__('What to look for')}
+          </button>
+        )}
+        <button type="button" className="jp-FlipLink" aria-label={trans.__('Show TOML of %1', card.name)} onClick={() => act(() => showToml(flip, commands, card.name))}>
+          {trans.__('Show TOML')}
         </button>
-      )}
+      </div>
       <dl className="jp-FlipFacts">
         {facts.map(([name, fact]) => (
           <div key={name}>
@@ -104,14 +109,11 @@ function Card({ card, theme, flip, commands }: IProps & { card: IScenarioCard; t
         <Button isMain isBusy={isBusy} onClick={() => act(start)} label={trans.__('Start %1', card.name)}>
           {isBusy ? trans.__('Starting…') : trans.__('Start')}
         </Button>
-        <Button onClick={() => void commands.execute(CommandIDs.openLaunchForm, { scenario: card.name })} label={trans.__('Open the launch form of %1', card.name)}>
+        <Button onClick={() => void commands.execute(CommandIDs.openLaunchForm, { scenario: card.name })} label={trans.__('Open form of %1', card.name)}>
           {trans.__('Open form')}
         </Button>
         <Button onClick={() => void commands.execute(CommandIDs.newNotebook, { scenario: card.name })} label={trans.__('New notebook from %1', card.name)}>
           {trans.__('New notebook')}
-        </Button>
-        <Button onClick={() => act(() => showToml(flip, commands, card.name))} label={trans.__('Show the TOML of %1', card.name)}>
-          {trans.__('Show TOML')}
         </Button>
       </div>
     </li>

@@ -77,7 +77,7 @@ function Model({ model, flip, commands, reload }: IProps & { model: IRegisteredM
   const promote = async (version: IModelVersion, stage: Stage): Promise<void> => {
     const title = trans.__('Move %1 %2 to %3?', name, version.version, stageText(flip, stage));
     if (!(await isConfirmed(flip, title, consequence(model, version, stage, trans)))) return;
-    await api.send('POST', `${path}/versions/${version.version}/promote`, { stage });
+    await api.send('PATCH', `${path}/versions/${version.version}`, { stage });
     reload();
   };
   const rollBack = async (): Promise<void> => {
@@ -190,7 +190,7 @@ function Version(
         <p className="jp-FlipNote">{trans.__('%1 parameters', version.num_parameters.toLocaleString(language))}</p>
       </td>
       <td title={version.registered_at}>
-        {agoText(version.registered_at, now, language)}
+        {agoText(version.registered_at, now)}
         <p className="jp-FlipNote">{version.registered_by}</p>
       </td>
       <td>

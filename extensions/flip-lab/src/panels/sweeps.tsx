@@ -95,9 +95,15 @@ function Sweep({ sweep, isFirst, flip, commands }: IProps & { sweep: ISweep; isF
             <tr>
               <th scope="col">{trans.__('Run')}</th>
               <th scope="col">{trans.__('State')}</th>
-              <th scope="col">{best?.name ?? trans.__('Metric')}</th>
-              <th scope="col">{trans.__('Rounds')}</th>
-              <th scope="col">{trans.__('Seed')}</th>
+              <th scope="col" className="jp-mod-number">
+                {best?.name ?? trans.__('Metric')}
+              </th>
+              <th scope="col" className="jp-mod-number">
+                {trans.__('Rounds')}
+              </th>
+              <th scope="col" className="jp-mod-number">
+                {trans.__('Seed')}
+              </th>
               <th scope="col">{trans.__('Tags')}</th>
               <th scope="col">{trans.__('Launched')}</th>
             </tr>
@@ -133,7 +139,7 @@ function Member({ row, flip, commands }: IProps & { row: IRunRow }): JSX.Element
       <td className="jp-mod-number">{roundsText(row)}</td>
       <td className="jp-mod-number">{row.seed}</td>
       <td>{row.tags.join(', ')}</td>
-      <td>{whenText(row, now, document.documentElement.lang || undefined)}</td>
+      <td>{whenText(row, now, 'short')}</td>
     </tr>
   );
 }
