@@ -15,7 +15,7 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 if TYPE_CHECKING:
-    from flip_lab.client.remote_lab import connect as connect
+    from flip_lab.client.opening import connect as connect
     from flip_lab.core.callback import Callback as Callback
     from flip_lab.core.errors import FlipLabError as FlipLabError
     from flip_lab.core.listening import log as log
@@ -52,7 +52,7 @@ _HOME = {
     "Scenario": "flip_lab.core.scenario",
     "StopRule": "flip_lab.core.stopping",
     "confusion_matrix": "flip_lab.core.logged",
-    "connect": "flip_lab.client.remote_lab",
+    "connect": "flip_lab.client.opening",
     "histogram": "flip_lab.core.logged",
     "image": "flip_lab.core.logged",
     "load_scenario": "flip_lab.fl.scenarios",

@@ -10,8 +10,6 @@ import typer
 from flip_lab.client.address import is_address
 
 if TYPE_CHECKING:  # each has packages of its own, and a command needs one of them
-    from typing_extensions import TypeIs
-
     from flip_lab.client.remote_lab import RemoteLab
     from flip_lab.client.remote_run import RemoteRun
     from flip_lab.runs.lab import Lab
@@ -34,7 +32,7 @@ def opened(lab: str | None, token: str | None) -> AnyLab:
     """
     place = lab or os.environ.get("FLIP_LAB_URL") or ""
     if is_address(place):
-        from flip_lab.client.remote_lab import connect
+        from flip_lab.client.opening import connect
 
         return connect(place, token=token)
     if token is not None:
@@ -47,7 +45,7 @@ def opened(lab: str | None, token: str | None) -> AnyLab:
     return Lab(lab)
 
 
-def is_far(lab: AnyLab) -> TypeIs[RemoteLab]:
+def is_far(lab: AnyLab) -> bool:
     """Say whether a lab is elsewhere; loads neither kind."""
     return hasattr(lab, "url")
 
@@ -63,4 +61,4 @@ def checkpoints_of(lab: AnyLab, every: int) -> dict[str, Any]:
 
 def place_of(lab: AnyLab) -> str:
     """Say where a lab is: its directory, or its address."""
-    return lab.url if is_far(lab) else str(lab.path)
+    return str(getattr(lab, "url", None) or getattr(lab, "path", ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from flip_lab.core.errors import InvalidValueError
@@ -39,7 +40,10 @@ class Address:
     def is_here(self) -> bool:
         """Whether it is this machine, which no proxy leads to."""
         host = urlsplit(self.origin).hostname or ""
-        return host in {"localhost", "::1"} or host.startswith("127.")
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:  # a name
+            return host == "localhost"
 
 
 def is_address(text: str) -> bool:

@@ -6,52 +6,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from flip_lab.client.address import read_address
 from flip_lab.client.lab_labels import LabLabels
 from flip_lab.client.launching import conditions_of, rule_of, source_of
-from flip_lab.client.line import Line, Trust
 from flip_lab.client.registry import RemoteModels
 from flip_lab.client.remote_run import RemoteRun, launched
 from flip_lab.client.uploads import send_path
-from flip_lab.client.wire import Wire
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from flip_lab.core.scenario import Scenario
     from flip_lab.core.stopping import StopRule
-
-
-def connect(
-    url: str | None = None,
-    *,
-    token: str | None = None,
-    timeout_s: float = 30.0,
-    trust: Trust = None,
-) -> RemoteLab:
-    """Open a lab that ``flip-lab serve`` or a Jupyter server serves.
-
-    Args:
-        url: Such as ``http://127.0.0.1:8765``; a Jupyter server's URL, as it stands in the
-            browser, with ``?token=…``; or ``unix:///path/of/a/socket``. Default:
-            ``FLIP_LAB_URL``, else where ``flip-lab serve`` listens on this machine.
-        token: Opens the API. Default: the URL's own, else ``FLIP_LAB_TOKEN``.
-        timeout_s: How long a request may take, repetitions included, and how long the lab
-            may be away, seconds.
-        trust: For ``https``: a file with the certificates of authorities to trust, or an
-            ``ssl.SSLContext``. Default: the machine's own.
-
-    Returns:
-        The lab, once it has answered.
-
-    Raises:
-        InvalidValueError: If it is no such address.
-        LabUnreachableError: If nothing answers there, or no lab.
-        NotAuthenticatedError: If it does not know the token.
-        RemoteVersionError: If it speaks another version of the API.
-    """
-    line = Line(read_address(url, token), timeout_s=timeout_s, trust=trust)
-    return RemoteLab(Wire(line))
 
 
 class RemoteLab(LabLabels):
