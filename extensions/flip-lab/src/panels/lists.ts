@@ -34,7 +34,7 @@ export const lists: JupyterFrontEndPlugin<void> = {
   ): void => {
     for (const panel of panelsOf(app, flip)) {
       const { id, label, caption, icon } = panel;
-      const tracker = new WidgetTracker<MainAreaWidget>({ namespace: id });
+      const tracker = new WidgetTracker<MainAreaWidget>({ namespace: id.replace(':', '-') });
       app.commands.addCommand(id, {
         label,
         caption,

@@ -81,9 +81,15 @@ function Model({ model, flip, commands, reload }: IProps & { model: IRegisteredM
     reload();
   };
   const rollBack = async (): Promise<void> => {
-    const body = trans.__('The version that was in production before comes back; version %1 is archived.', production?.version);
+    const seen = await api.request(path);
+    const { before } = (await seen.json()) as { before: number | null };
+    if (before === null) throw new Error(trans.__('No other version of %1 was in production.', name));
+    const body = production
+      ? trans.__('Version %1 is in production again; version %2 is archived.', before, production.version)
+      : trans.__('Version %1 is in production again.', before);
     if (!(await isConfirmed(flip, trans.__('Roll %1 back?', name), body))) return;
-    await api.send('POST', `${path}/roll-back`);
+    // What was confirmed is done, or nothing: somebody else may have moved a version meanwhile.
+    await api.send('POST', `${path}/roll-back`, undefined, { 'If-Match': seen.headers.get('ETag') ?? '*' });
     reload();
   };
   return (
