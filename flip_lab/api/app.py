@@ -15,6 +15,8 @@ from flip_lab.api.documents import DESCRIPTION, finish
 from flip_lab.api.limits import Doorman, Limits
 from flip_lab.api.live.hub import Hub
 from flip_lab.api.live.roster import Roster
+from flip_lab.api.live.shelf import EventShelf
+from flip_lab.api.live.states import States
 from flip_lab.api.live.telemetry import Telemetry
 from flip_lab.api.live.timing import Timing
 from flip_lab.api.problems import tell_problems
@@ -75,13 +77,16 @@ def create_app(
     """
     limits = limits or Limits()
     roster = Roster(lab)
-    hub = Hub(LabDir(lab.path), roster)
+    place = LabDir(lab.path)
+    hub = Hub(place, roster)
     service = Service(
         lab=lab,
         access=access,
         roster=roster,
         hub=hub,
         telemetry=Telemetry(roster, hub),
+        states=States(place, roster),
+        events=EventShelf(place),
         largest_upload_bytes=limits.file_bytes,
     )
     app = FastAPI(

@@ -10,8 +10,11 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from flip_lab.api.access import Access, Person, Scope
+from flip_lab.api.live.answers import Answers
 from flip_lab.api.live.hub import Hub
 from flip_lab.api.live.roster import Roster
+from flip_lab.api.live.shelf import EventShelf
+from flip_lab.api.live.states import States
 from flip_lab.api.live.telemetry import Telemetry
 from flip_lab.api.pages.feed import Feeds
 from flip_lab.api.uploads.kept import LARGEST_BYTES, Uploads
@@ -33,6 +36,9 @@ class Service:
         roster: The list of runs, kept up to date.
         hub: Those who follow the list, or a run.
         telemetry: What the server counts about itself.
+        states: What answers depend on.
+        answers: Answers that are good still.
+        events: Events of runs, written.
         feeds: The boards that pages look at.
         largest_upload_bytes: The largest upload that is taken.
     """
@@ -42,6 +48,9 @@ class Service:
     roster: Roster
     hub: Hub
     telemetry: Telemetry
+    states: States
+    events: EventShelf
+    answers: Answers = field(default_factory=Answers)
     feeds: Feeds = field(default_factory=Feeds)
     largest_upload_bytes: int = LARGEST_BYTES
 

@@ -25,12 +25,13 @@ class Mark:
 
     def differs(self) -> bool:
         """Look, and say whether it is not as it was."""
-        now = self._look()
+        now = self.look()
         has_changed = now != self._seen
         self._seen = now
         return has_changed
 
-    def _look(self) -> list[tuple[str, int, int]]:
+    def look(self) -> list[tuple[str, int, int]]:
+        """Give names, inodes and lengths of the journals as they are now."""
         try:
             with os.scandir(self._folder) as entries:
                 found = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from flip_lab.api.live.wire import event_bytes, events_text
-from flip_lab.core.events import RunEvent, superseded_spans
+from flip_lab.core.events import EventKind, RunEvent, superseded_spans
 
 MOST_EVENTS = 500
 """Events of one message, at most."""
@@ -24,12 +24,14 @@ class Written:
 
     Attributes:
         sequence: Its position in the run.
+        kind: Which fact it is.
         time_s: When it happened, seconds since the Unix epoch.
         text: It as JSON.
         span: What it superseded, see ``superseded_spans``.
     """
 
     sequence: int
+    kind: EventKind
     time_s: float
     text: bytes
     span: tuple[int, int] | None
@@ -59,6 +61,7 @@ def written(events: Sequence[RunEvent]) -> list[Written]:
     return [
         Written(
             sequence=event.sequence,
+            kind=event.kind,
             time_s=event.time_s,
             text=event_bytes(event),
             span=spans.get(event.sequence),

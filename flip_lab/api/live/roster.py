@@ -50,6 +50,7 @@ class Roster:
         self._rows: dict[str, RunRow] = {}
         self._order: list[str] = []
         self._listed: tuple[int, list[RunRow]] = (-1, [])
+        self._membership = 0
         self._labels = LabelTail(self._lab)
         self._followed: dict[str, FollowedRun] = {}
         self._known: frozenset[str] = frozenset()
@@ -95,6 +96,16 @@ class Roster:
                 rows = [self._rows[run_id] for run_id in self._order]
                 self._listed = (self._changes.position, rows)
             return rows
+
+    @property
+    def membership(self) -> int:
+        """The position at which a row came or went last."""
+        return self._membership
+
+    @property
+    def active(self) -> list[str]:
+        """The runs that are followed: those under way, and those that just ended."""
+        return sorted(self._followed.copy())
 
     @property
     def states(self) -> Mapping[str, int]:
@@ -235,6 +246,8 @@ class Roster:
             if grew or lost:
                 self._order = sorted(self._rows, key=self._newest, reverse=True)
             self._changes.note(new, lost)
+            if grew or lost:
+                self._membership = self._changes.position
 
     def _newest(self, run_id: str) -> tuple[str, str]:
         return self._rows[run_id]["created_at"] or "", run_id

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from flip_lab.api.documents import told
+from flip_lab.api.keeping import OfLab
 from flip_lab.api.paging import USUAL, Cursor, Limit, page_of, start_of
 from flip_lab.api.replies import state
 from flip_lab.api.schemas.base import Page
 from flip_lab.api.service import Reader, Serving
 from flip_lab.runs.alerts import alert_page
 
-router = APIRouter(prefix="/alerts", tags=["alerts"])
+router = APIRouter(prefix="/alerts", tags=["alerts"], route_class=OfLab)
 
 
 class Alert(BaseModel):

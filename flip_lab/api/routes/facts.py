@@ -9,17 +9,18 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from flip_lab.api.documents import told
+from flip_lab.api.keeping import OfFacts
+from flip_lab.api.live.ring import Written
 from flip_lab.api.paging import MOST, USUAL, Cursor, Limit, RunId, page_of, start_of
-from flip_lab.api.replies import state
+from flip_lab.api.replies import JSON, state, tagged
 from flip_lab.api.schemas.base import Body, Page
 from flip_lab.api.schemas.tables import row_schema, rows_of
 from flip_lab.api.service import Reader, Service, Serving
-from flip_lab.core.events import EventKind, RunEvent
+from flip_lab.core.events import EventKind
 from flip_lab.runs.fact_pages import fact_page
 from flip_lab.runs.facts import FactFilter
-from flip_lab.store.events import read_events
 
-router = APIRouter(prefix="/runs/{run_id}", tags=["facts"])
+router = APIRouter(prefix="/runs/{run_id}", tags=["facts"], route_class=OfFacts)
 
 After: TypeAlias = Annotated[
     int, Query(ge=-1, le=2**62, description="Only events behind this sequence.")
@@ -88,17 +89,6 @@ class Events(BaseModel):
     is_more: bool
 
 
-def event_json(event: RunEvent) -> dict[str, Any]:
-    """Give an event as the API shows it."""
-    return {
-        "sequence": event.sequence,
-        "time_s": event.time_s,
-        "server_round": event.server_round,
-        "kind": event.kind.value,
-        "body": event.body,
-    }
-
-
 @router.get("/events", response_model=Events, responses=told(304, 404))
 def list_events(  # noqa: PLR0913  # one parameter for each thing to choose by
     request: Request,
@@ -113,16 +103,18 @@ def list_events(  # noqa: PLR0913  # one parameter for each thing to choose by
     """Give events of a run in order, superseded ones, too."""
     del person
     run = service.run(run_id)
-    events = read_events(service.lab_dir, run.run_id, after=after)
+    events = service.events.after(run.run_id, after)
     found = [event for event in events if not kind or event.kind in kind]
     is_more = len(found) > limit
     found = found[:limit]
     reached = found[-1].sequence if is_more else max([after, *_last(events)])
-    items = [event_json(event) for event in found]
-    return state(request, {"items": items, "reached": reached, "is_more": is_more})
+    items = b",".join(event.text for event in found)
+    more = b"true" if is_more else b"false"
+    body = b'{"items":[%b],"reached":%d,"is_more":%b}' % (items, reached, more)
+    return tagged(request, body, media_type=JSON)
 
 
-def _last(events: list[RunEvent]) -> list[int]:
+def _last(events: list[Written]) -> list[int]:
     return [events[-1].sequence] if events else []
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeAlias
 from fastapi import APIRouter, Path, Request, Response
 
 from flip_lab.api.documents import told
+from flip_lab.api.keeping import OfRuns
 from flip_lab.api.paging import USUAL, Cursor, Limit, page_of, start_of
 from flip_lab.api.replies import state
 from flip_lab.api.schemas.base import Page
@@ -15,7 +16,7 @@ from flip_lab.api.service import Reader, Service, Serving
 from flip_lab.core.errors import NoSuchPlaceError, nearest
 from flip_lab.store import query
 
-router = APIRouter(tags=["groups"])
+router = APIRouter(tags=["groups"], route_class=OfRuns)
 
 ExperimentRow = row_schema("experiments", "ExperimentRow")
 SweepRow = row_schema("sweeps", "SweepRow")

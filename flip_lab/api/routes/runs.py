@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from flip_lab.api.documents import told
 from flip_lab.api.etags import require_fresh, tag_of
 from flip_lab.api.idempotency import IdempotencyKey, Once, launch_once
+from flip_lab.api.keeping import OfRuns
 from flip_lab.api.launching import asked_fork, asked_launch
 from flip_lab.api.live.rows import RunRow
 from flip_lab.api.paging import USUAL, Cursor, Limit, RunId, cursor_at, place_of
@@ -23,7 +24,7 @@ from flip_lab.runs.labelling import Relabelling, relabel_run
 from flip_lab.runs.requests import fork_requested, launch_requested
 from flip_lab.runs.trash import delete_runs
 
-router = APIRouter(prefix="/runs", tags=["runs"])
+router = APIRouter(prefix="/runs", tags=["runs"], route_class=OfRuns)
 
 States: TypeAlias = Annotated[
     list[

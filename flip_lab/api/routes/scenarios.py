@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeAlias
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from flip_lab.api.documents import content, told
+from flip_lab.api.keeping import OfNothing
 from flip_lab.api.pictures import picture_of
 from flip_lab.api.replies import reply, state, tagged
 from flip_lab.api.schemas.scenarios import (
@@ -35,7 +36,7 @@ ScenarioName: TypeAlias = Annotated[str, Path(description="What a launch calls i
 
 For: TypeAlias = Annotated[Theme, Query(description="The page that it is for.")]
 
-router = APIRouter(prefix="/scenarios", tags=["scenarios"])
+router = APIRouter(prefix="/scenarios", tags=["scenarios"], route_class=OfNothing)
 
 _SVG = "image/svg+xml"
 _ALONE = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
