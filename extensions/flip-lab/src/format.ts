@@ -34,6 +34,19 @@ export function bytesText(size_bytes: number): string {
   return `${Number(size.toPrecision(3))} ${units[step]}`;
 }
 
+/** Made once: making one costs as much as drawing a line of a list. */
+const relative = new Map<string, Intl.RelativeTimeFormat>();
+
+function relativeFormat(style: 'short' | 'narrow', language?: string): Intl.RelativeTimeFormat {
+  const name = `${style} ${language}`;
+  let format = relative.get(name);
+  if (format === undefined) {
+    format = new Intl.RelativeTimeFormat(language, { numeric: 'auto', style });
+    relative.set(name, format);
+  }
+  return format;
+}
+
 /** How long ago a moment was, in the reader's language. */
 export function agoText(moment: string, now_ms: number, style: 'short' | 'narrow' = 'short', language?: string): string {
   const seconds = (Date.parse(moment) - now_ms) / 1000;
@@ -44,6 +57,5 @@ export function agoText(moment: string, now_ms: number, style: 'short' | 'narrow
     ['second', 1]
   ];
   const [unit, size] = steps.find(([, each]) => Math.abs(seconds) >= each) ?? ['second', 1];
-  const words = new Intl.RelativeTimeFormat(language, { numeric: 'auto', style });
-  return words.format(Math.trunc(seconds / size), unit);
+  return relativeFormat(style, language).format(Math.trunc(seconds / size), unit);
 }

@@ -31,14 +31,11 @@ export const federationIcon = icon(
 /** Lines of different progress. */
 export const runsIcon = icon('runs', lines('<path d="M4 6h16M4 12h10M4 18h13"/>'), circles([18.5, 12, 2]));
 
-/** A grid of trials, one of them the best. */
+/** One beginning, several ends. */
 export const sweepsIcon = icon(
   'sweeps',
-  lines(
-    '<rect x="4" y="4" width="6.4" height="6.4" rx="1.2"/><rect x="13.6" y="4" width="6.4" height="6.4" rx="1.2"/>' +
-      '<rect x="4" y="13.6" width="6.4" height="6.4" rx="1.2"/>'
-  ),
-  full('<rect x="12.8" y="12.8" width="8" height="8" rx="1.6"/>')
+  lines('<path d="M4.5 12L18 4.5M4.5 12H18M4.5 12L18 19.5"/>'),
+  circles([4.5, 12, 2.5], [18.5, 4.2, 2], [18.5, 12, 3], [18.5, 19.8, 2])
 );
 
 /** Devices that hold their own data. */

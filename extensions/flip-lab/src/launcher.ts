@@ -2,11 +2,13 @@ import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
 import { ILauncher } from '@jupyterlab/launcher';
 import { CATEGORY, CommandIDs, IFlip } from './tokens';
 
-/** Those that panels add stand between them. */
-const CARDS: [command: string, rank: number][] = [
-  [CommandIDs.newNotebook, 1],
-  [CommandIDs.openRuns, 3],
-  [CommandIDs.openNodes, 6]
+const CARDS = [
+  CommandIDs.newNotebook,
+  CommandIDs.openGallery,
+  CommandIDs.openRuns,
+  CommandIDs.openSweeps,
+  CommandIDs.openNodes,
+  CommandIDs.openModels
 ];
 
 /** The cards of the launcher. */
@@ -16,7 +18,11 @@ export const launcher: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   requires: [IFlip],
   optional: [ILauncher],
-  activate: (_app: JupyterFrontEnd, _flip: IFlip, cards: ILauncher | null): void => {
-    for (const [command, rank] of CARDS) cards?.add({ command, category: CATEGORY, rank });
+  activate: (app: JupyterFrontEnd, _flip: IFlip, cards: ILauncher | null): void => {
+    const add = (): void => {
+      const there = CARDS.filter(command => app.commands.hasCommand(command)); // a plugin may be switched off
+      there.forEach((command, place) => cards?.add({ command, category: CATEGORY, rank: place + 1 }));
+    };
+    void app.started.then(add);
   }
 };

@@ -1,6 +1,6 @@
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
-import { headlineText, titleText } from './runs/words';
+import { metricName, metricValue, titleText } from './runs/words';
 import { IRunRow } from './runs/rows';
 import { CommandIDs, IFlip } from './tokens';
 
@@ -22,7 +22,7 @@ export const notices: JupyterFrontEndPlugin<void> = {
         const why = row.error === null ? '' : `\n${row.error_code ?? ''} ${row.error}`.slice(0, 300);
         Notification.error(trans.__('%1 failed.', titleText(row)) + why, { actions: actionsOf(row), autoClose: false });
       } else if (row.state === 'completed' && settings.notify === 'all') {
-        const best = headlineText(row);
+        const best = `${metricName(row)} ${metricValue(row)}`.trim();
         const text =
           best === ''
             ? trans.__('%1 is complete.', titleText(row))

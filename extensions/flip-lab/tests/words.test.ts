@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { activeText, headlineText, roundsText, shortId, titleText, tookText } from '../src/runs/words';
+import { activeText, metricName, metricValue, roundsText, shortId, titleText, tookText } from '../src/runs/words';
 import { asked, isPossible } from '../src/steering';
 import { rowOf } from './rows';
 
@@ -18,16 +18,19 @@ test('a run is told apart by its name and the end of its id', () => {
 test('rounds and metrics are told as far as they are known', () => {
   assert.equal(roundsText(rowOf(1, { rounds_done: 7 })), '7 / 20');
   assert.equal(roundsText(rowOf(1, { rounds_done: 7, num_rounds: null })), '7');
-  assert.equal(headlineText(rowOf(1)), '');
-  assert.equal(headlineText(rowOf(1, { headline: { name: 'eval_accuracy', value: 0.86944 } })), 'accuracy 0.8694');
-  assert.equal(headlineText(rowOf(1, { headline: { name: 'train_loss', value: 'NaN' } })), 'train_loss NaN');
+  assert.equal(metricName(rowOf(1)) + metricValue(rowOf(1)), '');
+  const good = rowOf(1, { headline: { name: 'eval_accuracy', value: 0.86944 } });
+  assert.deepEqual([metricName(good), metricValue(good)], ['accuracy', '0.8694']);
+  const lost = rowOf(1, { headline: { name: 'train_loss', value: 'NaN' } });
+  assert.deepEqual([metricName(lost), metricValue(lost)], ['train_loss', 'NaN']);
 });
 
 test('a run under way takes longer and longer; one that was lost took nobody knows how long', () => {
   const started_at = '2030-01-01T00:00:00Z';
   const now_ms = Date.parse('2030-01-01T00:01:05Z');
   assert.equal(tookText(rowOf(1, { state: 'running', started_at }), now_ms), '1:05 min');
-  assert.equal(tookText(rowOf(1, { started_at, ended_at: '2030-01-01T00:00:09Z' }), now_ms), '9 s');
+  assert.equal(tookText(rowOf(1, { started_at, ended_at: '2030-01-01T00:00:00.348Z' }), now_ms), '0.3 s');
+  assert.equal(tookText(rowOf(1, { started_at, ended_at: '2030-01-01T00:00:42.9Z' }), now_ms), '42 s');
   assert.equal(tookText(rowOf(1, { state: 'failed', started_at }), now_ms), '');
   assert.equal(tookText(rowOf(1, { state: 'pending' }), now_ms), '');
 });

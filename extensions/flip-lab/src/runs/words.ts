@@ -36,10 +36,14 @@ export function roundsText(row: IRunRow): string {
   return row.num_rounds === null ? String(row.rounds_done) : `${row.rounds_done} / ${row.num_rounds}`;
 }
 
-/** The most telling metric, without the words that all of them share. */
-export function headlineText(row: IRunRow): string {
-  if (row.headline === null) return '';
-  return `${row.headline.name.replace(/^eval_/, '')} ${numberText(row.headline.value)}`;
+/** The name of the most telling metric, without what most of them begin with; may be empty. */
+export function metricName(row: IRunRow): string {
+  return row.headline?.name.replace(/^eval_/, '') ?? '';
+}
+
+/** The value of the most telling metric; may be empty. */
+export function metricValue(row: IRunRow): string {
+  return row.headline === null ? '' : numberText(row.headline.value);
 }
 
 /** When it was launched, from now. */
@@ -52,7 +56,8 @@ export function tookText(row: IRunRow, now_ms: number): string {
   if (row.started_at === null) return '';
   if (row.ended_at === null && isFinal(row.state)) return '';
   const end_ms = row.ended_at === null ? now_ms : Date.parse(row.ended_at);
-  return durationText((end_ms - Date.parse(row.started_at)) / 1000);
+  const took_s = (end_ms - Date.parse(row.started_at)) / 1000;
+  return row.ended_at !== null && took_s < 10 ? `${took_s.toFixed(1)} s` : durationText(took_s);
 }
 
 /** How many runs are under way, and how far they are together; empty where none is. */

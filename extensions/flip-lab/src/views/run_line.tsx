@@ -1,5 +1,5 @@
 import React from 'react';
-import { headlineText, roundsText, shortId, stateText, tookText, whenText } from '../runs/words';
+import { metricName, metricValue, roundsText, shortId, stateText, tookText, whenText } from '../runs/words';
 import { IRunRow, isFinal } from '../runs/rows';
 import { IFlip } from '../tokens';
 
@@ -35,12 +35,13 @@ export const RunLine = React.memo(function RunLine(props: IRunLine): JSX.Element
     >
       <span role="gridcell" className="jp-FlipLab-run-name">
         {row.name} <span className="jp-FlipLab-run-id">{isWide ? row.run_id : shortId(row)}</span>
-        {row.is_archived && <em className="jp-FlipLab-run-tag">{trans.__('archived')}</em>}
-        {row.tags.map(tag => (
-          <em className="jp-FlipLab-run-tag" key={tag}>
-            {tag}
-          </em>
-        ))}
+        {isWide && row.is_archived && <em className="jp-FlipLab-run-tag">{trans.__('archived')}</em>}
+        {isWide &&
+          row.tags.map(tag => (
+            <em className="jp-FlipLab-run-tag" key={tag}>
+              {tag}
+            </em>
+          ))}
       </span>
       <span role="gridcell" className="jp-FlipLab-run-state">
         {stateText(row.state, trans)}
@@ -52,7 +53,7 @@ export const RunLine = React.memo(function RunLine(props: IRunLine): JSX.Element
         <span className="jp-FlipLab-run-rounds">{roundsText(row)}</span>
       </span>
       <span role="gridcell" className="jp-FlipLab-run-metric">
-        {headlineText(row)}
+        <span>{metricName(row)}</span> <span>{metricValue(row)}</span>
       </span>
       <span role="gridcell" className="jp-FlipLab-run-where">
         {`${row.federation ?? row.engine} · ${trans._n('%1 node', '%1 nodes', row.num_nodes)}`}
@@ -68,7 +69,7 @@ export const RunLine = React.memo(function RunLine(props: IRunLine): JSX.Element
 });
 
 function tip(row: IRunRow): string {
-  return [`${row.name} ${row.run_id}`, row.experiment === row.name ? '' : row.experiment, row.note, row.error ?? '']
+  return [`${row.name} ${row.run_id}`, row.experiment === row.name ? '' : row.experiment, row.tags.join(', '), row.note, row.error ?? '']
     .filter(Boolean)
     .join('\n');
 }

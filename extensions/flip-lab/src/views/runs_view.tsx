@@ -102,22 +102,24 @@ function Actions({ flip, browser, commands }: IRunsView): JSX.Element {
     [CommandIDs.pauseRun, pauseIcon, trans.__('Pause')],
     [CommandIDs.resumeRun, runIcon, trans.__('Resume')],
     [CommandIDs.stopRun, stopIcon, trans.__('Stop')],
-    [CommandIDs.insertAttachCode, attachIcon, trans.__('Insert attach code into notebook')]
+    [CommandIDs.insertAttachCode, attachIcon, trans.__('Attach code')]
   ] as const;
   return (
-    <div role="toolbar" className="jp-FlipLab-actions" aria-label={trans.__('Chosen run')}>
+    <div role="toolbar" className="jp-FlipLab-actions" aria-label={trans.__('Chosen runs')}>
       {one.map(([id, icon, text]) => (
         <Act
           key={id}
           icon={icon}
           text={text}
+          tip={`${text}: ${commands.caption(id, { run_id: run_id ?? '' })}`}
           isOff={run_id === undefined || !isReady(commands, id, { run_id })}
           onAct={() => void commands.execute(id, { run_id })}
         />
       ))}
       <Act
         icon={compareIcon}
-        text={chosen.length > 1 ? trans.__('Compare %1 runs', chosen.length) : trans.__('Compare: choose several runs')}
+        text={chosen.length > 1 ? trans.__('Compare %1', chosen.length) : trans.__('Compare')}
+        tip={trans.__('Compare: choose several runs with Ctrl or Shift')}
         isOff={chosen.length < 2 || !commands.hasCommand(CommandIDs.compareRuns)}
         onAct={() => void commands.execute(CommandIDs.compareRuns, { run_ids: chosen.map(row => row.run_id) })}
       />
@@ -129,18 +131,27 @@ function isReady(commands: CommandRegistry, id: string, args: { run_id: string }
   return commands.hasCommand(id) && commands.isEnabled(id, args);
 }
 
+interface IAct {
+  icon: LabIcon;
+  /** Shown where there is room; read out everywhere. */
+  text: string;
+  tip: string;
+  isOff: boolean;
+  onAct: () => void;
+}
+
 /** A button with an icon; one that is off keeps the focus, so that it can be found. */
-export function Act(props: { icon: LabIcon; text: string; isOff: boolean; onAct: () => void }): JSX.Element {
+function Act(props: IAct): JSX.Element {
   return (
     <button
       type="button"
       className="jp-FlipLab-act"
-      title={props.text}
-      aria-label={props.text}
+      title={props.tip}
       aria-disabled={props.isOff}
       onClick={() => props.isOff || props.onAct()}
     >
       <props.icon.react tag="span" width="16px" height="16px" />
+      <span className="jp-FlipLab-act-text">{props.text}</span>
     </button>
   );
 }
