@@ -115,6 +115,11 @@ describe('removing', () => {
     assert.equal(out('a = { b = 1 }', 'a.b'), 'a = { }');
   });
 
+  it('takes a whole table out, with the empty line above it', () => {
+    assert.equal(out(TEXT, 'data.options'), TEXT.replace('\n[data.options]\nalpha = 0.3\n', ''));
+    assert.equal(out('[a]\n', 'a'), '');
+  });
+
   it('knows nothing of what is not there', () => {
     assert.equal(removing(readToml(TEXT), 'train.num_rounds'), null);
   });

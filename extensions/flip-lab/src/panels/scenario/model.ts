@@ -164,9 +164,15 @@ export class ScenarioModel {
 
   /** Options of a name that the form has just replaced mean nothing any more. */
   private _prune(): void {
-    const gone = this.strangers.filter(path => [...this._unpruned].some(table => path.startsWith(`${table}.`)));
+    const tables = [...this._unpruned];
     this._unpruned.clear();
-    for (const path of gone) this.remove(path);
+    for (const path of this.strangers) {
+      if (tables.some(table => path.startsWith(`${table}.`))) this.remove(path);
+    }
+    for (const table of tables) {
+      const isEmpty = ![...(this._toml?.entries.keys() ?? [])].some(path => path.startsWith(`${table}.`));
+      if (isEmpty) this.remove(table);
+    }
   }
 
   private _tell(): void {

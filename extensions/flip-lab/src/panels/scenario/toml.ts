@@ -89,7 +89,11 @@ export function removing(toml: IToml, path: string): ISplice | null {
   const entry = toml.entries.get(path);
   if (!entry) {
     const table = toml.sections.find(each => each.path === path && path !== '');
-    return table ? { start: table.start, end: lineEnd(text, table.bodyEnd), text: '' } : null;
+    if (!table) {
+      return null;
+    }
+    const start = text.slice(0, table.start).endsWith('\n\n') ? table.start - 1 : table.start;
+    return { start, end: lineEnd(text, table.bodyEnd), text: '' };
   }
   if (entry.inline === null) {
     const start = lineStart(text, entry.keyStart);
