@@ -46,7 +46,7 @@ class About(Answer):
     """
 
     version: str
-    api: Literal["v1"]
+    api: Literal["v1"] = "v1"
     lab: str
     person: str
     scopes: list[str]

@@ -157,7 +157,7 @@ class _Fetching:
             self._digest = hashlib.sha256()
             self._file.seek(0)
             self._file.truncate()
-        for piece in response.iter_raw():
+        for piece in response.iter_bytes():
             self._digest.update(piece)
             self._file.write(piece)
             self._attempt, self._heard_s = 0, tick_s()
