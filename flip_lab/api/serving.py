@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from flip_lab.api.access import TokenAccess
 from flip_lab.api.app import create_app
 from flip_lab.api.limits import Limits, is_loopback
+from flip_lab.api.live.protocol import BoundedWebSocket
 from flip_lab.api.uploads.kept import LARGEST_BYTES
 from flip_lab.core.errors import ApiError, InvalidValueError, NotAllowedError
 from flip_lab.runs.lab import Lab
@@ -129,7 +130,7 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
         app,
         loop="uvloop",
         http="httptools",
-        ws="websockets-sansio",
+        ws=BoundedWebSocket,
         ws_max_size=2**20,
         ws_max_queue=32,
         ws_ping_interval=20.0,
