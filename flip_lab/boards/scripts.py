@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -9,9 +10,12 @@ from types import MappingProxyType
 
 STATIC = Path(__file__).parent / "static"
 
+_REMARK = re.compile(r"/\*.*?\*/", re.DOTALL)
+
 _SCRIPTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "run": (
+            "elements",
             "line",
             "monitor_parts",
             "monitor_chart",
@@ -19,21 +23,21 @@ _SCRIPTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "monitor_desk",
             "monitor",
         ),
-        "comparer": ("comparer",),
-        "launcher": ("line", "launcher"),
-        "partitions": ("partitions",),
-        "fleet": ("fleet",),
+        "comparer": ("elements", "tables", "comparer"),
+        "launcher": ("elements", "line", "launcher"),
+        "partitions": ("elements", "partitions"),
+        "fleet": ("elements", "tables", "fleet"),
     }
 )
 """Files of ``static/`` by board, in the order of the module."""
 
 _STYLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "run": ("monitor",),
-        "comparer": ("comparer",),
-        "launcher": ("launcher",),
-        "partitions": ("partitions",),
-        "fleet": ("fleet",),
+        "run": ("board", "tables", "monitor"),
+        "comparer": ("board", "tables", "comparer"),
+        "launcher": ("board", "launcher"),
+        "partitions": ("board", "map", "partitions"),
+        "fleet": ("board", "map", "tables", "fleet"),
     }
 )
 
@@ -64,5 +68,14 @@ def style(board: str) -> str:
 
 
 def _joined(names: tuple[str, ...], kind: str) -> str:
+    """Give files one after the other, without comments and indentation.
+
+    Each widget of a notebook brings its whole text along. No text of ours goes over the end
+    of a line; a test looks.
+    """
     files = (STATIC / f"{name}.{kind}" for name in names)
-    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    if kind == "css":
+        text = _REMARK.sub("", text)
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))

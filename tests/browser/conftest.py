@@ -9,9 +9,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +22,9 @@ import httpx
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from flip_lab.boards.scripts import BOARDS, script, style
 
 PATIENCE_S = 180  # shared machines are slow at times
 FLAGS = [
@@ -31,6 +36,13 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+SHARED = (
+    "etc/jupyter/jupyter_server_config.d",
+    "share/jupyter",
+    "share/jupyter/labextensions",
+)
+"""Where packages leave what Jupyter finds by the environment's directory."""
+
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
 
 Serve = Callable[..., AbstractContextManager[str]]
@@ -40,10 +52,43 @@ Serve = Callable[..., AbstractContextManager[str]]
 def chromium() -> Iterator[Browser]:
     """Start Debian's chromium without a window, once for all tests."""
     path = shutil.which("chromium")  # tests are skipped where there is none
+    expect.set_options(timeout=PATIENCE_S * 1000)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield started
         started.close()
+
+
+class _BoardFiles(BaseHTTPRequestHandler):
+    """Serves ``/<board>.js`` and ``/<board>.css``, as the API does; says nothing."""
+
+    def do_GET(self) -> None:
+        """Give a script or a style sheet."""
+        board, _, kind = self.path.lstrip("/").partition(".")
+        if board not in BOARDS or kind not in {"js", "css"}:
+            self.send_error(404)
+            return
+        body = (script(board) if kind == "js" else style(board)).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", f"text/{'javascript' if kind == 'js' else 'css'}")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name
+        """Keep the test's output clean."""
+        del format, args
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[str]:
+    """Serve the boards' files on this machine only."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _BoardFiles)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +118,8 @@ def _serve_notebook(
         metadata={"kernelspec": spec},
     )
     nbformat.write(notebook, home / "work" / "nb.ipynb")
-    with _serve_jupyter(home, environment=environment) as address:
+    variables = {**os.environ, **(environment or {})}
+    with _serve_jupyter(home, environment=variables) as address:
         yield str(address.copy_with(path="/doc/tree/nb.ipynb")) + "&reset"
 
 
@@ -81,6 +127,56 @@ def _serve_notebook(
 def serve_jupyter() -> Callable[..., AbstractContextManager[httpx.URL]]:
     """Give what serves JupyterLab, see ``_serve_jupyter``."""
     return _serve_jupyter
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel and install it as a user does; give the environment's directory.
+
+    The environment is new, but sees the packages of this one: they stand for those that
+    pip would fetch. There is no Node in it, and none is asked for.
+    """
+    home = tmp_path_factory.mktemp("installed")
+    checkout = Path(__file__).parents[2]
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(home)]
+    subprocess.run(build, cwd=checkout, env=without_node(home), check=True)
+    [wheel] = home.glob("*.whl")
+    environment = home / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    packages = Path(sysconfig.get_path("purelib"))
+    inside = environment / "lib" / packages.parent.name / "site-packages"
+    (inside / "others.pth").write_text(f"{packages}\n")  # after its own
+    for kind in SHARED:
+        (environment / kind).mkdir(parents=True)
+        for theirs in (Path(sys.prefix) / kind).iterdir():
+            if theirs.name not in {"flip-lab", "flip-lab.json", "labextensions"}:
+                (environment / kind / theirs.name).symlink_to(theirs)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
+    install = ["install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run([*pip, *install], env=without_node(home), check=True)
+    return environment
+
+
+def without_node(home: Path) -> dict[str, str]:
+    """Give this environment's variables, with a PATH that holds no Node."""
+    path = str(home / "environment" / "bin")
+    assert shutil.which("node", path=path) is None
+    gone = {"PYTHONPATH", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH"}
+    return {name: value for name, value in os.environ.items() if name not in gone} | {
+        "PATH": path
+    }
+
+
+@pytest.fixture(scope="session")
+def jupyterlab(
+    installed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[httpx.URL, Path]]:
+    """Serve the installed JupyterLab, once; give its address and its root directory."""
+    home = tmp_path_factory.mktemp("jupyterlab")
+    python = str(installed / "bin" / "python")
+    variables = without_node(installed.parent)
+    with _serve_jupyter(home, python=python, environment=variables) as address:
+        yield address, home / "work"
 
 
 @contextmanager
@@ -97,7 +193,7 @@ def _serve_jupyter(
         home: A directory of the test's own.
         python: The interpreter of the environment that JupyterLab is installed in.
         options: More of JupyterLab's options.
-        environment: More variables for the server and its kernels.
+        environment: The variables of the server and its kernels; default: ours.
 
     Yields:
         The server's address, token included.
@@ -121,12 +217,11 @@ def _serve_jupyter(
             + list(options),
             cwd=home / "work",
             env={
-                **os.environ,
+                **(os.environ if environment is None else environment),
                 "JUPYTER_CONFIG_DIR": str(home / "config"),
                 "JUPYTER_DATA_DIR": str(home / "data"),
                 "JUPYTER_RUNTIME_DIR": runtime,  # short: sockets have short names
                 "IPYTHONDIR": str(home / "ipython"),
-                **(environment or {}),
             },
             stdout=log,
             stderr=subprocess.STDOUT,

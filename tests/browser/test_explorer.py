@@ -6,10 +6,7 @@ The page's model hands everything to the real widget in this process, as a comm 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,6 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from flip_lab import Lab
-from flip_lab.boards.scripts import STATIC
 from flip_lab.core.events import ClientFact, EventKind, RunEvent
 from flip_lab.fl.data.catalog import DATASETS
 from flip_lab.fl.data.dataset import Dataset
@@ -67,26 +63,6 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>%(name)s</title>
   window.listeners = () => [...handlers.values()].flat().length;
   window.leave = widget.render({ model, el: document.getElementById("view") });
 </script>"""
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    """Serves the widgets' files and the page; says nothing."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name
-        """Keep the test's output clean."""
-        del format, args
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[str]:
-    """Serve the static files on this machine only."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(STATIC)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,7 +15,6 @@ from flip_lab.boards.launcher.board import LauncherBoard
 from flip_lab.boards.launcher.call import Call
 from flip_lab.boards.launcher.faces import card_html
 from flip_lab.boards.launcher.source import source_of
-from flip_lab.boards.scripts import STATIC, script
 from flip_lab.core.errors import EngineStartError
 from flip_lab.runs.run import Run
 from flip_lab.widgets.launcher_widget import LaunchForm
@@ -33,7 +29,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>launcher</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/launcher.css">
 <body data-jp-theme-light="%s"><div id="view"></div><div id="card"></div>
 <script type="module">
-  import widget, { stepped } from "/launcher-all.js";
+  import widget, { stepped } from "/launcher.js";
   const handlers = new Map();
   const told = (event, ...facts) => {
     for (const each of [...(handlers.get(event) ?? [])]) each(...facts);
@@ -91,26 +87,6 @@ window.kernel = {
 """
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    """Serves the widget's files and the page; says nothing."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name
-        """Keep the test's output clean."""
-        del format, args
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[str]:
-    """Serve the static files on this machine only."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(STATIC)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 class Desk:
     """The form on a page, and what it launched."""
 
@@ -134,13 +110,6 @@ class Desk:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.expose_function("python", self._python)
         self.page.expose_function("subshell", self._answer)
-        script_url = f"{self.site}/launcher-all.js"
-        self.page.route(
-            script_url,
-            lambda route: route.fulfill(
-                body=script("launcher"), content_type="text/javascript"
-            ),
-        )
         state = json.dumps(self._state()).replace("<", "\\u003c")
         html = PAGE % (str(not dark).lower(), state)
         self.page.route(

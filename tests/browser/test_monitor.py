@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
 from typing import Any
 
@@ -16,7 +13,6 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from flip_lab.boards.run.board import RunBoard
 from flip_lab.boards.run.card import card_html
-from flip_lab.boards.scripts import STATIC, script
 from flip_lab.core.events import ClientFact, EventKind, Json, RunEvent
 from flip_lab.core.state import RunState
 from flip_lab.widgets.line import TARGET
@@ -26,10 +22,10 @@ pytestmark = pytest.mark.browser
 
 RUN_ID = "261121-194512-q7xd"
 PAGE = """<!doctype html><meta charset="utf-8"><title>monitor</title>
-<link rel="icon" href="data:,"><link rel="stylesheet" href="/monitor.css">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="/run.css">
 <body data-jp-theme-light="%s"><div id="view"></div><div id="card"></div>
 <script type="module">
-  import widget, * as made from "/monitor-all.js";
+  import widget, * as made from "/run.js";
   const handlers = new Map();
   const bytes = (text) => Uint8Array.from(atob(text), (each) => each.charCodeAt(0));
   const parts = { key: "k", can_steer: true };
@@ -95,26 +91,6 @@ KERNEL = """(() => {
 })()"""
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    """Serves the widget's files and the page; says nothing."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name
-        """Keep the test's output clean."""
-        del format, args
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[str]:
-    """Serve the static files on this machine only."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(STATIC)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 @pytest.fixture
 def browser(chromium: Browser) -> Iterator[BrowserContext]:
     """Give a fresh profile, so that no test sees what another left."""
@@ -140,7 +116,6 @@ class Shown:
             json.dumps(written(board)).replace("<", "\\u003c"),
         )
         self._serve(f"{site}/page", html, "text/html")
-        self._serve(f"{site}/monitor-all.js", script("run"), "text/javascript")
         self.page.goto(f"{site}/page")
         self.page.wait_for_selector(".flip-monitor")
 

@@ -86,7 +86,7 @@ def card_html(picture: Picture, *, css: str = "") -> str:
     if picture["differing"]:
         parts.append(f"<p>They differ in: {escape(', '.join(picture['differing']))}</p>")
     parts += [f"<p>{escape(note)}</p>" for note in picture["notes"]]
-    card = f'<section class="flip-comparer flip-card">{"".join(parts)}</section>'
+    card = f'<section class="flip-board flip-comparer flip-card">{"".join(parts)}</section>'
     return f"<style>{css}</style>\n{card}" if css else card
 
 

@@ -73,7 +73,7 @@ def card_html(fleet: Fleet, *, css: str = "") -> str:
     parts += [f"<p>{escape(each)}</p>" for each in (*_more(fleet), *fleet["notes"])]
     if fleet["error"]:
         parts.append(f"<p>{escape(fleet['error']['what'])}</p>")
-    card = f'<section class="flip-fleet flip-card">{"".join(parts)}</section>'
+    card = f'<section class="flip-board flip-fleet flip-card">{"".join(parts)}</section>'
     return f"<style>{css}</style>\n{card}" if css else card
 
 

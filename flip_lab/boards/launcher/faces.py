@@ -52,7 +52,7 @@ def card_html(draft: Draft, *, css: str = "") -> str:
         for each in draft.problems.values()
     ]
     parts.append(f"<pre><code>{escape(draft.call.python())}</code></pre>")
-    card = f'<section class="flip-launcher flip-card">{"".join(parts)}</section>'
+    card = f'<section class="flip-board flip-launcher flip-card">{"".join(parts)}</section>'
     return f"<style>{css}</style>\n{card}" if css else card
 
 

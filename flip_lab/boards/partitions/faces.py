@@ -64,7 +64,9 @@ def card_html(
         code, words = escape(error.code), escape(f"{error.what} {error.fix}")
         parts.append(f"<p><strong>{code}</strong> {words}</p>")
     parts.append(f"<pre>{escape(python)}</pre>")
-    card = f'<section class="flip-partitions flip-card">{"".join(parts)}</section>'
+    card = (
+        f'<section class="flip-board flip-partitions flip-card">{"".join(parts)}</section>'
+    )
     return f"<style>{css}</style>\n{card}" if css else card
 
 

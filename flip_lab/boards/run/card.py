@@ -47,7 +47,7 @@ def card_html(snapshot: Snapshot, *, css: str = "") -> str:
         + _tag("div", "flip-foot", foot)
     )
     about = {"data-state": state, "aria-label": f"Run {name or run_id}"}
-    card = _tag("section", "flip-monitor", body, about=about)
+    card = _tag("section", "flip-board flip-monitor", body, about=about)
     return f"<style>{css}</style>\n{card}" if css else card
 
 

@@ -1,53 +1,14 @@
 // The comparer: shows the picture that Python draws (flip_lab/boards/comparer/payload.py) and
-// tells Python what is chosen. Plain DOM, no dependency. Text only enters the page as text.
+// tells Python what is chosen.
 
-const SVG = "http://www.w3.org/2000/svg";
-const ROW_PX = 28;
 const COLOURS = 8;
 const DASHES = ["", "8 4", "3 3", "10 3 3 3"];
 const MANY_LINES = 24; // from here on lines are thin, and dashes would only flicker
 const MOST_LINES = 200; // and from here on thinner still
 const BIG_PICTURE = 8000; // points, from which on a slider draws when it is let go
 const MARGIN = { left: 58, right: 14, top: 10, bottom: 40 };
-let made = 0; // names elements apart, also those of several comparers on a page
 
-// --- Elements -------------------------------------------------------------------------------
-
-function element(tag, about = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(about)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name === "class") node.className = value;
-    else if (value !== undefined && value !== null && value !== false) {
-      node.setAttribute(name, value === true ? "" : String(value));
-    }
-  }
-  node.append(...children);
-  return node;
-}
-
-function drawn(tag, about) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(about)) node.setAttribute(name, String(value));
-  return node;
-}
-
-function labelled(text, control) {
-  control.setAttribute("aria-label", text);
-  return element("label", { class: "flip-field" }, element("span", {}, text), control);
-}
-
-function button(text, onclick, about = {}) {
-  return element("button", { type: "button", onclick, ...about }, text);
-}
-
-function select(options, chosen, onchange) {
-  const node = element("select", { onchange: () => onchange(node.value) });
-  for (const [value, text] of options) {
-    node.append(element("option", { value, selected: value === chosen }, text));
-  }
-  return node;
-}
+// --- Lines ------------------------------------------------------------------------------------
 
 function swatch(group, many) {
   const svg = drawn("svg", { class: "flip-swatch", viewBox: "0 0 26 8", "aria-hidden": "true" });
@@ -65,35 +26,12 @@ function look(group, many) {
 
 // --- Numbers --------------------------------------------------------------------------------
 
-export function numberText(value) {
-  if (value === null || value === undefined) return "–";
-  const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-4 || size >= 1e6)) return value.toExponential(2).replace("e+", "e");
-  return String(Number(value.toPrecision(4)));
-}
-
-function counted(number, one) {
-  return `${number.toLocaleString("en")} ${one}${number === 1 ? "" : "s"}`;
-}
-
 function durationText(seconds) {
   if (seconds < 60) return `${Number(seconds.toPrecision(2))} s`;
   const two = (number) => String(number).padStart(2, "0");
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
   const rest = Math.floor(seconds) % 60;
   return hours ? `${hours}:${two(minutes)}:${two(rest)} h` : `${minutes}:${two(rest)} min`;
-}
-
-// Round steps of 1, 2 or 5 times a power of ten that cut the span into at most `most` parts.
-export function ticks(low, high, most) {
-  const rough = (high - low) / Math.max(most, 1);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough * 0.9999);
-  const found = [];
-  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9 && found.length < 50; at += 1) {
-    found.push(Number((at * step).toPrecision(12)));
-  }
-  return found;
 }
 
 export function logTicks(low, high) {
@@ -106,83 +44,6 @@ export function logTicks(low, high) {
     }
   }
   return found.length > 1 ? found : [low, high];
-}
-
-// --- A list of any length: only the rows in sight exist ---------------------------------------
-
-function rowList({ label, columns, draw, open, toggle }) {
-  const name = `flip-rows-${(made += 1)}`;
-  const head = element("div", { class: "flip-row flip-row-head", role: "row" });
-  const space = element("div", { class: "flip-space", role: "rowgroup" });
-  const node = element("div", { class: "flip-rows", role: "grid", tabindex: 0, "aria-label": label });
-  node.style.setProperty("--flip-columns", columns);
-  node.append(element("div", { class: "flip-wide" }, head, space));
-  let [count, active] = [0, 0];
-
-  function render() {
-    const first = Math.max(0, Math.floor(node.scrollTop / ROW_PX) - 4);
-    const last = Math.min(count, Math.ceil((node.scrollTop + node.clientHeight) / ROW_PX) + 4);
-    const rows = [];
-    for (let at = first; at < last; at += 1) {
-      const row = element("div", { class: "flip-row", role: "row", id: `${name}-${at}`, "aria-rowindex": at + 1 });
-      row.style.top = `${at * ROW_PX}px`;
-      row.classList.toggle("flip-active", at === active);
-      row.dataset.at = String(at);
-      draw(at, row);
-      for (const cell of row.children) cell.setAttribute("role", "gridcell");
-      rows.push(row);
-    }
-    space.replaceChildren(...rows);
-    if (count) node.setAttribute("aria-activedescendant", `${name}-${active}`);
-    else node.removeAttribute("aria-activedescendant");
-  }
-
-  function go(at) {
-    active = Math.min(Math.max(at, 0), count - 1);
-    const above = head.offsetHeight;
-    const [top, bottom] = [active * ROW_PX, (active + 1) * ROW_PX];
-    if (top < node.scrollTop) node.scrollTop = top;
-    else if (bottom + above > node.scrollTop + node.clientHeight) {
-      node.scrollTop = bottom + above - node.clientHeight;
-    }
-    render();
-  }
-
-  node.addEventListener("scroll", () => requestAnimationFrame(render), { passive: true });
-  node.addEventListener("keydown", (event) => {
-    if (event.target !== node || !count) return;
-    const page = Math.max(1, Math.floor(node.clientHeight / ROW_PX) - 1);
-    const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -count, End: count };
-    if (event.key in moves) go(active + moves[event.key]);
-    else if (event.key === " " && toggle) toggle(active);
-    else if ((event.key === "Enter" || event.key === " ") && open) open(active);
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
-  space.addEventListener("click", (event) => {
-    const row = event.target.closest(".flip-row");
-    if (!row) return;
-    active = Number(row.dataset.at);
-    if (toggle && event.target.closest(".flip-tick")) toggle(active);
-    else if (open) open(active);
-    render();
-  });
-  new ResizeObserver(render).observe(node);
-  return {
-    node,
-    show(number, { headers, columns: widths } = {}) {
-      count = number;
-      active = Math.min(active, Math.max(count - 1, 0));
-      if (widths) node.style.setProperty("--flip-columns", widths);
-      if (headers) head.replaceChildren(...headers);
-      for (const cell of head.children) cell.setAttribute("role", "columnheader");
-      head.hidden = !head.hasChildNodes();
-      node.setAttribute("aria-rowcount", String(count));
-      space.style.height = `${count * ROW_PX}px`;
-      render();
-    },
-  };
 }
 
 // --- A chart: lines with bands, a read-out for pointer and keys -------------------------------
@@ -927,7 +788,7 @@ class View {
   }
 
   showRun(run, told) {
-    if (told.error) { this.openDetail(run, failure(told.error)); return; }
+    if (told.error) { this.openDetail(run, refusal(told.error)); return; }
     const rounds = told.num_rounds === null ? told.rounds_done : `${told.rounds_done} / ${told.num_rounds}`;
     const facts = [
       ["state", told.state], ["rounds", rounds], ["nodes", told.num_nodes], ["engine", told.engine], ["seed", told.seed],
@@ -943,7 +804,7 @@ class View {
     const begun = told.states.length ? told.states[0].time_s : 0;
     const story = told.states.map((each) => `${each.state} ${each.time_s > begun ? `after ${durationText(each.time_s - begun)}` : ""}`.trim());
     const parts = [list, element("p", { class: "flip-story" }, story.join(" → "))];
-    if (told.error_code) parts.push(failure({ code: told.error_code, what: told.error_text, fix: "" }));
+    if (told.error_code) parts.push(refusal({ code: told.error_code, what: told.error_text, fix: "" }));
     parts.push(this.settingsList(told.settings), this.clientPart(run, told));
     this.openDetail(`${told.name} · ${run}`, ...parts);
     this.showClients(told.clients);
@@ -1053,7 +914,7 @@ class View {
       const bar = element("div", { class: "flip-bar-row" }, element("strong", {}, clientName(client)), pick,
         swatch(1, false), "this client", swatch(0, false), "the cohort's median, and 10 % to 90 % of it");
       this.clientHost.replaceChildren(bar, host, words);
-      if (told.error) { host.append(failure(told.error)); return; }
+      if (told.error) { host.append(refusal(told.error)); return; }
       const cohort = { group: 0, x: told.round, y: told.middle, low: told.low, high: told.high };
       const own = { group: 1, x: told.round, y: told.y, odd: told.odd };
       drawChart(host, {
@@ -1081,25 +942,4 @@ function clientName(id) {
   return id.startsWith("p") ? `client ${id.slice(1)}` : `node ${id.slice(1)}`;
 }
 
-function failure({ code, what, fix }) {
-  const note = element("div", { class: "flip-failure", role: "alert" });
-  if (code) note.append(element("strong", {}, code), " ");
-  note.append([what, fix].filter(Boolean).join(" "));
-  return note;
-}
-
-// Jupyter takes plain keys for its own: an arrow would move to the next cell, not the slider.
-function keepKey(event) {
-  const isJupyters = event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
-  if (!isJupyters && !(event.shiftKey && event.key === "Enter")) event.stopPropagation();
-}
-
-function render({ model, el }) {
-  const root = element("section", { class: "flip-comparer", "aria-label": "Compare runs" });
-  root.addEventListener("keydown", keepKey);
-  el.append(root);
-  const view = new View(model, root);
-  return () => view.leave();
-}
-
-export default { render };
+export default { render: shownBy(View, "comparer", "Compare runs") };

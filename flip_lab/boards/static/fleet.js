@@ -1,8 +1,6 @@
 // The fleet view: shows the nodes that Python added up (flip_lab/boards/fleet/picture.py) and
-// asks it what one node did. Plain DOM, no dependency. Text only enters the page as text.
+// asks it what one node did.
 
-const SVG = "http://www.w3.org/2000/svg";
-const ROW_PX = 28;
 const MAP_PX = 200; // height that the map may take
 const LARGEST_PX = 26; // a node on the map
 const SHADES = 5;
@@ -12,38 +10,8 @@ const MEASURES = [
   ["condition", "condition"], ["mean_s", "mean time"], ["slowest_s", "longest time"], ["metric", "last metric"],
   ["examples", "examples"], ["rounds", "rounds"], ["up", "bytes up"],
 ];
-let made = 0; // names elements apart, also those of several views on a page
 
 // --- Elements -------------------------------------------------------------------------------
-
-function element(tag, about = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(about)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name === "class") node.className = value;
-    else if (value !== undefined && value !== null && value !== false) {
-      node.setAttribute(name, value === true ? "" : String(value));
-    }
-  }
-  node.append(...children);
-  return node;
-}
-
-function drawn(tag, about, text) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(about)) node.setAttribute(name, String(value));
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
-function labelled(text, control) {
-  control.setAttribute("aria-label", text);
-  return element("label", { class: "flip-field" }, element("span", {}, text), control);
-}
-
-function button(text, onclick, about = {}) {
-  return element("button", { type: "button", onclick, ...about }, text);
-}
 
 function fill(node, options, chosen) {
   node.replaceChildren(...options.map(([value, text]) => element("option", { value, selected: value === chosen }, text)));
@@ -52,13 +20,6 @@ function fill(node, options, chosen) {
 
 // --- Numbers --------------------------------------------------------------------------------
 
-export function numberText(value) {
-  if (value === null || value === undefined) return "–";
-  const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-4 || size >= 1e6)) return value.toExponential(2).replace("e+", "e");
-  return String(Number(value.toPrecision(4)));
-}
-
 export function bytesText(value) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let [size, at] = [value, 0];
@@ -66,24 +27,8 @@ export function bytesText(value) {
   return `${Number(size.toPrecision(3))} ${units[at]}`;
 }
 
-function counted(number, one) {
-  return `${number.toLocaleString("en")} ${one}${number === 1 ? "" : "s"}`;
-}
-
 function nodeName(id) {
   return id.startsWith("p") ? `partition ${id.slice(1)}` : `node ${id.slice(1)}`;
-}
-
-function ticks(low, high, most) {
-  const rough = (high - low) / Math.max(most, 1);
-  if (!(rough > 0)) return [low];
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough * 0.9999);
-  const found = [];
-  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9 && found.length < 50; at += 1) {
-    found.push(Number((at * step).toPrecision(12)));
-  }
-  return found;
 }
 
 // Values that cut numbers into five parts of about equal size: where few are extreme, all differ.
@@ -95,80 +40,6 @@ export function cuts(values) {
     if (cut !== undefined && cut > (found.at(-1) ?? sorted[0])) found.push(cut);
   }
   return found;
-}
-
-// --- A list of any length: only the rows in sight exist ---------------------------------------
-
-function rowList({ label, columns, draw, open }) {
-  const name = `flip-fleet-${(made += 1)}`;
-  const head = element("div", { class: "flip-row flip-row-head", role: "row" });
-  const space = element("div", { class: "flip-space", role: "rowgroup" });
-  const node = element("div", { class: "flip-rows", role: "grid", tabindex: 0, "aria-label": label });
-  node.style.setProperty("--flip-columns", columns);
-  node.append(element("div", { class: "flip-wide" }, head, space));
-  let [count, active] = [0, 0];
-
-  function render() {
-    const first = Math.max(0, Math.floor(node.scrollTop / ROW_PX) - 4);
-    const last = Math.min(count, Math.ceil((node.scrollTop + node.clientHeight) / ROW_PX) + 4);
-    const rows = [];
-    for (let at = first; at < last; at += 1) {
-      const row = element("div", { class: "flip-row", role: "row", id: `${name}-${at}`, "aria-rowindex": at + 1 });
-      row.style.top = `${at * ROW_PX}px`;
-      row.classList.toggle("flip-active", at === active);
-      row.dataset.at = String(at);
-      draw(at, row);
-      for (const cell of row.children) cell.setAttribute("role", "gridcell");
-      rows.push(row);
-    }
-    space.replaceChildren(...rows);
-    if (count) node.setAttribute("aria-activedescendant", `${name}-${active}`);
-    else node.removeAttribute("aria-activedescendant");
-  }
-
-  function go(at) {
-    active = Math.min(Math.max(at, 0), count - 1);
-    const above = head.offsetHeight;
-    const [top, bottom] = [active * ROW_PX, (active + 1) * ROW_PX];
-    if (top < node.scrollTop) node.scrollTop = top;
-    else if (bottom + above > node.scrollTop + node.clientHeight) node.scrollTop = bottom + above - node.clientHeight;
-    render();
-  }
-
-  node.addEventListener("scroll", () => requestAnimationFrame(render), { passive: true });
-  node.addEventListener("keydown", (event) => {
-    if (event.target !== node || !count) return;
-    const page = Math.max(1, Math.floor(node.clientHeight / ROW_PX) - 1);
-    const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -count, End: count };
-    if (event.key in moves) go(active + moves[event.key]);
-    else if (event.key === "Enter" || event.key === " ") open(active);
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
-  space.addEventListener("click", (event) => {
-    const row = event.target.closest(".flip-row");
-    if (!row) return;
-    active = Number(row.dataset.at);
-    open(active);
-    render();
-  });
-  const sizes = new ResizeObserver(render);
-  sizes.observe(node);
-  return {
-    node,
-    go,
-    leave: () => sizes.disconnect(),
-    show(number, headers) {
-      count = number;
-      active = Math.min(active, Math.max(count - 1, 0));
-      head.replaceChildren(...headers);
-      for (const cell of head.children) cell.setAttribute("role", "columnheader");
-      node.setAttribute("aria-rowcount", String(count));
-      space.style.height = `${count * ROW_PX}px`;
-      render();
-    },
-  };
 }
 
 // --- A chart of one node and its cohort ---------------------------------------------------------
@@ -401,7 +272,7 @@ class View {
       return cell;
     });
     const sorting = this.table.node.contains(document.activeElement) && document.activeElement !== this.table.node;
-    this.table.show(this.listed.length, headers);
+    this.table.show(this.listed.length, { headers });
     if (sorting) headers[columns.findIndex(([name]) => name === column)].firstChild.focus();
     const total = fleet.nodes.id.length;
     this.count.textContent = !total ? "No node has taken part yet." : this.found.length < total ? `${this.found.length.toLocaleString("en")} of ${counted(total, "node")}` : counted(total, "node");
@@ -559,7 +430,7 @@ class View {
     const title = nodeName(told.id);
     this.detail.setAttribute("aria-label", title);
     const head = element("div", { class: "flip-top" }, element("h4", {}, title), button("Close", () => this.closeNode()));
-    if (told.error) { this.detail.replaceChildren(head, failure(told.error)); return; }
+    if (told.error) { this.detail.replaceChildren(head, refusal(told.error)); return; }
     const at = this.fleet.nodes.id.indexOf(told.id);
     const words = element("p", {}, at < 0 ? "" : this.describe(at).split(" · ").slice(1).join(" · "));
     const name = this.fleet.metric.split("/").slice(1).join("/");
@@ -629,22 +500,4 @@ function sample(name, text) {
   return element("span", {}, svg, text);
 }
 
-function failure({ code, what, fix }) {
-  return element("div", { class: "flip-failure", role: "alert" }, element("strong", {}, code), ` ${what} ${fix}`);
-}
-
-// Jupyter takes plain keys for its own: an arrow would move to the next cell, not along the map.
-function keepKey(event) {
-  const isJupyters = event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
-  if (!isJupyters && !(event.shiftKey && event.key === "Enter")) event.stopPropagation();
-}
-
-function render({ model, el }) {
-  const root = element("section", { class: "flip-fleet", "aria-label": "Nodes of a federation" });
-  root.addEventListener("keydown", keepKey);
-  el.append(root);
-  const view = new View(model, root);
-  return () => view.leave();
-}
-
-export default { render };
+export default { render: shownBy(View, "fleet", "Nodes of a federation") };

@@ -1,43 +1,17 @@
 // The launch form: draws the fields that Python describes (flip_lab/boards/launcher/schema.py),
 // sends what is typed, and shows what Python says of it. Nothing is checked here: the one judge
-// is the code of a launch. Plain DOM, no dependency. Text only enters the page as text. The files
-// line.js and launcher.js are one module (flip_lab/widgets/launcher_widget.py).
+// is the code of a launch.
 
 const SOON_MS = 250; // after the last key
 const SLOW_MS = 700; // from here on we say that we wait
 const CALM_MS = 800; // after a launch, in which a second click is the first one's shadow
 const NICE = [1, 2, 5, 10];
 
-// --- Elements -------------------------------------------------------------------------------
-
-function element(tag, about = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(about)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name === "class") node.className = value;
-    else if (value !== undefined && value !== null && value !== false) {
-      node.setAttribute(name, value === true ? "" : String(value));
-    }
-  }
-  node.append(...children);
-  return node;
-}
-
-function button(text, onclick, about = {}) {
-  return element("button", { type: "button", onclick, ...about }, text);
-}
-
-function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text; // else it would be read out again
-}
+// --- Words ----------------------------------------------------------------------------------
 
 // `code` between backticks, as the scenarios' descriptions have it.
 function withCode(text) {
   return text.split("`").map((part, at) => (at % 2 ? element("code", {}, part) : part));
-}
-
-function counted(number, one) {
-  return `${number} ${one}${number === 1 ? "" : "s"}`;
 }
 
 function shown(raw) {
@@ -173,8 +147,8 @@ class Field {
 
   update(spec) {
     this.spec = spec;
-    setText(this.range, rangeText(spec));
-    setText(this.about, spec.about ?? "");
+    say(this.range, rangeText(spec));
+    say(this.about, spec.about ?? "");
     this.help.hidden = Boolean(spec.about); // what the chosen one is says more than what a name is
     if (this.isNumber) {
       for (const [name, value] of [["aria-valuemin", spec.least ?? spec.above], ["aria-valuemax", spec.most ?? spec.below]]) {
@@ -193,7 +167,7 @@ class Field {
     this.error.hidden = !problem;
     if (problem) this.error.append(element("strong", {}, problem.code), " ", problem.what, " ", problem.fix);
     this.input.setAttribute("aria-invalid", String(Boolean(problem)));
-    if (this.spec.kind === "boolean") setText(this.words, this.input.checked ? "yes" : "no");
+    if (this.spec.kind === "boolean") say(this.words, this.input.checked ? "yes" : "no");
     if (this.isNumber) {
       const number = Number(this.input.value);
       const isGood = this.input.value.trim() !== "" && Number.isFinite(number);
@@ -250,7 +224,7 @@ class View {
     this.groups = element("div", { class: "flip-groups" });
     this.changes = element("div", { class: "flip-changes", role: "group", "aria-label": "What differs from the defaults" });
     this.code = element("code");
-    this.copy = button("Copy", () => this.copyCode(), { class: "flip-copy" });
+    this.copy = copyOf(this.code, { class: "flip-copy" });
     const python = element("div", { class: "flip-python" },
       element("div", { class: "flip-label" }, element("span", { id: `${this.name}-python` }, "The same in Python"), this.copy),
       element("pre", { tabindex: 0, role: "region", "aria-labelledby": `${this.name}-python` }, this.code));
@@ -283,7 +257,7 @@ class View {
     const options = form.scenarios.map(({ name, title }) => element("option", { value: name, title }, title ? `${name}: ${title}` : name));
     this.what.replaceChildren(...options);
     this.what.value = form.what;
-    setText(this.title, form.title);
+    say(this.title, form.title);
     const paragraphs = form.description.trim().split(/\n\s*\n/).filter(Boolean);
     const parts = paragraphs.map((text) => element("p", {}, ...withCode(text.replace(/\s+/g, " "))));
     if (form.expectations.length) {
@@ -365,10 +339,10 @@ class View {
       if (!isMine) field.value = path in edits ? edits[path] : defaults[path] ?? "";
       field.tell(problems[path], isChanged.has(path), defaults[path]);
     }
-    setText(this.code, python);
+    say(this.code, python);
     this.showChanges(changes, defaults);
     this.showStatus();
-    this.failure.replaceChildren(...(problems[""] ? [failure(problems[""])] : []));
+    this.failure.replaceChildren(...(problems[""] ? [refusal(problems[""])] : []));
   }
 
   showChanges(changes, defaults) {
@@ -391,14 +365,14 @@ class View {
   showStatus() {
     const bad = Object.keys(this.problems).length;
     const label = this.isLaunching ? "Launching …" : "Launch";
-    setText(this.go, label);
+    say(this.go, label);
     this.go.setAttribute("aria-disabled", String(Boolean(bad || this.isLaunching)));
     let words = "";
     if (this.isLaunching) words = "";
     else if (bad === 1) words = "1 value needs to be corrected.";
     else if (bad) words = `${bad} values need to be corrected.`;
     else if (this.told) words = this.told;
-    setText(this.status, words);
+    say(this.status, words);
     this.status.classList.toggle("flip-bad", Boolean(bad) && !this.isLaunching);
   }
 
@@ -428,7 +402,7 @@ class View {
     this.ask({ ask: "choose", what, edits: this.edits }, (answer) => {
       if (!answer.error) return;
       this.what.value = this.model.get("form").what;
-      this.whatError.replaceChildren(failure(answer.error));
+      this.whatError.replaceChildren(refusal(answer.error));
     });
   }
 
@@ -466,7 +440,7 @@ class View {
     this.calm = setTimeout(() => { this.isCalm = false; }, CALM_MS);
     if (answer.run) this.told = `Launched ${answer.run}.`;
     this.showStatus();
-    if (answer.error) this.failure.replaceChildren(failure(answer.error));
+    if (answer.error) this.failure.replaceChildren(refusal(answer.error));
     if (answer.refused) this.toFirstProblem();
   }
 
@@ -486,35 +460,6 @@ class View {
     this.launched.hidden = runs.length < 2;
     this.launched.replaceChildren("Launched here:", ...keys);
   }
-
-  async copyCode() {
-    await navigator.clipboard.writeText(this.code.textContent).then(
-      () => { this.copy.textContent = "Copied"; },
-      () => { this.copy.textContent = "Press Ctrl+C"; getSelection().selectAllChildren(this.code); },
-    );
-    setTimeout(() => { this.copy.textContent = "Copy"; }, 2000);
-  }
 }
 
-function failure({ code, what, fix }) {
-  const note = element("div", { class: "flip-failure", role: "alert" });
-  if (code) note.append(element("strong", {}, code), " ");
-  note.append([what, fix].filter(Boolean).join(" "));
-  return note;
-}
-
-// Jupyter takes plain keys for its own: an arrow would move to the next cell, not the number.
-function keepKey(event) {
-  const isJupyters = event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
-  if (!isJupyters && !(event.shiftKey && event.key === "Enter")) event.stopPropagation();
-}
-
-function render({ model, el }) {
-  const root = element("section", { class: "flip-launcher", "aria-label": "Launch a run" });
-  root.addEventListener("keydown", keepKey);
-  el.append(root);
-  const view = new View(model, root);
-  return () => view.leave();
-}
-
-export default { render };
+export default { render: shownBy(View, "launcher", "Launch a run") };

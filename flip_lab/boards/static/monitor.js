@@ -304,18 +304,4 @@ class View {
   }
 }
 
-// Jupyter takes plain keys for its own: an arrow would move to the next cell, not the map.
-function keepKey(event) {
-  const isJupyters = event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
-  if (!isJupyters && !(event.shiftKey && event.key === "Enter")) event.stopPropagation();
-}
-
-function render({ model, el }) {
-  const root = element("section", { class: "flip-monitor" });
-  root.addEventListener("keydown", keepKey);
-  el.append(root);
-  const view = new View(model, root);
-  return () => view.leave();
-}
-
-export default { render };
+export default { render: shownBy(View, "monitor", null) };

@@ -92,7 +92,7 @@ class Desk {
     const parts = [this.pause, element("span", { class: "flip-group" }, this.step, this.number), ...this.openers.map(({ key }) => key)];
     this.bar = element("div", { class: "flip-bar-row flip-desk", role: "toolbar", "aria-label": "Steer the run" }, ...parts, this.status, this.python.node);
     this.drawers = element("div", { class: "flip-drawers" }, ...this.openers.map(({ form }) => form));
-    this.node = element("div", { class: "flip-controls" }, this.bar, this.alert, this.drawers);
+    this.node = element("div", { class: "flip-steer" }, this.bar, this.alert, this.drawers);
     const codes = [[this.pause, () => this.pauseCommand()], [this.step, () => this.stepCommand()], [this.number, () => this.stepCommand()]];
     for (const [node, make] of codes) this.explain(node, make);
     this.number.addEventListener("input", () => this.python.show(this.code(this.stepCommand())));

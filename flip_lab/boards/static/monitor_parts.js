@@ -1,35 +1,7 @@
 // The control room of a run: draws the parts that Python sends (flip_lab/boards/run/board.py)
-// and sends what its buttons ask for. Plain DOM, no dependency. Text only ever enters the page
-// as text, never as markup. The files line.js, monitor_*.js and monitor.js are one module, in the
-// order that monitor.py names.
+// and sends what its buttons ask for.
 
 // --- Elements -------------------------------------------------------------------------------
-
-const SVG = "http://www.w3.org/2000/svg";
-let made = 0; // names elements apart, also those of several monitors on a page
-
-function element(tag, about = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(about)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name === "class") node.className = value;
-    else if (value !== undefined && value !== null && value !== false) {
-      node.setAttribute(name, value === true ? "" : String(value));
-    }
-  }
-  node.append(...children);
-  return node;
-}
-
-function drawn(tag, about) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(about)) node.setAttribute(name, String(value));
-  return node;
-}
-
-function button(text, onclick, about = {}) {
-  return element("button", { type: "button", onclick, ...about }, text);
-}
 
 // Keeps the focus: a button that cannot be pressed now is still there to be found.
 function enable(node, isOn) {
@@ -50,21 +22,10 @@ function fill(part, facts, build) {
   part.hidden = !part.hasChildNodes();
 }
 
-function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
 // A line of Python to take along, and the button that takes it.
 function pythonLine(label) {
   const code = element("code");
-  const copy = button("Copy", async () => {
-    await navigator.clipboard.writeText(code.textContent).then(
-      () => { copy.textContent = "Copied"; },
-      () => { copy.textContent = "Press Ctrl+C"; getSelection().selectAllChildren(code); },
-    );
-    setTimeout(() => { copy.textContent = "Copy"; }, 1500);
-  }, { class: "flip-quiet" });
-  copy.setAttribute("aria-label", `Copy ${label}`);
+  const copy = copyOf(code, { class: "flip-quiet", "aria-label": `Copy ${label}` });
   const node = element("span", { class: "flip-python" }, code, copy);
   return { node, show: (text) => say(code, text) };
 }
@@ -96,18 +57,6 @@ export function numberText(value) {
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-4 || size >= 1e6)) return value.toExponential(1).replace("e+", "e").replace(".0e", "e");
   return String(Number(value.toPrecision(4)));
-}
-
-// Round steps of 1, 2 or 5 times a power of ten that cut the span into at most `most` parts.
-export function ticks(low, high, most) {
-  const rough = (high - low) / Math.max(most, 1);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough * 0.9999);
-  const found = [];
-  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9 && found.length < 50; at += 1) {
-    found.push(Number((at * step).toPrecision(12)));
-  }
-  return found;
 }
 
 export function pythonValue(value) {

@@ -1,8 +1,6 @@
 // The partition explorer: shows the picture that Python draws
-// (flip_lab/boards/partitions/picture.py) and tells Python what is chosen. Plain DOM, no
-// dependency. Text only enters the page as text.
+// (flip_lab/boards/partitions/picture.py) and tells Python what is chosen.
 
-const SVG = "http://www.w3.org/2000/svg";
 const SHARES = [50, 150, 350, 650]; // per mille above which the next darker shade begins
 const SHADES = SHARES.length + 1;
 const STRIP_PX = 52; // height of the bars above and below the map
@@ -15,54 +13,11 @@ const ORDERS = {
   auto: "automatic", number: "number", label: "main label", size: "size", distance: "distance to the whole",
 };
 
-// --- Elements -------------------------------------------------------------------------------
-
-function element(tag, about = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(about)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name === "class") node.className = value;
-    else if (value !== undefined && value !== null && value !== false) {
-      node.setAttribute(name, value === true ? "" : String(value));
-    }
-  }
-  node.append(...children);
-  return node;
-}
-
-function drawn(tag, about, text) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(about)) node.setAttribute(name, String(value));
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
-function labelled(text, control, help) {
-  if (!control.hasAttribute("role")) control.setAttribute("aria-label", text);
-  return element("label", { class: "flip-field", title: help || null }, element("span", {}, text), control);
-}
-
-function button(text, onclick, about = {}) {
-  return element("button", { type: "button", onclick, ...about }, text);
-}
-
-function select(options, chosen, onchange) {
-  const node = element("select", { onchange: () => onchange(node.value) });
-  for (const [value, text] of options) {
-    node.append(element("option", { value, selected: value === chosen }, text));
-  }
-  return node;
-}
-
 // --- Numbers --------------------------------------------------------------------------------
 
 function percent(perMille) {
   if (!perMille) return "0 %";
   return perMille < 10 ? `${perMille / 10} %` : `${Math.round(perMille / 10)} %`;
-}
-
-function counted(number, one) {
-  return `${number.toLocaleString("en")} ${one}${number === 1 ? "" : "s"}`;
 }
 
 export function shadeOf(perMille) {
@@ -215,7 +170,7 @@ class View {
     this.lower = element("div", { class: "flip-lower" }, this.matrix, this.worst);
     this.shown = element("div", { class: "flip-shown" }, this.facts, this.host, this.key, this.readout, this.notes, this.lower);
     this.code = element("pre", { tabindex: 0, "aria-label": "The same in Python" });
-    const copy = button("Copy", () => navigator.clipboard?.writeText(this.code.textContent), { title: "Copy the Python to the clipboard" });
+    const copy = copyOf(this.code, { title: "Copy the Python to the clipboard" });
     this.root.append(
       element("div", { class: "flip-top" }, this.title, this.busy, reset), this.controls, this.error, this.shown,
       element("div", { class: "flip-python" }, element("span", {}, "The same in Python"), copy, this.code),
@@ -536,18 +491,4 @@ class View {
   }
 }
 
-// Jupyter takes plain keys for its own: an arrow would move to the next cell, not the slider.
-function keepKey(event) {
-  const isJupyters = event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
-  if (!isJupyters && !(event.shiftKey && event.key === "Enter")) event.stopPropagation();
-}
-
-function render({ model, el }) {
-  const root = element("section", { class: "flip-partitions", "aria-label": "Explore partitions" });
-  root.addEventListener("keydown", keepKey);
-  el.append(root);
-  const view = new View(model, root);
-  return () => view.leave();
-}
-
-export default { render };
+export default { render: shownBy(View, "partitions", "Explore partitions") };

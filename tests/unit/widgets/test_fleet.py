@@ -254,7 +254,7 @@ def test_pages_without_widgets_get_the_worst_first(run: Run) -> None:
     rows = [line for line in repr(view).splitlines() if line.startswith("  partition")]
     assert [row.split()[1] for row in rows] == ["1", "3", "2", "0", "4"]
     assert "1 of 6" in rows[0]
-    assert '<section class="flip-fleet flip-card">' in data["text/html"]
+    assert '<section class="flip-board flip-fleet flip-card">' in data["text/html"]
     assert "<script" not in data["text/html"]
 
 

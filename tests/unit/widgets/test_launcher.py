@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -16,7 +15,6 @@ from comm import get_comm_manager
 import flip_lab
 from flip_lab import Lab, Launcher
 from flip_lab.boards.launcher import board as module
-from flip_lab.boards.scripts import script, style
 from flip_lab.core.errors import EngineStartError, InvalidValueError, UnknownNameError
 from flip_lab.runs.run import Run
 from flip_lab.store.layout import LabDir
@@ -24,7 +22,6 @@ from flip_lab.widgets.line import TARGET
 from flip_lab.widgets.monitor import RunMonitor
 
 MakeRun = Callable[..., Run]
-SVG = "http://www.w3.org/2000/svg"
 NAME = "digits-dirichlet"
 APP = Path(__file__).parents[2] / "integration" / "apps" / "stateful"
 
@@ -283,10 +280,3 @@ def test_without_scenarios_a_file_is_asked_for(
     monkeypatch.setattr(module, "scenario_names", list)
     with pytest.raises(UnknownNameError, match="no scenario here"):
         Launcher(desk)
-
-
-def test_the_files_ask_for_nothing_from_elsewhere() -> None:
-    """Script and styles are whole: no import, no address."""
-    for text in (script("launcher"), style("launcher")):
-        plain = text.replace(SVG, "")
-        assert not re.search(r"https?://|@import|^import ", plain, re.MULTILINE)
