@@ -3,6 +3,7 @@ import { ICommandPalette, MainAreaWidget, ReactWidget, WidgetTracker } from '@ju
 import { LabIcon } from '@jupyterlab/ui-components';
 import React from 'react';
 import { nodesIcon, runsIcon } from './icons';
+import { showPage } from './main_area';
 import { RunsBrowser } from './runs/browser';
 import { CATEGORY, CommandIDs, IFlip } from './tokens';
 import { Banner } from './views/banner';
@@ -47,7 +48,7 @@ export function addPages(
   restorer: ILayoutRestorer | null,
   palette: ICommandPalette | null
 ): void {
-  const { commands, shell } = app;
+  const { commands } = app;
   const { trans } = flip;
   const kinds: IPageKind[] = [
     {
@@ -74,16 +75,12 @@ export function addPages(
       page.title.icon = icon;
       page.title.closable = true;
       void tracker.add(page);
-      shell.add(page, 'main');
       return page;
     };
     commands.addCommand(command, {
       label,
       icon: args => (args['isPalette'] ? undefined : icon),
-      execute: () => {
-        const page = tracker.currentWidget ?? make();
-        shell.activateById(page.id);
-      }
+      execute: () => showPage(app, tracker.currentWidget ?? make())
     });
     palette?.addItem({ command, category: CATEGORY, args: { isPalette: true } });
     void restorer?.restore(tracker, { command, name: () => name });

@@ -1,6 +1,7 @@
 import { JupyterFrontEnd } from '@jupyterlab/application';
 import { MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
 import { Widget } from '@lumino/widgets';
+import { showPage } from '../main_area';
 
 /** Shows a panel in the main area: the one that is open already, or a new one. */
 export function showIn<T extends Widget>(
@@ -9,13 +10,12 @@ export function showIn<T extends Widget>(
   id: string,
   make: () => MainAreaWidget<T>
 ): void {
-  const known = tracker.find(panel => panel.id === id);
-  if (known === undefined) {
-    const panel = make();
+  let panel = tracker.find(each => each.id === id);
+  if (panel === undefined) {
+    panel = make();
     panel.id = id;
     panel.title.closable = true;
     void tracker.add(panel);
-    app.shell.add(panel, 'main');
   }
-  app.shell.activateById(id);
+  showPage(app, panel);
 }
