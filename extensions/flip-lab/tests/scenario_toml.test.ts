@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ISplice, TomlError, literalOf, readToml, removing, setting, spliced } from '../src/panels/scenario/toml';
+import { TomlError, readToml } from '../src/panels/scenario/toml';
+import { ISplice, literalOf, removing, setting, spliced } from '../src/panels/scenario/toml_edit';
 
 const TEXT = `# a scenario
 name = "digits"  # its name

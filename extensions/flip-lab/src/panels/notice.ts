@@ -19,24 +19,24 @@ export class Notice {
 
   /** Says that something is awaited. */
   waiting(words: string, hurry?: () => void): void {
-    this._show('waiting', [text('span', words)], hurry && [this._trans.__('Try now'), hurry]);
+    const actions: [string, () => void][] = hurry ? [[this._trans.__('Try now'), hurry]] : [];
+    this._show('waiting', [text('span', words)], ...actions);
   }
 
   /** Says what the API refused, why, and what to do. */
-  problem({ code, message, fix }: ApiError, again: () => void): void {
-    const words = [text('strong', code), text('span', message), text('span', fix)];
-    this._show('problem', words.filter(node => node.textContent !== ''), [this._trans.__('Try again'), again]);
+  problem({ code, message, fix }: ApiError, again: () => void, close: () => void): void {
+    const words = [text('strong', code), text('span', message), text('span', fix)].filter(node => node.textContent !== '');
+    this._show('problem', words, [this._trans.__('Try again'), again], [this._trans.__('Close'), close]);
   }
 
-  private _show(kind: string, words: HTMLElement[], action?: [string, () => void]): void {
+  private _show(kind: string, words: HTMLElement[], ...actions: [string, () => void][]): void {
+    const buttons = actions.map(([label, onclick]) => {
+      const node = text('button', label);
+      Object.assign(node, { type: 'button', className: 'jp-FlipButton', onclick });
+      return node;
+    });
     this.node.dataset['kind'] = kind;
-    const button = document.createElement('button');
-    button.className = 'jp-Button jp-FlipButton';
-    if (action) {
-      button.textContent = action[0];
-      button.onclick = action[1];
-    }
-    this.node.replaceChildren(...words, ...(action ? [button] : []));
+    this.node.replaceChildren(...words, ...buttons);
     this.node.hidden = false;
   }
 }

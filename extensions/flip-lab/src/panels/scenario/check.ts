@@ -2,7 +2,8 @@
 // at a time: what is to blame is put aside, and the rest is looked at again.
 
 import { IField, ITrouble } from './fields';
-import { IToml, TomlError, literalOf, readToml, removing, setting, spliced } from './toml';
+import { IToml, TomlError, lineOf, readToml } from './toml';
+import { literalOf, removing, setting, spliced } from './toml_edit';
 
 /** What the server says of a text: its fields, or the first problem. */
 export type Answer = { fields: IField[] } | { trouble: ITrouble };
@@ -78,7 +79,7 @@ function without(toml: IToml, path: string, known: readonly IField[]): string | 
 /** Finds the line that a problem is about: where the value stands, or what the message says. */
 export function lineFor(path: string, trouble: ITrouble, toml: IToml | null): number | null {
   const place = toml?.entries.get(path)?.keyStart ?? toml?.sections.find(each => each.path === path && path !== '')?.start;
-  if (toml && place !== undefined) return toml.text.slice(0, place).split('\n').length;
+  if (toml && place !== undefined) return lineOf(toml.text, place);
   const said = /\bline (\d+)/.exec(trouble.what);
   return said ? Number(said[1]) : null;
 }

@@ -1,7 +1,8 @@
 // The form of a scenario's text: which fields it has, what stands in them, and how that is
 // written. Fields, ranges and problems are the server's; nothing is judged here.
 
-import { IToml, TomlScalar, TomlValue, literalOf } from './toml';
+import { IToml, TomlScalar, TomlValue } from './toml';
+import { literalOf } from './toml_edit';
 
 /** One value that can be set, as `POST /scenarios/check` describes it. */
 export interface IField {

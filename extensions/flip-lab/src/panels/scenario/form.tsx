@@ -133,15 +133,15 @@ function Field({ row, trouble, model, trans, goTo }: IProps & { row: IRow; troub
             {range}
           </span>
         )}
-        {raw !== null && isRemovable && (
-          <button type="button" className="jp-FlipLink" title={trans.__('Take it out of the text: its default holds')} aria-label={trans.__('Use the default of %1', field.label)} onClick={() => model.remove(field.path)}>
-            {trans.__('Default')}
-          </button>
-        )}
       </div>
       <div className="jp-FlipField-control">
         <Control row={row} model={model} trans={trans} about={{ id, 'aria-describedby': told || undefined, 'aria-invalid': trouble !== undefined }} />
         {field.unit && <span className="jp-FlipField-range">{field.unit}</span>}
+        {raw !== null && isRemovable && (
+          <button type="button" className="jp-FlipUndo" title={trans.__('Take it out of the text: its default holds')} aria-label={trans.__('Use the default of %1', field.label)} onClick={() => model.remove(field.path)}>
+            ↺
+          </button>
+        )}
       </div>
       {trouble && (
         <p className="jp-FlipField-trouble" id={`${id}-trouble`}>

@@ -2,7 +2,8 @@ import { ISignal, Signal } from '@lumino/signaling';
 import { ApiError, IApi, UnreachableError } from '../../api';
 import { Answer, IVerdict, examined, readable } from './check';
 import { IField, ITrouble, NAMES, literalAnyhow, literalFor, strangers } from './fields';
-import { ISplice, IToml, removing, setting } from './toml';
+import { IToml } from './toml';
+import { ISplice, removing, setting } from './toml_edit';
 
 /** The text that is edited, by whoever: the form, the editor beside it, another page. */
 export interface IText {
