@@ -31,6 +31,7 @@ body[data-jp-theme-light='false'] {
 .jp-FlipLab :is(button, input, select) { font: inherit; }
 .jp-FlipLab :focus-visible { outline: 2px solid var(--jp-focus-outline-color, var(--jp-brand-color1)); outline-offset: -2px; }
 .jp-FlipLab p { margin: 0; }
+.jp-FlipLab-tabpanel, .jp-FlipLab-page { container-type: inline-size; }
 
 .jp-FlipLab-banner { padding: 6px 12px; border-bottom: 1px solid var(--jp-border-color2); background: var(--jp-layout-color2); }
 .jp-FlipLab-banner[data-tone='stale'] { color: var(--flip-lab-amber); }
@@ -76,8 +77,6 @@ body[data-jp-theme-light='false'] {
   color: var(--jp-ui-font-color0);
 }
 .jp-FlipLab-filters input::placeholder { color: var(--flip-lab-muted); opacity: 1; }
-.jp-FlipLab-page .jp-FlipLab-filters { grid-template-columns: minmax(200px, 1fr) 160px 160px; padding: 10px 12px 4px; }
-.jp-FlipLab-page .jp-FlipLab-filters input { grid-column: auto; }
 
 .jp-FlipLab-actions { display: flex; gap: 2px; padding: 0 6px 4px; border-bottom: 1px solid var(--jp-border-color2); }
 .jp-FlipLab-act { display: inline-flex; align-items: center; justify-content: center; width: 28px; height: 28px; padding: 0; border: 0; border-radius: 3px; background: none; cursor: pointer; }
@@ -85,8 +84,12 @@ body[data-jp-theme-light='false'] {
 .jp-FlipLab-act[aria-disabled='true'] { cursor: default; opacity: 0.4; }
 .jp-FlipLab-act > span:first-child { display: inline-flex; }
 .jp-FlipLab-act-text { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-.jp-FlipLab-page .jp-FlipLab-act { gap: 5px; width: auto; padding: 0 8px; color: var(--jp-ui-font-color1); }
-.jp-FlipLab-page .jp-FlipLab-act-text { position: static; width: auto; height: auto; clip-path: none; }
+@container (min-width: 640px) {
+  .jp-FlipLab-filters { grid-template-columns: minmax(200px, 1fr) 160px 160px; padding: 10px 12px 4px; }
+  .jp-FlipLab-filters input { grid-column: auto; }
+  .jp-FlipLab-act { gap: 5px; width: auto; padding: 0 8px; color: var(--jp-ui-font-color1); }
+  .jp-FlipLab-act-text { position: static; width: auto; height: auto; clip-path: none; }
+}
 
 .jp-FlipLab-runs { flex: 1; min-height: 0; }
 .jp-FlipLab-runs-scroll { height: 100%; overflow: hidden auto; scrollbar-gutter: stable; }
@@ -183,8 +186,10 @@ body[data-jp-theme-light='false'] {
 .jp-FlipLab-nodes li { display: flex; align-items: baseline; gap: 8px; padding: 1px 0; }
 .jp-FlipLab-nodes code { font-size: 12px; }
 .jp-FlipLab-hint { padding: 8px 12px; color: var(--flip-lab-muted); }
-/* a narrow side bar has no room for the last two columns */
-.jp-FlipLab:not(.jp-FlipLab-page) .jp-FlipLab-nodes :is(th, td):nth-child(5) { display: none; }
+/* a narrow side bar has no room for all columns */
+@container (max-width: 320px) {
+  .jp-FlipLab-nodes :is(th, td):nth-child(5) { display: none; }
+}
 
 /* --- Status bar, dialog -------------------------------------------------------------------- */
 
@@ -250,7 +255,6 @@ body[data-jp-theme-light='false'] {
 .jp-FlipNotice[data-kind='problem'] { color: var(--flip-lab-red); }
 .jp-FlipNotice span { color: var(--jp-ui-font-color0); }
 .jp-FlipNotice[data-kind='waiting'] span { color: inherit; }
-.jp-FlipNotice button { margin-left: auto; }
 
 /* --- Words, buttons, fields ---------------------------------------------------------------- */
 
@@ -341,7 +345,7 @@ body[data-jp-theme-light='false'] .jp-FlipButton.jp-mod-main:hover:not(:disabled
 .jp-FlipGroup > summary progress { width: 120px; height: 8px; margin-left: auto; align-self: center; accent-color: var(--flip-lab-blue); }
 .jp-FlipGroup > .jp-FlipBar { margin: 0 0 8px; }
 .jp-FlipScroll { margin-bottom: 12px; overflow-x: auto; }
-.jp-FlipTable { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.jp-FlipTable { width: 100%; min-width: 860px; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .jp-FlipTable :is(th, td) { padding: 6px 14px 6px 0; border-top: 1px solid var(--jp-border-color2); font-weight: 400; text-align: left; vertical-align: top; }
 .jp-FlipTable thead th { border-top: 0; color: var(--flip-lab-muted); font-size: 12px; white-space: nowrap; }
 .jp-FlipTable tbody th { font-weight: 500; }
@@ -362,7 +366,7 @@ body[data-jp-theme-light='false'] .jp-FlipButton.jp-mod-main:hover:not(:disabled
 
 .jp-FlipScenario { min-width: 0; }
 .jp-FlipForm-body { container-type: inline-size; display: flex; flex-direction: column; gap: 12px; max-width: 880px; padding: 10px 16px 32px; }
-.jp-FlipForm-status { margin: 0; color: var(--flip-lab-muted); font-weight: 600; }
+.jp-FlipForm-status { position: sticky; z-index: 1; top: 0; margin: -10px -16px 0; padding: 8px 16px; background: var(--jp-layout-color1); color: var(--flip-lab-muted); font-weight: 600; }
 .jp-FlipForm-status[data-tone='good'] { color: var(--flip-lab-green); }
 .jp-FlipForm-status[data-tone='bad'] { color: var(--flip-lab-red); }
 .jp-FlipForm .jp-FlipProblem { margin: 0; }
@@ -374,8 +378,11 @@ body[data-jp-theme-light='false'] .jp-FlipButton.jp-mod-main:hover:not(:disabled
 .jp-FlipField[data-set='true'] { border-left-color: var(--flip-lab-blue); }
 .jp-FlipField:is([data-path='description'], [data-path='title']) { grid-column: 1 / -1; }
 .jp-FlipField-head { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 8px; min-height: 22px; }
-.jp-FlipField-head .jp-FlipLink { margin-left: auto; font-size: 12px; opacity: 0; }
-.jp-FlipField:is(:hover, :focus-within) .jp-FlipField-head .jp-FlipLink { opacity: 1; }
+.jp-FlipUndo { flex: none; width: 24px; min-height: 28px; margin-left: auto; padding: 0; border: 0; border-radius: 4px; background: none; color: var(--flip-lab-blue); cursor: pointer; font: inherit; font-size: 15px; line-height: 1; }
+.jp-FlipUndo:hover { background: var(--jp-layout-color2); }
+@media (hover: hover) {
+  .jp-FlipField:not(:hover, :focus-within) .jp-FlipUndo { opacity: 0; }
+}
 .jp-FlipField-range { color: var(--flip-lab-muted); font-size: 12px; }
 .jp-FlipField-control { display: flex; align-items: center; gap: 8px; min-height: 30px; }
 .jp-FlipField-control :is(input[type='text'], select, textarea) { flex: 1; width: 100%; }
@@ -400,4 +407,4 @@ body[data-jp-theme-light='false'] .jp-FlipButton.jp-mod-main:hover:not(:disabled
   .jp-FlipScenario .jp-FlipMark { outline: 1px solid Mark; }
   .jp-FlipIcon { stroke: CanvasText; }
 }
-`,""]),e.d(i,{},{A:l})},316(p){p.exports=function(p){var i=[];return i.toString=function(){return this.map(function(i){var e="",a=void 0!==i[5];return i[4]&&(e+="@supports (".concat(i[4],") {")),i[2]&&(e+="@media ".concat(i[2]," {")),a&&(e+="@layer".concat(i[5].length>0?" ".concat(i[5]):""," {")),e+=p(i),a&&(e+="}"),i[2]&&(e+="}"),i[4]&&(e+="}"),e}).join("")},i.i=function(p,e,a,r,o){"string"==typeof p&&(p=[[null,p,void 0]]);var l={};if(a)for(var t=0;t<this.length;t++){var n=this[t][0];null!=n&&(l[n]=!0)}for(var d=0;d<p.length;d++){var s=[].concat(p[d]);a&&l[s[0]]||(void 0!==o&&(void 0===s[5]||(s[1]="@layer".concat(s[5].length>0?" ".concat(s[5]):""," {").concat(s[1],"}")),s[5]=o),e&&(s[2]&&(s[1]="@media ".concat(s[2]," {").concat(s[1],"}")),s[2]=e),r&&(s[4]?(s[1]="@supports (".concat(s[4],") {").concat(s[1],"}"),s[4]=r):s[4]="".concat(r)),i.push(s))}},i}},339(p){p.exports=function(p){return p[1]}},530(p){var i=[];function e(p){for(var e=-1,a=0;a<i.length;a++)if(i[a].identifier===p){e=a;break}return e}function a(p,a){for(var r={},o=[],l=0;l<p.length;l++){var t=p[l],n=a.base?t[0]+a.base:t[0],d=r[n]||0,s="".concat(n," ").concat(d);r[n]=d+1;var b=e(s),c={css:t[1],media:t[2],sourceMap:t[3],supports:t[4],layer:t[5]};if(-1!==b)i[b].references++,i[b].updater(c);else{var u=function(p,i){var e=i.domAPI(i);return e.update(p),function(i){i?(i.css!==p.css||i.media!==p.media||i.sourceMap!==p.sourceMap||i.supports!==p.supports||i.layer!==p.layer)&&e.update(p=i):e.remove()}}(c,a);a.byIndex=l,i.splice(l,0,{identifier:s,updater:u,references:1})}o.push(s)}return o}p.exports=function(p,r){var o=a(p=p||[],r=r||{});return function(p){p=p||[];for(var l=0;l<o.length;l++){var t=e(o[l]);i[t].references--}for(var n=a(p,r),d=0;d<o.length;d++){var s=e(o[d]);0===i[s].references&&(i[s].updater(),i.splice(s,1))}o=n}}},921(p){var i={};p.exports=function(p,e){var a=function(p){if(void 0===i[p]){var e=document.querySelector(p);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(p){e=null}i[p]=e}return i[p]}(p);if(!a)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");a.appendChild(e)}},742(p){p.exports=function(p){var i=document.createElement("style");return p.setAttributes(i,p.attributes),p.insert(i,p.options),i}},426(p,i,e){p.exports=function(p){var i=e.nc;i&&p.setAttribute("nonce",i)}},515(p){p.exports=function(p){if("u"<typeof document)return{update:function(){},remove:function(){}};var i=p.insertStyleElement(p);return{update:function(e){var a,r,o;a="",e.supports&&(a+="@supports (".concat(e.supports,") {")),e.media&&(a+="@media ".concat(e.media," {")),(r=void 0!==e.layer)&&(a+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),a+=e.css,r&&(a+="}"),e.media&&(a+="}"),e.supports&&(a+="}"),(o=e.sourceMap)&&"u">typeof btoa&&(a+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),p.styleTagTransform(a,i,p.options)},remove:function(){var p;null===(p=i).parentNode||p.parentNode.removeChild(p)}}}},123(p){p.exports=function(p,i){if(i.styleSheet)i.styleSheet.cssText=p;else{for(;i.firstChild;)i.removeChild(i.firstChild);i.appendChild(document.createTextNode(p))}}},317(p,i,e){var a=e(530),r=e.n(a),o=e(515),l=e.n(o),t=e(921),n=e.n(t),d=e(426),s=e.n(d),b=e(742),c=e.n(b),u=e(123),f=e.n(u),x=e(25),j={};j.styleTagTransform=f(),j.setAttributes=s(),j.insert=n().bind(null,"head"),j.domAPI=l(),j.insertStyleElement=c(),r()(x.A,j),x.A&&x.A.locals&&x.A.locals;var g=e(799),h={};h.styleTagTransform=f(),h.setAttributes=s(),h.insert=n().bind(null,"head"),h.domAPI=l(),h.insertStyleElement=c(),r()(g.A,h),g.A&&g.A.locals&&g.A.locals}}]);
+`,""]),e.d(i,{},{A:l})},316(p){p.exports=function(p){var i=[];return i.toString=function(){return this.map(function(i){var e="",a=void 0!==i[5];return i[4]&&(e+="@supports (".concat(i[4],") {")),i[2]&&(e+="@media ".concat(i[2]," {")),a&&(e+="@layer".concat(i[5].length>0?" ".concat(i[5]):""," {")),e+=p(i),a&&(e+="}"),i[2]&&(e+="}"),i[4]&&(e+="}"),e}).join("")},i.i=function(p,e,a,r,o){"string"==typeof p&&(p=[[null,p,void 0]]);var l={};if(a)for(var t=0;t<this.length;t++){var n=this[t][0];null!=n&&(l[n]=!0)}for(var d=0;d<p.length;d++){var s=[].concat(p[d]);a&&l[s[0]]||(void 0!==o&&(void 0===s[5]||(s[1]="@layer".concat(s[5].length>0?" ".concat(s[5]):""," {").concat(s[1],"}")),s[5]=o),e&&(s[2]&&(s[1]="@media ".concat(s[2]," {").concat(s[1],"}")),s[2]=e),r&&(s[4]?(s[1]="@supports (".concat(s[4],") {").concat(s[1],"}"),s[4]=r):s[4]="".concat(r)),i.push(s))}},i}},339(p){p.exports=function(p){return p[1]}},530(p){var i=[];function e(p){for(var e=-1,a=0;a<i.length;a++)if(i[a].identifier===p){e=a;break}return e}function a(p,a){for(var r={},o=[],l=0;l<p.length;l++){var t=p[l],n=a.base?t[0]+a.base:t[0],d=r[n]||0,s="".concat(n," ").concat(d);r[n]=d+1;var c=e(s),b={css:t[1],media:t[2],sourceMap:t[3],supports:t[4],layer:t[5]};if(-1!==c)i[c].references++,i[c].updater(b);else{var u=function(p,i){var e=i.domAPI(i);return e.update(p),function(i){i?(i.css!==p.css||i.media!==p.media||i.sourceMap!==p.sourceMap||i.supports!==p.supports||i.layer!==p.layer)&&e.update(p=i):e.remove()}}(b,a);a.byIndex=l,i.splice(l,0,{identifier:s,updater:u,references:1})}o.push(s)}return o}p.exports=function(p,r){var o=a(p=p||[],r=r||{});return function(p){p=p||[];for(var l=0;l<o.length;l++){var t=e(o[l]);i[t].references--}for(var n=a(p,r),d=0;d<o.length;d++){var s=e(o[d]);0===i[s].references&&(i[s].updater(),i.splice(s,1))}o=n}}},921(p){var i={};p.exports=function(p,e){var a=function(p){if(void 0===i[p]){var e=document.querySelector(p);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(p){e=null}i[p]=e}return i[p]}(p);if(!a)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");a.appendChild(e)}},742(p){p.exports=function(p){var i=document.createElement("style");return p.setAttributes(i,p.attributes),p.insert(i,p.options),i}},426(p,i,e){p.exports=function(p){var i=e.nc;i&&p.setAttribute("nonce",i)}},515(p){p.exports=function(p){if("u"<typeof document)return{update:function(){},remove:function(){}};var i=p.insertStyleElement(p);return{update:function(e){var a,r,o;a="",e.supports&&(a+="@supports (".concat(e.supports,") {")),e.media&&(a+="@media ".concat(e.media," {")),(r=void 0!==e.layer)&&(a+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),a+=e.css,r&&(a+="}"),e.media&&(a+="}"),e.supports&&(a+="}"),(o=e.sourceMap)&&"u">typeof btoa&&(a+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),p.styleTagTransform(a,i,p.options)},remove:function(){var p;null===(p=i).parentNode||p.parentNode.removeChild(p)}}}},123(p){p.exports=function(p,i){if(i.styleSheet)i.styleSheet.cssText=p;else{for(;i.firstChild;)i.removeChild(i.firstChild);i.appendChild(document.createTextNode(p))}}},317(p,i,e){var a=e(530),r=e.n(a),o=e(515),l=e.n(o),t=e(921),n=e.n(t),d=e(426),s=e.n(d),c=e(742),b=e.n(c),u=e(123),f=e.n(u),x=e(25),j={};j.styleTagTransform=f(),j.setAttributes=s(),j.insert=n().bind(null,"head"),j.domAPI=l(),j.insertStyleElement=b(),r()(x.A,j),x.A&&x.A.locals&&x.A.locals;var g=e(799),h={};h.styleTagTransform=f(),h.setAttributes=s(),h.insert=n().bind(null,"head"),h.domAPI=l(),h.insertStyleElement=b(),r()(g.A,h),g.A&&g.A.locals&&g.A.locals}}]);
