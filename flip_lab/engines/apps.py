@@ -224,7 +224,7 @@ def read_manifest(directory: Path) -> AppManifest:
         )
     try:
         project = tomllib.loads(project_file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AppPartMissingError(
             f"{project_file} is not valid TOML: {error}.", fix="Mend that line."
         ) from error

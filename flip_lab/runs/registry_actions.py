@@ -158,19 +158,34 @@ def roll_back_model(
         CorruptArtifactError: If that version's file is damaged.
         StoreNotWritableError: If the log cannot be written; then nothing was done.
     """
-    with writing(lab) as log:
-        model = find_model(numbered(log.records()), name)
-        check(model)
-        if (before := model.before) is None:
-            now = model.production
-            what = f"only version {now.version} was" if now else "no version was ever"
-            raise ModelStageError(
-                f"{name!r} cannot be rolled back: {what} in production.",
-                fix="lab.models.promote(name, version, 'production') puts one there.",
-            )
-        Blobs(lab).check(before.sha256)
-        _append(log, ROLL_BACK, before, {})
-        return _now(log, name).versions[before.version]
+    while True:
+        before = find_model(registered_in(lab), name).before
+        if before is not None:  # read here: others need not wait for that
+            Blobs(lab).check(before.sha256)
+        with writing(lab) as log:
+            model = find_model(numbered(log.records()), name)
+            check(model)
+            if model.before != before:  # somebody moved a version meanwhile
+                continue
+            found = _require_before(model)
+            _append(log, ROLL_BACK, found, {})
+            return _now(log, name).versions[found.version]
+
+
+def _require_before(model: RegisteredModel) -> ModelVersion:
+    """Give the version that was in production before.
+
+    Raises:
+        ModelStageError: If there is none.
+    """
+    if model.before is not None:
+        return model.before
+    now = model.production
+    what = f"only version {now.version} was" if now else "no version was ever"
+    raise ModelStageError(
+        f"{model.name!r} cannot be rolled back: {what} in production.",
+        fix="lab.models.promote(name, version, 'production') puts one there.",
+    )
 
 
 def delete_model(

@@ -29,10 +29,11 @@ _ENDINGS: Mapping[str, Kind] = MappingProxyType(
     }
 )
 _LONGEST_NAME = 200
-_LARGEST_SCENARIO_BYTES = 2**20
+_LARGEST_TOML_BYTES = 2**20
 _PARQUET = b"PAR1"
 _ROWS = 1000  # of a CSV file that must be of one width
-_LONGEST_FIELD = 2**20
+_LONGEST_LINE = 2**22
+_SAMPLE = 2**14  # characters that show what separates the columns
 _PART_BYTES = 2**20
 
 
@@ -98,14 +99,17 @@ def _app(name: str, data: Path, app: Path) -> None:
 
     draft = app.with_name(f".{app.name}")
     with unpack(name, data, draft) as files:
-        read_manifest(app_root(files))
+        project = app_root(files) / "pyproject.toml"
+        if project.is_file() and project.stat().st_size > _LARGEST_TOML_BYTES:
+            _refuse(name, "a Flower App: its pyproject.toml has more than a MiB")
+        read_manifest(project.parent)
         files.rename(app)
 
 
 def _scenario(name: str, data: Path) -> None:
     from flip_lab.fl.scenarios import scenario_from_toml
 
-    if data.stat().st_size > _LARGEST_SCENARIO_BYTES:
+    if data.stat().st_size > _LARGEST_TOML_BYTES:
         _refuse(name, "a scenario: it has more than a MiB")
     try:
         text = data.read_text(encoding="utf-8")
@@ -152,10 +156,12 @@ def _csv(name: str, data: Path) -> None:
     Raises:
         UploadTypeError: If not.
     """
+    line = 0
     try:
         for part in _texts(data):
-            if "\0" in part:
-                _refuse(name, "a CSV file: it is no text")
+            line = len(part) - 1 - part.rindex("\n") if "\n" in part else line + len(part)
+            if "\0" in part or line > _LONGEST_LINE:
+                _refuse(name, "a CSV file: it is no text in lines")
     except UnicodeDecodeError as error:
         _refuse(name, f"a CSV file in UTF-8 ({error})")
     try:
@@ -182,9 +188,9 @@ def _texts(data: Path) -> Iterator[str]:
 
 def _rows(data: Path) -> Iterator[list[str]]:
     with data.open(encoding="utf-8-sig", newline="") as file:
-        begin = file.read(_LONGEST_FIELD)
+        begin = file.read(_SAMPLE)
         try:
-            dialect = csv.Sniffer().sniff(begin[: 2**14], delimiters=",;\t|")
+            dialect = csv.Sniffer().sniff(begin, delimiters=",;\t|")
         except csv.Error:  # one column
             dialect = csv.excel
         file.seek(0)

@@ -148,13 +148,25 @@ def test_what_is_what_it_says_is_taken(client: TestClient, case: str) -> None:
     assert shown["expires_at"] > shown["created_at"]
 
 
+def with_project(project: bytes) -> bytes:
+    """Pack a pyproject.toml and nothing else."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("pyproject.toml", project)
+    return buffer.getvalue()
+
+
 BAD: dict[str, tuple[str, bytes, str]] = {
+    "no TOML in an app": ("app.zip", with_project(b"x = "), "FLIP-201"),
+    "deep TOML in an app": ("app.zip", with_project(b"x = " + b"[" * 9999), "FLIP-201"),
+    "long TOML in an app": ("app.zip", with_project(b"#12\n" * 2**19), "FLIP-711"),
     "a program as an app": ("app.zip", b"\x7fELF" + b"\0" * 500, "FLIP-711"),
     "an archive without an app": ("app.zip", b"PK\x05\x06" + b"\0" * 18, "FLIP-201"),
     "a pickle as a model": ("m.safetensors", b"\x80\x04\x95", "FLIP-711"),
     "a short model": ("m.safetensors", MODEL[:-1], "FLIP-711"),
     "a picture as a table": ("d.csv", b"\x89PNG\r\n\x1a\n\0\0", "FLIP-711"),
     "text with zeros as a table": ("d.csv", b"a,b\n1,\0\n", "FLIP-711"),
+    "a table in one line": ("d.csv", b"1," * 2**22, "FLIP-711"),
     "rows of several widths": ("d.csv", b"a,b\n1,2\n1,2,3\n", "FLIP-711"),
     "an empty table": ("d.csv", b"\n\n", "FLIP-711"),
     "Parquet's name only": ("d.parquet", b"PAR1 and nothing", "FLIP-711"),

@@ -317,6 +317,29 @@ def test_a_damaged_file_does_not_get_into_production(lab: Lab) -> None:
     assert lab.models.version("digits").version == 2
 
 
+def test_a_roll_back_sees_what_others_do_meanwhile(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody promotes while the file is read: then the way back is another one."""
+    add_artifact(open_lab(lab.path), "r2", "third", weights(3.0))
+    lab.models.register("r1", "digits")
+    lab.models.register("r2", "digits")
+    lab.models.register("r2", "digits", artifact="third")
+    lab.models.promote("digits", 1, "production")
+    lab.models.promote("digits", 2, "production")
+    plain, seen = Blobs.check, list[str]()
+
+    def then_check(blobs: Blobs, sha256: str) -> Path:
+        seen.append(sha256)
+        if len(seen) == 1:
+            lab.models.promote("digits", 3, "production")
+        return plain(blobs, sha256)
+
+    monkeypatch.setattr(Blobs, "check", then_check)
+    assert lab.models.roll_back("digits").version == 2
+    assert lab.models["digits"].produced == (1, 2)
+
+
 def test_arrays_that_numpy_lacks_are_for_torch(lab: Lab, tmp_path: Path) -> None:
     """A model in bfloat16 is registered, and its file is given."""
     header = b'{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
