@@ -15,6 +15,7 @@ from click import Command, Parameter
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from flip_lab.api.reference import reference_json
 from flip_lab.cli.main import app
 from flip_lab.core.registry import Registry
 from flip_lab.core.scenario import (
@@ -56,7 +57,7 @@ are kept)."""
 ERRORS_INTRODUCTION = """\
 Every error that FLIP Lab raises on purpose has a code, says what happened and what to do
 next. 1xx scenario and data, 2xx app, 3xx run, 4xx store, 5xx engine and federation, 6xx
-installation."""
+installation, 7xx API."""
 
 
 def pages() -> dict[Path, str]:
@@ -66,6 +67,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "names.md": names_page(),
         DOCS / "reference" / "tables.md": reference_page(),
         DOCS / "reference" / "cli.md": commands_page(),
+        DOCS / "reference" / "openapi.json": reference_json(),
         DOCS / "errors" / "index.md": errors_page(),
     }
 

@@ -18,7 +18,11 @@ from flip_lab.api.live.states import States
 from flip_lab.api.live.telemetry import Telemetry
 from flip_lab.api.pages.feed import Feeds
 from flip_lab.api.uploads.kept import LARGEST_BYTES, Uploads
-from flip_lab.core.errors import NotAllowedError, NotAuthenticatedError
+from flip_lab.core.errors import (
+    NotAllowedError,
+    NotAuthenticatedError,
+    RunNotFoundError,
+)
 from flip_lab.runs import life_sign
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
@@ -64,11 +68,13 @@ class Service:
         """The lab's directory, for what works on files."""
         return LabDir(self.lab.path)
 
-    def run(self, run_id: str) -> Run:
+    def run(self, run_id: str, *, exactly: bool = False) -> Run:
         """Find a run; one that died is given its end first.
 
         Args:
             run_id: Its id, or the beginning or end of it if only one run has that.
+            exactly: Whether only its whole id will do: what changes a run should not
+                depend on which other runs there are.
 
         Raises:
             RunNotFoundError: If there is none, or more than one.
@@ -76,6 +82,11 @@ class Service:
         # A run that the roster knows need not be looked for among thousands.
         is_known = self.roster.row(run_id) is not None
         run = Run(self.lab_dir, run_id) if is_known else self.lab.run(run_id)
+        if exactly and run.run_id != run_id:
+            raise RunNotFoundError(
+                f"{run_id!r} is a part of an id only.",
+                fix=f"Name the run by its whole id to change it: {run.run_id}.",
+            )
         if life_sign.needs_a_look(self.lab_dir.run_dir(run.run_id)):
             _ = run.state
         return run

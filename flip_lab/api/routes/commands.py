@@ -44,7 +44,7 @@ def command_run(service: Serving, person: Writer, run_id: RunId, asked: Wish) ->
     """
     del person
     wish = asked.root
-    taken = _carried_out(service.run(run_id), wish)
+    taken = _carried_out(service.run(run_id, exactly=True), wish)
     body = {"id": None, "command": wish.command, "is_taken": True, "from_round": None}
     if taken is not None:
         body |= {

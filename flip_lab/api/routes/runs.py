@@ -146,7 +146,7 @@ def change_run(
 ) -> Response:
     """Say something else about a run: its tags, its note, whether it is archived."""
     del person
-    run = service.run(run_id)
+    run = service.run(run_id, exactly=True)
 
     def check() -> None:
         if "if-match" in request.headers:
@@ -163,7 +163,7 @@ def delete_run(
 ) -> Response:
     """Put a run that has ended into the trash; `undo` in the lab takes it out."""
     del person
-    run = service.run(run_id)
+    run = service.run(run_id, exactly=True)
     if "if-match" in request.headers:
         require_fresh(request, tag_of(to_json(whole_run(service, run))))
     delete_runs(service.lab_dir, [run.run_id])
@@ -185,7 +185,7 @@ def fork_run(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Launch a new run that goes on from a checkpoint of this one."""
-    parent = service.run(run_id)
+    parent = service.run(run_id, exactly=True)
     once = Once(
         person=person.name,
         key=idempotency_key,
@@ -211,7 +211,7 @@ def resume_run(
 ) -> Response:
     """Go on with a run that failed or was stopped, from its newest checkpoint."""
     del person
-    run = service.run(run_id)
+    run = service.run(run_id, exactly=True)
     run.resume_from_checkpoint(on=asked.on, workers=asked.workers)
     return _changed(service, run.run_id)
 

@@ -146,6 +146,20 @@ def test_a_run_whole(five: list[str], client: TestClient, lab_dir: LabDir) -> No
     assert client.get("/runs/-4").json()["run_id"] == "run-4"
 
 
+def test_a_part_of_an_id_changes_nothing(make_run: MakeRun, client: TestClient) -> None:
+    """Which run it is would depend on which others there are."""
+    make_run("run-4")
+    assert client.get("/runs/4").status_code == 200
+    answers = [
+        client.delete("/runs/4"),
+        client.patch("/runs/4", json={"note": "x"}),
+        *(client.post(f"/runs/4/{deed}", json={}) for deed in ("fork", "resume")),
+        client.post("/runs/4/commands", json={"command": "stop"}),
+    ]
+    assert [(a.status_code, a.json()["code"]) for a in answers] == [(404, "FLIP-301")] * 5
+    assert client.get("/runs/run-4").json()["note"] == ""
+
+
 def test_a_state_that_is_known_is_not_sent_again(
     five: list[str], client: TestClient
 ) -> None:
