@@ -52,19 +52,30 @@ class About(Answer):
     scopes: list[str]
 
 
-class Headline(Answer):
-    """A run's most telling metric.
+class Checkpoint(Answer):
+    """A round that a run can be taken up or forked from.
 
     Attributes:
-        name: The metric.
-        value: Its newest value; may be NaN or infinite.
+        server_round: The round that had just ended.
+        created_at: When it was written.
+        size_bytes: Bytes on the disk there.
     """
 
-    name: str
-    value: float
+    server_round: int
+    created_at: datetime
+    size_bytes: int
 
 
-class _Run(Answer):
+class WholeRun(Answer):
+    """A run with all that is said of it: columns of the table ``runs``, and more.
+
+    Attributes:
+        metrics: The newest value of each metric.
+        run_config: Flower's run configuration.
+        checkpoints: Where it can be taken up or forked, oldest first.
+        forks: The runs that were forked from it.
+    """
+
     run_id: str
     name: str
     kind: str
@@ -87,44 +98,6 @@ class _Run(Answer):
     forked_at_round: int | None
     error_code: str | None
     error: str | None
-
-
-class ListedRun(_Run):
-    """A run as the list shows it: columns of the table ``runs``, and two more.
-
-    Attributes:
-        headline: Its most telling metric; ``None`` before the first.
-        fraction: Share of its work that is done, 0 to 1; ``None`` while unknown.
-    """
-
-    headline: Headline | None
-    fraction: float | None
-
-
-class Checkpoint(Answer):
-    """A round that a run can be taken up or forked from.
-
-    Attributes:
-        server_round: The round that had just ended.
-        created_at: When it was written.
-        size_bytes: Bytes on the disk there.
-    """
-
-    server_round: int
-    created_at: datetime
-    size_bytes: int
-
-
-class WholeRun(_Run):
-    """A run with all that is said of it: columns of the table ``runs``, and more.
-
-    Attributes:
-        metrics: The newest value of each metric.
-        run_config: Flower's run configuration.
-        checkpoints: Where it can be taken up or forked, oldest first.
-        forks: The runs that were forked from it.
-    """
-
     workers: int
     scenario: dict[str, Any] | None
     model_sha256: str | None

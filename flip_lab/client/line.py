@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import weakref
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,7 @@ class Line:
         address: Where it asks.
         tls: What it trusts.
         timeout_s: How long a request may take, seconds.
+        close: Closes all connections; again does nothing.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Line:
             ),
             trust_env=not address.is_here,
         )
+        # Whoever forgets to close it shall leave no connection open.
+        self.close = weakref.finalize(self, self._client.close)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -72,10 +76,6 @@ class Line:
         agent = {"User-Agent": f"flip-lab/{__version__}"}
         token = self.address.token
         return {**agent, "Authorization": f"Bearer {token}"} if token else agent
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._client.close()
 
     def good(
         self,

@@ -42,7 +42,6 @@ ANSWERS: list[tuple[str, str, type[BaseModel]]] = [
     ("patch", "/models/{name}/versions/{version}", answers_lab.ModelVersion),
     ("get", "/nodes", answers.Page[answers_lab.Node]),
     ("post", "/frames", answers.FrameAnswer),
-    ("get", "/runs", answers.Page[answers.ListedRun]),
     ("post", "/runs", answers.WholeRun),
     ("get", "/runs/{run_id}", answers.WholeRun),
     ("patch", "/runs/{run_id}", answers.WholeRun),
