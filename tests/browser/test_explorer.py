@@ -129,7 +129,7 @@ class Shown:
             self.known |= message["set"]
             self.widget.set_state(message["set"])
         else:
-            self.widget._answer(self.widget, message["ask"], [])
+            self.widget._hear(self.widget, message["ask"], [])
         now = self._state()
         changed = {name: now[name] for name in now if now[name] != self.known[name]}
         self.known = now
