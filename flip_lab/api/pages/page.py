@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from flip_lab.api.access import Person
 from flip_lab.api.pages.feed import Feed, written
 from flip_lab.api.problems import problem_of
-from flip_lab.api.sockets import Flood, accept
+from flip_lab.api.sockets import Flood
 from flip_lab.boards.board import LiveBoard, Parts, ticket_of, told
 from flip_lab.boards.run.outbox import Outbox
 from flip_lab.core.clock import now_s, tick_s
@@ -37,7 +37,7 @@ class Page:
     A page that takes its time gets the newest state of each part, never a backlog.
 
     Args:
-        websocket: The page; not opened yet.
+        websocket: The page; open.
         feed: The board that it looks at.
         person: Who looks.
         own: Parts that are this page's alone.
@@ -66,7 +66,6 @@ class Page:
             TooManyError: If it floods.
             TooLargeError: If a message is too long.
         """
-        await accept(self._websocket)
         trouble: FlipLabError | None = None
         async with self._feed.looked_at() as news, create_task_group() as tasks:
             tasks.start_soon(self._tell, news)

@@ -9,6 +9,7 @@ from flip_lab.api.access import Person
 from flip_lab.api.pages.kinds import KINDS, make_board
 from flip_lab.api.pages.page import Page
 from flip_lab.api.service import Reader, Service, Serving
+from flip_lab.api.sockets import accept
 from flip_lab.boards.run.board import RunBoard
 from flip_lab.core.errors import NoSuchPlaceError, RequestError, nearest
 
@@ -23,6 +24,7 @@ async def show_board(
     query = websocket.query_params
     if kind not in KINDS:
         raise NoSuchPlaceError(f"There is no board {kind!r:.40}.", fix=nearest(kind, KINDS))
+    await accept(websocket)  # first: a page's patience ends before a board is made at times
     if kind == "run":
         page = await _run_page(websocket, service, person)
     else:
