@@ -85,6 +85,25 @@ test('rows come, change and go; where to go on from is remembered', async () => 
   assert.deepEqual(lab.line?.query?.(), { after: 101 });
 });
 
+test('a row that changes keeps its place, and a list that somebody holds stays as it was', async () => {
+  const lab = new FakeLab();
+  lab.rows = [rowOf(1), rowOf(2), rowOf(3)];
+  await lab.model.start();
+  const held = lab.model.rows;
+  lab.tell([rowOf(2, { rounds_done: 7 })]);
+  lab.tell([rowOf(2, { rounds_done: 8 }), rowOf(1, { note: 'good' })]);
+  assert.deepEqual(
+    lab.model.rows.map(row => [row.run_id, row.rounds_done, row.note]),
+    [
+      ['run-00003', 20, ''],
+      ['run-00002', 8, ''],
+      ['run-00001', 20, 'good']
+    ]
+  );
+  assert.equal(held[1].rounds_done, 20);
+  assert.equal(lab.model.row('run-00002'), lab.model.rows[1]);
+});
+
 test('whoever looks is told once for all that comes at the same time', async () => {
   const lab = new FakeLab();
   await lab.model.start();

@@ -16,7 +16,7 @@ test('a run is told apart by its name and the end of its id', () => {
 });
 
 test('rounds and metrics are told as far as they are known', () => {
-  assert.equal(roundsText(rowOf(1, { rounds_done: 7 })), '7 / 20');
+  assert.equal(roundsText(rowOf(1, { rounds_done: 7 })), '7/20');
   assert.equal(roundsText(rowOf(1, { rounds_done: 7, num_rounds: null })), '7');
   assert.equal(metricName(rowOf(1)) + metricValue(rowOf(1)), '');
   const good = rowOf(1, { headline: { name: 'eval_accuracy', value: 0.86944 } });

@@ -40,6 +40,7 @@ const LONGEST_RETRY_MS = 10_000;
 export class RunsModel implements IRunsModel {
   private readonly _byId = new Map<string, IRunRow>();
   private _order: IRunRow[] | null = [];
+  private _places: Map<string, number> | null = null;
   private _active: IRunRow[] | null = [];
   private _position = 0;
   private _state: RunsState = 'loading';
@@ -145,14 +146,27 @@ export class RunsModel implements IRunsModel {
 
   private _take(rows: readonly IRunRow[], gone: readonly string[], isFirst: boolean): void {
     if (rows.length === 0 && gone.length === 0) return;
+    this._reorder(rows, gone);
     for (const row of rows) {
       const before = this._byId.get(row.run_id)?.state ?? null;
       this._byId.set(row.run_id, row);
       if (!isFirst && before !== row.state) this._stepped.emit({ row, before });
     }
     for (const run_id of gone) this._byId.delete(run_id);
-    this._order = this._active = null;
+    this._active = null;
     this._tell();
+  }
+
+  /** Puts rows that only changed where they stand: sorting thousands ten times a second is felt. */
+  private _reorder(rows: readonly IRunRow[], gone: readonly string[]): void {
+    const stays = (row: IRunRow): boolean => this._byId.get(row.run_id)?.created_at === row.created_at;
+    if (this._order === null || gone.length > 0 || !rows.every(stays)) {
+      this._order = this._places = null;
+      return;
+    }
+    this._places ??= new Map(this._order.map((row, place) => [row.run_id, place]));
+    this._order = [...this._order]; // whoever holds the old list keeps it as it was
+    for (const row of rows) this._order[this._places.get(row.run_id) as number] = row;
   }
 
   private _become(state: RunsState): void {

@@ -31,9 +31,9 @@ export function titleText(row: IRunRow): string {
   return `${row.name} · ${shortId(row)}`;
 }
 
-/** How far a run is: `7 / 20`, or how many rounds it did where nobody said how many there are. */
+/** How far a run is: `7/20`, or how many rounds it did where nobody said how many there are. */
 export function roundsText(row: IRunRow): string {
-  return row.num_rounds === null ? String(row.rounds_done) : `${row.rounds_done} / ${row.num_rounds}`;
+  return row.num_rounds === null ? String(row.rounds_done) : `${row.rounds_done}/${row.num_rounds}`;
 }
 
 /** The name of the most telling metric, without what most of them begin with; may be empty. */

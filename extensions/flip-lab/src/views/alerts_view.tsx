@@ -14,10 +14,11 @@ export interface IAlertsView {
 
 /** Runs that failed or were lost, and warnings, newest first. Looking at them makes them seen. */
 export function AlertsView({ flip, alerts, commands }: IAlertsView): JSX.Element {
-  useVersion(alerts);
+  const version = useVersion(alerts);
   const now_ms = useNow();
-  const [isNew] = React.useState(() => new Set(alerts.items.filter(alert => alerts.isNew(alert))));
-  React.useEffect(() => () => alerts.seen(), [alerts]);
+  const fresh = React.useRef(new Set<string>());
+  for (const alert of alerts.items) if (alerts.isNew(alert)) fresh.current.add(keyOf(alert));
+  React.useEffect(() => alerts.seen(), [alerts, version]);
   const { trans } = flip;
   if (alerts.error !== null && alerts.items.length === 0) return <Trouble flip={flip} error={alerts.error} />;
   if (alerts.items.length === 0) return <p className="jp-FlipLab-nothing">{trans.__('Nothing went wrong.')}</p>;
@@ -25,7 +26,7 @@ export function AlertsView({ flip, alerts, commands }: IAlertsView): JSX.Element
   return (
     <ul className="jp-FlipLab-alerts" aria-label={trans.__('Alerts, newest first')}>
       {alerts.items.map(alert => (
-        <li key={`${alert.run_id} ${alert.sequence}`} data-level={alert.level} data-new={isNew.has(alert) || undefined}>
+        <li key={keyOf(alert)} data-level={alert.level} data-new={fresh.current.has(keyOf(alert)) || undefined}>
           <div className="jp-FlipLab-alert-head">
             <button type="button" className="jp-FlipLab-link" onClick={() => open(alert)} title={alert.run_id}>
               {alert.name}
@@ -39,4 +40,8 @@ export function AlertsView({ flip, alerts, commands }: IAlertsView): JSX.Element
       ))}
     </ul>
   );
+}
+
+function keyOf({ run_id, sequence, time_at }: IAlert): string {
+  return `${run_id} ${sequence} ${time_at}`; // a run that was resumed can fail again
 }

@@ -110,7 +110,7 @@ function NodesOfRun({ flip, commands, run_id, nodes }: INodesOfRun): JSX.Element
               <td>{tookText(node.mean_duration_s)}</td>
               <td>{node.num_failed}</td>
               <td>{bytesText(node.bytes_down + node.bytes_up)}</td>
-              <td>{agoText(node.last_seen_at, now_ms)}</td>
+              <td>{agoText(node.last_seen_at, now_ms, 'narrow')}</td>
             </tr>
           ))}
         </tbody>
