@@ -7,10 +7,8 @@ them again.
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import socket
-import stat
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -28,11 +26,8 @@ from flip_lab.api.uploads.kept import LARGEST_BYTES
 from flip_lab.core.errors import ApiError, InvalidValueError, NotAllowedError
 from flip_lab.runs.lab import Lab
 from flip_lab.store.audit_writer import author
-from flip_lab.store.layout import explained
 
 _GRACE_S = 5
-_TOKEN_BYTES = 32
-_LEAST_CHARACTERS = 16
 _BACKLOG = 2048  # a thousand pages that come back at once after a restart
 
 
@@ -254,42 +249,3 @@ def _url(address: Address, door: socket.socket) -> str:
         return f"unix:{address.socket}:{address.prefix}/v1"
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"http://{host}:{door.getsockname()[1]}{address.prefix}/v1"
-
-
-def token_in(path: Path) -> str:
-    """Give the token that a file keeps; the file is made where there is none.
-
-    Args:
-        path: The file; only its owner may read it.
-
-    Raises:
-        NotAllowedError: If others may read it, too.
-        InvalidValueError: If it holds no token.
-        StoreNotWritableError: If it cannot be read or made.
-    """
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return _kept_token(path)
-        with os.fdopen(made, "w", encoding="ascii") as file:
-            token = secrets.token_urlsafe(_TOKEN_BYTES)
-            file.write(f"{token}\n")
-        return token
-
-
-def _kept_token(path: Path) -> str:
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise NotAllowedError(
-            f"Others than its owner may read the token in {path}.",
-            fix=f"Close it (chmod 600 {path}), or delete it: a new one is made.",
-        )
-    token = path.read_text(encoding="ascii", errors="replace").strip()
-    if len(token) < _LEAST_CHARACTERS or not token.isprintable() or " " in token:
-        raise InvalidValueError(
-            f"{path} holds no token.",
-            fix=f"Write at least {_LEAST_CHARACTERS} characters without spaces into it, "
-            "or delete it: a new one is made.",
-        )
-    return token

@@ -49,8 +49,9 @@ def serve(  # noqa: PLR0913, PLR0917  # one parameter for each option
     The token is made at the first start and stays the same. With --json the line of JSON
     comes as soon as the server listens.
     """
-    from flip_lab.api.serving import Address, token_in
+    from flip_lab.api.serving import Address
     from flip_lab.api.serving import serve as serve_lab
+    from flip_lab.api.tokens import token_in
     from flip_lab.runs.lab import Lab
 
     here = Lab(lab)

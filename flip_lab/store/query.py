@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from threading import Timer
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
@@ -21,6 +19,7 @@ import duckdb
 from flip_lab.core.errors import QueryError, StoreError, nearest
 from flip_lab.store import kept, results
 from flip_lab.store.layout import LabDir
+from flip_lab.store.query_limits import Limits, in_time
 from flip_lab.store.schema import TABLES
 
 if TYPE_CHECKING:  # takes longer to import than many queries take to run
@@ -31,21 +30,6 @@ Parameters: TypeAlias = Sequence[object] | Mapping[str, object] | None
 Rows: TypeAlias = list[dict[str, Any]]
 
 _ATTEMPTS = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much an answer may cost.
-
-    Attributes:
-        time_s: Seconds after which the query is stopped, above 0.
-        rows: The most rows that are given, 1 or more; others are left out.
-    """
-
-    time_s: float
-    rows: int
-
-
 _READING = frozenset({duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN})
 _FORMS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {"pandas": results.to_pandas, "arrow": results.tidy, "rows": results.to_rows}
@@ -227,7 +211,7 @@ def _answer(
     as_: str,
     limits: Limits | None = None,
 ) -> Any:  # noqa: ANN401 -- the public overloads say what it is
-    with _explained(query), _in_time(connection, limits):
+    with _explained(query), in_time(connection, limits):
         _require_reading(connection, query)
         # Also refuses a SELECT that hides a DELETE.
         connection.execute("BEGIN TRANSACTION READ ONLY")
@@ -235,27 +219,6 @@ def _answer(
         if limits is not None:
             relation = relation.limit(limits.rows)
         return _FORMS[as_](relation.to_arrow_table())
-
-
-@contextmanager
-def _in_time(
-    connection: duckdb.DuckDBPyConnection, limits: Limits | None
-) -> Generator[None]:
-    """End a query that takes longer than it may."""
-    if limits is None:
-        yield
-        return
-    alarm = Timer(limits.time_s, connection.interrupt)
-    alarm.start()
-    try:
-        yield
-    except duckdb.InterruptException as error:
-        raise QueryError(
-            f"The query took longer than {limits.time_s:g} s and was stopped.",
-            fix="Ask for fewer runs or rows, or ask in a notebook: lab.sql(…).",
-        ) from error
-    finally:
-        alarm.cancel()
 
 
 def _require_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:

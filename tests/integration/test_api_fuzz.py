@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import flip_lab
 from flip_lab.api.access import TokenAccess
 from flip_lab.api.app import create_app
+from flip_lab.fl.scenarios import scenario_text
 from flip_lab.runs import launch, requests
 from flip_lab.store.layout import LabDir
 
@@ -94,6 +95,21 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
         app = create_app(lab, TokenAccess(TOKEN, name="fuzz"))
         schema = schemathesis.openapi.from_asgi("/flip/v1/openapi.json", app)
         yield Fuzzed(schema=schema, run_id=run.run_id)
+
+
+def name_what_there_is(case: Any, fuzzed: Fuzzed) -> None:  # noqa: ANN401  # a generated request
+    """Let a request mean a run, a scenario or a text that there is; else all is 404."""
+    if "run_id" in (case.path_parameters or {}) and case.method != "DELETE":
+        case.path_parameters["run_id"] = fuzzed.run_id
+    if "name" in (case.path_parameters or {}):
+        name = "hospitals" if "/scenarios/" in case.path else "model"
+        case.path_parameters["name"] = name
+    if case.path == "/flip/v1/runs" and isinstance(case.body, dict):
+        for key in ("toml", "upload"):
+            case.body.pop(key, None)
+        case.body |= {"scenario": "hospitals", "on": "in_process"}
+    if case.path == "/flip/v1/scenarios/check" and isinstance(case.body, dict):
+        case.body["toml"] = scenario_text("hospitals")
 
 
 @pytest.mark.parametrize(("label", "mode"), OPERATIONS)

@@ -23,7 +23,7 @@ from flip_lab.runs.conditions import Question
 from flip_lab.runs.reader import LabReader
 from flip_lab.store import query
 from flip_lab.store.layout import LabDir
-from flip_lab.store.query import Limits
+from flip_lab.store.query_limits import Limits
 
 router = APIRouter(tags=["frames"])
 
@@ -131,7 +131,10 @@ class Frame(BaseModel):
 @router.post(
     "/frames",
     response_model=Frame,
-    responses={200: content(ARROW, type="string", format="binary"), **told(404, changes=True)},
+    responses={
+        200: content(ARROW, type="string", format="binary"),
+        **told(404, changes=True),
+    },
 )
 def frame(
     service: Serving,

@@ -12,7 +12,7 @@ from flip_lab.api.replies import reply
 from flip_lab.api.schemas.base import Asked
 from flip_lab.api.service import Reader, Serving
 from flip_lab.store import query
-from flip_lab.store.query import Limits
+from flip_lab.store.query_limits import Limits
 
 router = APIRouter(prefix="/sql", tags=["sql"])
 

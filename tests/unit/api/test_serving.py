@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flip_lab.api.serving import Address, listening, server_config, token_in
+from flip_lab.api.serving import Address, listening, server_config
+from flip_lab.api.tokens import token_in
 from flip_lab.cli.main import app
 from flip_lab.core.errors import ApiError, InvalidValueError, NotAllowedError
 
