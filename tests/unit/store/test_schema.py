@@ -27,7 +27,7 @@ def test_every_meaning_is_one_sentence() -> None:
 
 def test_tables_are_ordered_by_columns_of_their_own() -> None:
     """``order_by`` names columns; where rows belong to one run, the run first."""
-    groups = {"experiments", "sweeps", "audit"}
+    groups = {"experiments", "sweeps", "models", "audit"}
     for table in TABLES.values():
         assert set(table.order_by) <= {column.name for column in table.columns}
         assert table.order_by[0] == "run_id" or table.name in groups
