@@ -17,6 +17,9 @@ export type ApiState = 'connecting' | 'ready' | 'gone' | 'absent';
 /** Values of a query; those that are `null` or `undefined` are left out, lists repeat the name. */
 export type Query = Record<string, string | number | boolean | readonly string[] | null | undefined>;
 
+/** What changes something. */
+export type Method = 'POST' | 'PATCH' | 'PUT' | 'DELETE';
+
 /** One page of a list. */
 export interface IPage<T> {
   items: T[];
@@ -58,7 +61,7 @@ export interface IApi {
   text(path: string, query?: Query): Promise<string>;
 
   /** Sends a JSON document; gives the answer's, or `null` where it has none. */
-  send<T>(method: 'POST' | 'PATCH' | 'PUT' | 'DELETE', path: string, body?: unknown, headers?: Record<string, string>): Promise<T>;
+  send<T>(method: Method, path: string, body?: unknown, headers?: Record<string, string>): Promise<T>;
 
   /** Gives a list page by page. */
   pages<T>(path: string, query?: Query): AsyncGenerator<IPage<T>>;
@@ -120,12 +123,7 @@ export class Api implements IApi {
     return (await this.request(path, {}, query)).text();
   }
 
-  async send<T>(
-    method: 'POST' | 'PATCH' | 'PUT' | 'DELETE',
-    path: string,
-    body?: unknown,
-    headers: Record<string, string> = {}
-  ): Promise<T> {
+  async send<T>(method: Method, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
     const init: RequestInit = { method, headers };
     if (body !== undefined) {
       init.body = JSON.stringify(body);

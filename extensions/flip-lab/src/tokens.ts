@@ -24,7 +24,7 @@ export interface IFlip {
 
 export const IFlip = new Token<IFlip>('flip-lab:IFlip', 'The lab: its API, its runs, the settings.');
 
-/** What the user chose (schema/shell.json says what each means). */
+/** What the user chose (schema/lab.json says what each means). */
 export interface ISettings {
   readonly figureTheme: 'auto' | 'light' | 'dark';
   readonly confirmStop: boolean;

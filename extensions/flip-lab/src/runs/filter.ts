@@ -4,7 +4,7 @@ import { IRunRow, RunState, isFinal } from './rows';
 export type StateChoice = 'any' | 'active' | 'ended' | RunState;
 
 export interface IRunFilter {
-  /** Words that must all occur in a run's names, tags, note, strategy or metric. */
+  /** Words that must all occur in a run's names, tags, note, engine or state. */
   text: string;
   state: StateChoice;
   archived: boolean;

@@ -43,7 +43,7 @@ export function useNow(every_ms = 20_000): number {
   return now;
 }
 
-/** A document that is read now, and again every so often while the page is seen. */
+/** A document that is read now, and again every so often while it is looked at. */
 export interface IPolled<T> {
   value: T | null;
   error: Error | null;
@@ -51,24 +51,26 @@ export interface IPolled<T> {
   again: () => void;
 }
 
-export function usePolled<T>(read: () => Promise<T>, every_ms: number): IPolled<T> {
+/** @param place What shows the document: while that is hidden, nothing is read. */
+export function usePolled<T>(read: () => Promise<T>, every_ms: number, place: React.RefObject<HTMLElement>): IPolled<T> {
   const [state, setState] = React.useState<{ value: T | null; error: Error | null }>({ value: null, error: null });
   const [turn, setTurn] = React.useState(0);
   React.useEffect(() => {
     let isOver = false;
     const load = (): void => {
-      if (document.visibilityState === 'hidden') return;
       read().then(
         value => isOver || setState({ value, error: null }),
         (error: Error) => isOver || setState(known => ({ value: known.value, error }))
       );
     };
     load();
-    const timer = window.setInterval(load, every_ms);
+    const timer = window.setInterval(() => {
+      if (place.current?.checkVisibility() && document.visibilityState === 'visible') load();
+    }, every_ms);
     return () => {
       isOver = true;
       window.clearInterval(timer);
     };
-  }, [read, every_ms, turn]);
+  }, [read, every_ms, turn, place]);
   return { ...state, again: () => setTurn(turn + 1) };
 }

@@ -54,13 +54,15 @@ export function NodesView({ flip, commands }: { flip: IFlip; commands: CommandRe
     const page = await api.get<IPage<INode>>('nodes', { run_id, limit: MOST });
     return { nodes: page.items, has_more: page.next_cursor !== null, places };
   }, [api, run_id, isNone]);
-  const { value, error, again } = usePolled(read, EVERY_MS);
-  if (error !== null && value === null) return <Trouble flip={flip} error={error} onAgain={again} />;
-  if (value === null) return <div className="jp-FlipLab-nothing" />;
+  const place = React.useRef<HTMLDivElement>(null);
+  const { value, error, again } = usePolled(read, EVERY_MS, place);
+  if (value === null) {
+    return <div ref={place}>{error !== null && <Trouble flip={flip} error={error} onAgain={again} />}</div>;
+  }
   const groups = new Map<string, INode[]>();
   for (const node of value.nodes) groups.set(node.run_id, [...(groups.get(node.run_id) ?? []), node]);
   return (
-    <div className="jp-FlipLab-nodes">
+    <div className="jp-FlipLab-nodes" ref={place}>
       {groups.size === 0 && <p className="jp-FlipLab-nothing">{trans.__('No node has worked yet.')}</p>}
       {[...groups].map(([id, nodes]) => (
         <NodesOfRun key={id} flip={flip} commands={commands} run_id={id} nodes={nodes} />
@@ -104,7 +106,11 @@ function NodesOfRun({ flip, commands, run_id, nodes }: INodesOfRun): JSX.Element
         </thead>
         <tbody>
           {nodes.map(node => (
-            <tr key={`${node.partition_id} ${node.node_id}`} data-failed={node.num_failed > 0 || undefined} title={node.last_error || undefined}>
+            <tr
+              key={`${node.partition_id} ${node.node_id}`}
+              data-failed={node.num_failed > 0 || undefined}
+              title={node.last_error || undefined}
+            >
               <th scope="row">{node.partition_id < 0 ? '–' : node.partition_id}</th>
               <td>{numberText(node.num_examples)}</td>
               <td>{tookText(node.mean_duration_s)}</td>
@@ -119,7 +125,13 @@ function NodesOfRun({ flip, commands, run_id, nodes }: INodesOfRun): JSX.Element
   );
 }
 
-function Places({ flip: { trans }, commands, places }: { flip: IFlip; commands: CommandRegistry; places: IPlace[] }): JSX.Element {
+interface IPlaces {
+  flip: IFlip;
+  commands: CommandRegistry;
+  places: IPlace[];
+}
+
+function Places({ flip: { trans }, commands, places }: IPlaces): JSX.Element {
   return (
     <section aria-label={trans.__('Where runs can happen')}>
       <h2>{trans.__('Where runs can happen')}</h2>

@@ -1,6 +1,6 @@
 import React from 'react';
 import { metricName, metricValue, roundsText, shortId, stateText, tookText, whenText } from '../runs/words';
-import { IRunRow, isFinal } from '../runs/rows';
+import { IRunRow } from '../runs/rows';
 import { IFlip } from '../tokens';
 
 export interface IRunLine {
@@ -19,7 +19,7 @@ export interface IRunLine {
 export const RunLine = React.memo(function RunLine(props: IRunLine): JSX.Element {
   const { flip, row, now_ms, isWide } = props;
   const { trans } = flip;
-  const percent = row.fraction === null ? null : Math.round(100 * row.fraction);
+  const percent = Math.round(100 * (row.fraction ?? 0));
   return (
     <div
       role="row"
@@ -47,8 +47,8 @@ export const RunLine = React.memo(function RunLine(props: IRunLine): JSX.Element
         {stateText(row.state, trans)}
       </span>
       <span role="gridcell" className="jp-FlipLab-run-progress">
-        <span className="jp-FlipLab-run-bar" data-unknown={(percent === null && !isFinal(row.state)) || undefined} aria-hidden="true">
-          <span style={{ width: `${percent ?? 0}%` }} />
+        <span className="jp-FlipLab-run-bar" aria-hidden="true">
+          <span style={{ width: `${percent}%` }} />
         </span>
         <span className="jp-FlipLab-run-rounds">{roundsText(row)}</span>
       </span>
@@ -69,7 +69,7 @@ export const RunLine = React.memo(function RunLine(props: IRunLine): JSX.Element
 });
 
 function tip(row: IRunRow): string {
-  return [`${row.name} ${row.run_id}`, row.experiment === row.name ? '' : row.experiment, row.tags.join(', '), row.note, row.error ?? '']
-    .filter(Boolean)
-    .join('\n');
+  const experiment = row.experiment === row.name ? '' : row.experiment;
+  const told = [`${row.name} ${row.run_id}`, experiment, row.tags.join(', '), row.note, row.error ?? ''];
+  return told.filter(Boolean).join('\n');
 }
