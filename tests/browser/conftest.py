@@ -175,7 +175,10 @@ def jupyterlab(
     home = tmp_path_factory.mktemp("jupyterlab")
     python = str(installed / "bin" / "python")
     variables = without_node(installed.parent)
-    with _serve_jupyter(home, python=python, environment=variables) as address:
+    options = ["--JupyterNotebookApp.expose_app_in_browser=True"]  # Notebook 7 beside it
+    with _serve_jupyter(
+        home, python=python, options=options, environment=variables
+    ) as address:
         yield address, home / "work"
 
 

@@ -5,16 +5,19 @@ With ``FLIP_LAB_PICTURES=docs/images`` the pictures of the handbook are taken on
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from flip_lab import Lab
 from flip_lab.core.events import EventKind
@@ -25,10 +28,31 @@ pytestmark = pytest.mark.browser
 
 PATIENCE_S = 180  # shared machines are slow at times
 ROUNDS = "3000"
+MANY = 5000
+OURS = ("#flip-lab-sidebar", ".jp-FlipPanel", ".jp-FlipLab-page", ".flip-monitor")
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 EXECUTE = """
 async ([id, args]) => { await window.jupyterapp.commands.execute(id, args); }
 """
+
+# Scrolls to the end as fast as frames come; says how long they took.
+SCROLL = """
+async (list) => {
+  const frames_ms = [];
+  let most_rows = 0;
+  let before = performance.now();
+  const steps = 60;
+  for (let step = 1; step <= steps; step += 1) {
+    list.scrollTop = (list.scrollHeight * step) / steps;
+    const now = await new Promise(requestAnimationFrame);
+    frames_ms.push(now - before);
+    before = now;
+    most_rows = Math.max(most_rows, list.querySelectorAll("[data-run]").length);
+  }
+  return { frames_ms, most_rows };
+}
+"""
+_log = logging.getLogger(__name__)
 
 
 @pytest.fixture
@@ -63,6 +87,12 @@ def opened(
 def execute(page: Page, command: str, **arguments: object) -> None:
     """Execute one of JupyterLab's commands."""
     page.evaluate(EXECUTE, [command, arguments])
+
+
+def execute_when_there(page: Page, command: str, **arguments: object) -> None:
+    """Execute a command once JupyterLab has come up."""
+    page.wait_for_function("id => window.jupyterapp?.commands.hasCommand(id)", arg=command)
+    execute(page, command, **arguments)
 
 
 def picture(page: Page, name: str) -> None:
@@ -191,7 +221,91 @@ def test_a_working_day(opened: tuple[Page, Lab]) -> None:
     pause(again, run)
 
 
-def execute_when_there(page: Page, command: str, **arguments: object) -> None:
-    """Execute a command once JupyterLab has come up."""
-    page.wait_for_function("id => window.jupyterapp?.commands.hasCommand(id)", arg=command)
-    execute(page, command, **arguments)
+def violations(page: Page) -> list[str]:
+    """Give what axe finds in our parts of the page that shuts somebody out."""
+    include = [[part] for part in OURS if page.locator(part).count()]
+    found = Axe().run(page, context={"include": include}).response["violations"]
+    return [
+        f"{each['id']}: {node['target']} {node['failureSummary']}"
+        for each in found
+        if each["impact"] in {"serious", "critical"}
+        for node in each["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_nobody_is_shut_out(opened: tuple[Page, Lab], theme: str) -> None:
+    """Side bar, run, gallery, form and registry have names, roles and contrast."""
+    page, lab = opened
+    run = lab.launch("hospitals", overrides={"train.num_rounds": 2})
+    run.wait()
+    execute(page, "apputils:change-theme", theme=THEMES[theme])
+    execute(page, "flip-lab:show-sidebar")
+    page.locator(f"#flip-lab-sidebar [data-run='{run.run_id}']").click()
+    found = violations(page)
+    for command, shown in (
+        ("flip-lab:open-gallery", ".jp-FlipCard"),
+        ("flip-lab:open-run", ".flip-monitor"),
+        ("flip-lab:open-launch-form", ".flip-launcher"),
+        ("flip-lab:open-models", ".jp-FlipPanel"),
+        ("flip-lab:open-runs", ".jp-FlipLab-page"),
+    ):
+        execute(page, command, run_id=run.run_id)
+        page.locator(f"{shown}:visible").first.wait_for()
+        found += violations(page)
+    assert found == []
+
+
+def many(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give thousands of runs like one, newest first."""
+    return [row | {"run_id": f"261122-000000-{MANY - number:04}"} for number in range(MANY)]
+
+
+def answer_pages(page: Page, rows: list[dict[str, Any]]) -> None:
+    """Let the page read these runs, a page after the other, and hear of no change."""
+
+    def answer(route: Route) -> None:
+        asked = httpx.URL(route.request.url).params
+        first, size = int(asked.get("cursor", 0)), int(asked.get("limit", 100))
+        following = str(first + size) if first + size < len(rows) else None
+        items = rows[first : first + size]
+        route.fulfill(json={"items": items, "next_cursor": following, "position": 1})
+
+    page.route(re.compile(r"/flip/v1/runs\?"), answer)
+    page.route_web_socket(re.compile(r"/flip/v1/live"), lambda _socket: None)
+
+
+def test_thousands_of_runs_scroll(opened: tuple[Page, Lab]) -> None:
+    """The side bar draws what can be seen; the rest costs nothing."""
+    page, lab = opened
+    lab.launch("hospitals", overrides={"train.num_rounds": 1}).wait()
+    [one, *_] = page.request.get(f"{page.url.split('/lab')[0]}/flip/v1/runs").json()[
+        "items"
+    ]
+    answer_pages(page, many(one))
+    page.reload(wait_until="domcontentloaded")
+    execute_when_there(page, "flip-lab:show-sidebar")
+    listed = page.locator("#flip-lab-sidebar [role='grid']")
+    expect(listed).to_have_attribute("aria-rowcount", str(MANY + 1))
+    told = listed.evaluate(SCROLL)
+    listed.locator("[data-run='261122-000000-0001']").wait_for()
+    frames = sorted(told["frames_ms"])
+    _log.info(
+        "%d runs: half of %d frames within %.1f ms, the slowest took %.1f ms",
+        MANY,
+        len(frames),
+        frames[len(frames) // 2],
+        frames[-1],
+    )
+    assert told["most_rows"] < 100
+
+
+def test_notebook_has_it_too(jupyterlab: tuple[httpx.URL, Path], chromium: Browser) -> None:
+    """Notebook 7 loads the same extension: the gallery opens there, too."""
+    address, _root = jupyterlab
+    with chromium.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_S * 1000)
+        page.goto(str(address.copy_with(path="/tree")), wait_until="domcontentloaded")
+        execute_when_there(page, "flip-lab:open-gallery")
+        page.locator("[data-scenario='hospitals']").wait_for()
