@@ -22,7 +22,9 @@ T = TypeVar("T")
 UPDATES_HZ = 6.0
 """A little more than five updates a second: a look takes its time, too."""
 
-_LOOK_AGAIN_S = 5.0  # at a run that has ended: somebody may take it up again
+LOOK_AGAIN_S = 5.0
+"""Between two looks at a run that has ended: somebody may take it up again."""
+
 _MOST_THREADS = 8
 
 
@@ -115,7 +117,7 @@ class Feed:
         while True:
             await self._aside(board.poll)
             await self._refresh()
-            pause_s = _LOOK_AGAIN_S if board.is_done else board.pause_s
+            pause_s = LOOK_AGAIN_S if board.is_done else board.pause_s
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._nudge.wait(), pause_s)
             self._nudge.clear()

@@ -17,6 +17,8 @@ from anyio import CapacityLimiter
 
 from flip_lab.api.access import Person, Scope
 from flip_lab.api.app import create_app
+from flip_lab.api.pages import feed as feed_module
+from flip_lab.api.pages import page as page_module
 from flip_lab.api.pages.feed import Feed, written
 from flip_lab.api.pages.page import Page
 from flip_lab.api.service import Service
@@ -196,6 +198,32 @@ def test_pages_of_one_run_share_one_look(run: Steered, opened: Open) -> None:
         run.tell({"state": "paused", "author": "bob", "because": ""})
         assert heard(one, "parts")["parts"] == heard(two, "parts")["parts"]
     assert run.asked.count(-1) == 1
+
+
+def test_silence_is_filled_with_heartbeats(
+    run: Steered, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page knows a server that has nothing to say from one that is gone."""
+    del run
+    monkeypatch.setattr(page_module, "HEARTBEAT_S", 0.05)
+    with opened("run", run_id=RUN) as socket:
+        heard(socket, "parts")
+        assert heard(socket, "heartbeat")["time_s"] > 1e9
+
+
+def test_a_run_that_is_taken_up_again_comes_alive(
+    run: Steered, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its page was left open after the end; nobody has to reload it."""
+    monkeypatch.setattr(feed_module, "LOOK_AGAIN_S", 0.01)
+    began = [each for each in run.told if each.kind is EventKind.ROUND_STARTED]
+    run.tell({"state": "failed"})
+    with opened("run", run_id=RUN) as socket:
+        assert heard(socket, "parts")["parts"]["head"]["is_final"] is True
+        run.tell({"state": "starting", "resumed_after": began[1].sequence})
+        run.tell({"state": "running"})
+        while heard(socket, "parts")["parts"].get("head", {}).get("state") != "running":
+            pass
 
 
 def test_questions_are_answered(run: Steered, opened: Open) -> None:
