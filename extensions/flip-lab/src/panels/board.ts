@@ -137,7 +137,9 @@ export class BoardView extends Widget {
 
   private _show(state: SocketState): void {
     const { trans } = this._flip;
-    if (state === 'waiting') {
+    if (state === 'open' && !this._model.isReady) {
+      this._notice.waiting(trans.__('Reading the lab…'));
+    } else if (state === 'waiting') {
       this._model.lost();
       const words = this._model.isReady
         ? trans.__('Reconnecting… What you see is the last that came.')

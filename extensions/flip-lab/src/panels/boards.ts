@@ -137,9 +137,9 @@ function entitle({ title, content }: BoardPanel, flip: IFlip, parts: Values): vo
     title.className = 'jp-FlipTab';
     title.dataset = { state: row?.state ?? '' };
   } else if (kind === 'comparer') {
-    const chosen = part<number[]>('chosen') ?? (query['runs'] as readonly string[]);
-    if ('chosen' in parts || title.label === '') {
-      title.label = chosen.length ? trans._n('%1 run compared', '%1 runs compared', chosen.length) : trans.__('Comparer');
+    const count = part<{ num_runs: number }>('picture')?.num_runs ?? (query['runs'] as readonly string[]).length;
+    if ('picture' in parts || title.label === '') {
+      title.label = count > 0 ? trans._n('%1 run compared', '%1 runs compared', count) : trans.__('Comparer');
     }
   } else if (kind === 'launcher') {
     const what = part<{ what: string }>('form')?.what ?? query['scenario'];

@@ -6,6 +6,7 @@ import { CommandIDs, IFlip } from '../tokens';
 import { useNow } from '../views/hooks';
 import { IModelVersion, IRegisteredModel, STAGES, Stage, consequence, modelsOf } from './models_list';
 import { Button, Choice, Problem, Search, useDeed, useLoaded } from './parts';
+import { register } from './register';
 
 /** The model registry: versions with their stages, and where each comes from. */
 export class Models extends ReactWidget {
@@ -36,6 +37,10 @@ function Registry({ flip, commands }: IProps): JSX.Element {
     for await (const page of api.pages<IModelVersion>('models')) versions.push(...page.items);
     return modelsOf(versions);
   }, [api]);
+  const { error: refusal, act } = useDeed();
+  const add = async (): Promise<void> => {
+    if (await register(flip, (value ?? []).map(({ name }) => name))) reload();
+  };
   const models = (value ?? [])
     .filter(({ name }) => name.toLowerCase().includes(words.trim().toLowerCase()))
     .filter(({ versions }) => stage === '' || versions.some(each => each.stage === stage));
@@ -51,15 +56,18 @@ function Registry({ flip, commands }: IProps): JSX.Element {
         <Button isBusy={isLoading} onClick={reload}>
           {trans.__('Refresh')}
         </Button>
+        <Button isMain onClick={() => act(add)}>
+          {trans.__('Register…')}
+        </Button>
         <span className="jp-FlipCount" role="status">
           {value !== null && trans._n('%1 model', '%1 models', models.length)}
         </span>
       </div>
-      {error && <Problem error={error} trans={trans} />}
+      {[error, refusal].map((each, at) => each && <Problem key={at} error={each} trans={trans} />)}
       {value === null && error === null && <p className="jp-FlipEmpty">{trans.__('Reading the registry…')}</p>}
       {value?.length === 0 && (
         <p className="jp-FlipEmpty">
-          {trans.__('No model is registered yet. In a notebook:')} <code>lab.models.register(run, "digits")</code>
+          {trans.__('No model is registered yet. Take that of a run with Register…, or in a notebook:')} <code>lab.models.register(run, "digits")</code>
         </p>
       )}
       {models.map(model => (

@@ -1,5 +1,6 @@
 import { ISignal, Signal } from '@lumino/signaling';
-import { ApiError, IApi, UnreachableError } from '../../api';
+import type { IApi } from '../../api';
+import { ApiError, UnreachableError } from '../../problem';
 import { Answer, IVerdict, examined, readable } from './check';
 import { IField, ITrouble, NAMES, literalAnyhow, literalFor, strangers } from './fields';
 import { IToml } from './toml';
