@@ -1,7 +1,7 @@
 
 // --- Small line charts ----------------------------------------------------------------------
 
-const CHART_HEIGHT = 104;
+const HEIGHTS = { least: 104, most: 200, share: 0.36 }; // of the width, in a panel of its own
 const MARGIN = { left: 40, right: 10, top: 12, bottom: 18 };
 const SIGNS = { // at the top of a mark's line: a triangle, two bars, a diamond
   edit: "M-4 -9h8l-4 6z",
@@ -11,17 +11,17 @@ const SIGNS = { // at the top of a mark's line: a triangle, two bars, a diamond
 
 // Draws [x, value] pairs (diverged values are null) and marks; told by pointer and arrow keys.
 class LineChart {
-  constructor({ label, xText, height = CHART_HEIGHT }) {
+  constructor({ label, xText }) {
     this.label = label;
     this.xText = xText;
-    this.height = height;
+    this.height = HEIGHTS.least;
     this.points = [];
     this.marks = [];
     this.rest = "";
     this.width = 0;
     this.held = null;
     const about = { class: "flip-chart", role: "application", tabindex: 0, "aria-roledescription": "chart" };
-    this.node = drawn("svg", { ...about, height });
+    this.node = drawn("svg", about);
     this.words = element("p", { class: "flip-best" });
     this.listen();
   }
@@ -57,10 +57,12 @@ class LineChart {
   }
 
   draw() {
+    this.height = Math.round(Math.min(Math.max(this.width * HEIGHTS.share, HEIGHTS.least), HEIGHTS.most));
     const at = this.scale();
     this.at = at;
     this.node.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
     this.node.setAttribute("width", String(this.width));
+    this.node.setAttribute("height", String(this.height));
     const parts = [this.axes(at), ...this.markLines(at)];
     const { line, crosses, dot } = this.paths(at);
     parts.push(drawn("path", { class: "flip-line-path", d: line }));
