@@ -36,7 +36,7 @@ _TIME_S: dict[str, Any] = {
     "nullable": False,
     "meaning": "time_at with all its digits, seconds since 1970; what an import reads.",
 }
-_OF_THE_LAB = frozenset({"audit"})  # tables that have a run but are not about it
+_OF_THE_LAB = frozenset({"audit", "models"})  # they name runs, and are not about them
 
 
 def export_runs(

@@ -250,6 +250,14 @@ def test_a_version_travels_with_the_backup(lab: Lab, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.models.arrays("digits")["w"], weights(0.0)["w"])
 
 
+def test_an_export_of_runs_leaves_the_registry_at_home(lab: Lab, tmp_path: Path) -> None:
+    """Versions are the lab's: those of other runs would come along without their files."""
+    lab.models.register("r1", "digits")
+    out = lab.export(tmp_path / "out", "r2")
+    assert [*out.rglob("*artifacts*")]
+    assert not [*out.rglob("*models*")]
+
+
 def test_what_is_registered_during_a_backup_is_in_it_whole_or_not_at_all(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
