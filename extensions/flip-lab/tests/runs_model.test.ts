@@ -104,16 +104,22 @@ test('a row that changes keeps its place, and a list that somebody holds stays a
   assert.equal(lab.model.row('run-00002'), lab.model.rows[1]);
 });
 
-test('whoever looks is told once for all that comes at the same time', async () => {
+test('whoever looks is told at once, and then once for all that comes while he rests', async () => {
   const lab = new FakeLab();
   await lab.model.start();
   await lab.pass();
+  await lab.pass();
   const before = lab.numChanges;
+  lab.delays_ms = [];
   for (let number = 0; number < 50; number += 1) lab.tell([rowOf(number)]);
   assert.equal(lab.numChanges, before);
   await lab.pass();
   assert.equal(lab.numChanges, before + 1);
-  assert.equal(lab.model.rows.length, 50);
+  for (let number = 50; number < 70; number += 1) lab.tell([rowOf(number)]);
+  await lab.pass();
+  assert.equal(lab.numChanges, before + 2);
+  assert.deepEqual(lab.delays_ms, [0, 100, 100]);
+  assert.equal(lab.model.rows.length, 70);
 });
 
 test('steps are told as they happen, but not those of the first reading', async () => {

@@ -33,7 +33,7 @@ export interface IRunsSource {
   readonly later: (call: () => void, delay_ms: number) => void;
 }
 
-const FRAME_MS = 100;
+const REST_MS = 100;
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 10_000;
 
@@ -46,6 +46,7 @@ export class RunsModel implements IRunsModel {
   private _state: RunsState = 'loading';
   private _version = 0;
   private _isDue = false;
+  private _isResting = false;
   private _isDisposed = false;
   private _socket: LiveSocket | null = null;
   private _retry_ms = FIRST_RETRY_MS;
@@ -175,14 +176,22 @@ export class RunsModel implements IRunsModel {
     this._tell();
   }
 
-  /** Lets views know once for all that comes within a tenth of a second. */
+  /** Lets views know soon, and then once for all that comes within a tenth of a second. */
   private _tell(): void {
     this._version += 1;
     if (this._isDue) return;
     this._isDue = true;
+    if (!this._isResting) this._source.later(() => this._emit(), 0);
+  }
+
+  private _emit(): void {
+    if (this._isDisposed) return;
+    this._isDue = false;
+    this._isResting = true;
+    this._changed.emit();
     this._source.later(() => {
-      this._isDue = false;
-      if (!this._isDisposed) this._changed.emit();
-    }, FRAME_MS);
+      this._isResting = false;
+      if (this._isDue) this._emit();
+    }, REST_MS);
   }
 }
