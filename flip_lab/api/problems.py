@@ -93,11 +93,14 @@ def tell_problems(app: FastAPI) -> None:
             )
         )
 
-    async def plain(_request: Request, error: Exception) -> JSONResponse:
+    async def plain(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101  # as above
         known = {404: errors.NoSuchPlaceError, 400: errors.RequestError}
         cls = known.get(error.status_code, errors.ApiError)
-        told = cls(str(error.detail), fix="openapi.json lists every path and method.")
+        told = cls(
+            f"{request.method} {request.url.path}: {error.detail}.",
+            fix="openapi.json lists every path and method.",
+        )
         return problem_response(told, status=error.status_code, headers=error.headers)
 
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
