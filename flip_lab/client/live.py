@@ -91,18 +91,23 @@ class LiveEvents:
             FlipLabError: What the lab has against it.
             LabUnreachableError: If the lab is away for longer than a request may take.
         """
+        return (event for event in self.with_beats() if event is not None)
+
+    def with_beats(self) -> Iterator[RunEvent | None]:
+        """Give the same, and ``None`` at least every 10 s or so while nothing happens."""
         self._heard_s = tick_s()
         while not self._has_ended:
             yield from self._connected()
             if not self._has_ended:
                 time.sleep(pause_s(self._attempt))
+                yield None
 
-    def _connected(self) -> Iterator[RunEvent]:
+    def _connected(self) -> Iterator[RunEvent | None]:
         """Give events for as long as the connection holds."""
         try:
             for message in self._messages():
                 self._attempt, self._heard_s = 0, tick_s()
-                yield from self._told(message)
+                yield from self._told(message) or [None]
         except (OSError, ConnectionClosed, InvalidHandshake) as error:
             self._attempt += 1
             self._lost(error)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from flip_lab.client.answers import Checkpoint, Events, WholeRun
 from flip_lab.client.events import event_of
+from flip_lab.client.feed import Feed
 from flip_lab.client.wire import MOST_ITEMS, Wire
 from flip_lab.core.edits import Value
 from flip_lab.core.errors import FlipLabError, NoResultError
@@ -16,6 +18,7 @@ from flip_lab.core.outcome import error_in
 from flip_lab.core.state import RunState
 
 if TYPE_CHECKING:
+    from flip_lab.client.live import LiveEvents
     from flip_lab.core.scenario import Scenario
 
 MOST_LINES = 100_000
@@ -35,6 +38,9 @@ class RunReading:
         self._wire = wire
         self._spec = spec
         self._place = f"/runs/{quote(spec.run_id, safe='')}"
+        self._reading = Lock()  # a widget's thread asks while a cell does
+        self._last: int | None = None
+        self._feed: Feed | None = None
 
     @property
     def run_id(self) -> str:
@@ -53,7 +59,9 @@ class RunReading:
 
     def refresh(self) -> WholeRun:
         """Ask for the run anew: its state, its newest numbers, its labels."""
-        self._spec = self._wire.get(self._place, WholeRun)
+        before, self._spec = self._spec, self._wire.get(self._place, WholeRun)
+        if self._spec.state is not before.state:
+            self._look_anew()
         return self._spec
 
     @property
@@ -102,8 +110,29 @@ class RunReading:
     # --- events and log ----------------------------------------------------------------
 
     def events(self, *, after: int = -1) -> list[RunEvent]:
-        """Give the events whose sequence is above ``after``, in order, without a gap."""
-        return self._events(after)
+        """Give the events whose sequence is above ``after``, in order, without a gap.
+
+        Asked again for what follows its last answer, it lets events come by WebSocket
+        from then on, so that asking often costs the lab nothing.
+        """
+        with self._reading:
+            last, feed = self._last, self._feed
+            self._last = self._feed = None  # one that fails is not asked again
+            if feed is not None and not feed.is_over and feed.reached == after:
+                found = feed.take()
+            else:
+                found, feed = self._events(after), None
+            self._last = found[-1].sequence if found else after
+            if feed is None and last == after:
+                feed = Feed(self._live(self._last).with_beats(), after=self._last)
+            self._feed = feed
+            return found
+
+    def _look_anew(self) -> None:
+        """Ask the lab itself for what follows: the caller knows of something new."""
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.stop()
 
     def follow(self, *, after: int = -1) -> Iterator[RunEvent]:
         """Give the events as they happen, until the run has ended.
@@ -117,16 +146,18 @@ class RunReading:
         Raises:
             LabUnreachableError: If the lab is away for longer than a request may take.
         """
+        return iter(self._live(after))
+
+    def _live(self, after: int) -> LiveEvents:
         from flip_lab.client.live import LiveEvents
 
-        live = LiveEvents(
+        return LiveEvents(
             self._wire,
             self.run_id,
             place=f"{self._place}/live",
             after=after,
             read=self._events,
         )
-        yield from live
 
     def _events(self, after: int, *kinds: EventKind) -> list[RunEvent]:
         found: list[RunEvent] = []

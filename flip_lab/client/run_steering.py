@@ -169,6 +169,7 @@ class RunSteering(RunTables):
     def _command(self, command: str, **arguments: object) -> Taken:
         wish = {"command": command, **arguments}
         told = self._wire.send("POST", f"{self._place}/commands", CommandTaken, wish)
+        self._look_anew()
         return Taken(
             id=told.id or "",
             command=told.command,

@@ -177,7 +177,7 @@ class Wire:
         told = [str(each.headers.get("content-type", "")) for each in responses]
         if any(each.startswith(PROBLEM) for each in told):
             raise no_api(address.url)
-        raise no_lab(address.url, responses[-1])
+        raise no_lab(address.url, responses[0])
 
 
 def _if_new(tag: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,12 @@ from flip_lab.client.line import Line
 from flip_lab.client.remote_lab import RemoteLab
 from flip_lab.client.remote_run import RemoteRun
 from flip_lab.client.wire import Wire
-from flip_lab.core.errors import CommandRefusedError, RunNotFoundError
+from flip_lab.core.errors import (
+    CommandRefusedError,
+    LabUnreachableError,
+    NotAuthenticatedError,
+    RunNotFoundError,
+)
 from flip_lab.core.events import EventKind
 from flip_lab.core.state import RunState
 from flip_lab.runs.lab import Lab
@@ -340,13 +346,31 @@ def test_the_terminal_works_with_an_address(
     assert "own files" in refused.output.replace("\n", " ")
 
 
-def test_a_notebook_watches_it(ended: RemoteRun) -> None:
+def test_a_notebook_watches_it(living: RemoteRun, ended: RemoteRun, until: Until) -> None:
     """The monitor shows a remote run as it shows a local one, and can steer it."""
-    monitor = flip_lab.watch(ended)
+    monitor = flip_lab.watch(living)
     assert monitor.can_steer
-    assert monitor.snapshot["state"] == "completed"
-    assert monitor.snapshot["num_rounds"] == 2
+    until(lambda: monitor.snapshot["server_round"] > 5)
+    answer = monitor.answer({"command": "stop", "ticket": 1})
+    assert answer == {"ticket": 1, "is_taken": True}
+    until(lambda: monitor.snapshot["state"] == "stopped")
     monitor.close()
+    over = flip_lab.watch(ended)
+    assert (over.snapshot["state"], over.snapshot["num_rounds"]) == ("completed", 2)
+    over.close()
+
+
+def test_asking_again_and_again_gives_every_event_once(
+    living: RemoteRun, same: Callable[[RemoteRun], Run]
+) -> None:
+    """Whatever comes by WebSocket and what is asked for fit together."""
+    found: list[int] = []
+    while not (is_over := living.state.is_final) or not found:
+        found += [each.sequence for each in living.events(after=max(found, default=-1))]
+        if len(found) > 300 and not is_over:
+            living.stop()
+    found += [each.sequence for each in living.events(after=found[-1])]
+    assert found == [event.sequence for event in same(living).events()]
 
 
 def test_a_socket_is_an_address(environment: Mapping[str, str], tmp_path: Path) -> None:
@@ -371,3 +395,47 @@ def test_a_socket_is_an_address(environment: Mapping[str, str], tmp_path: Path) 
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.slow
+def test_a_jupyter_server_is_a_lab(
+    environment: Mapping[str, str], tmp_path: Path, until: Until
+) -> None:
+    """Its URL, copied from the browser, is enough: base path, token, WebSocket, uploads."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    homes = {
+        f"JUPYTER_{name}_DIR": str(tmp_path / name)
+        for name in ("CONFIG", "DATA", "RUNTIME")
+    }
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"),
+            f"--port={port}",
+            "--ServerApp.base_url=/user/j%C3%BCrgen/",
+            "--ServerApp.jpserver_extensions={'flip_lab.jupyter': True}",
+            "--IdentityProvider.token=secret",
+        ],
+        env={**environment, **homes, "FLIP_LAB_HOME": str(tmp_path / "lab")},
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}/user/j%C3%BCrgen/lab/tree/a.ipynb?token=secret"
+    opened: list[RemoteLab] = []
+
+    def is_open() -> bool:
+        with suppress(LabUnreachableError):
+            opened.append(flip_lab.connect(url, timeout_s=60.0))
+        return bool(opened)
+
+    try:
+        until(is_open)
+        with pytest.raises(NotAuthenticatedError):
+            flip_lab.connect(url.replace("secret", "guess"))
+        run = opened[0].launch("hospitals", overrides=SHORT)
+        assert [*run.follow()] == run.events()
+        assert run.result().arrays
+    finally:
+        server.terminate()
+        server.wait()
