@@ -61,6 +61,7 @@ function addCommands(app: JupyterFrontEnd, flip: IFlip, open: (kind: BoardKind, 
   const { commands } = app;
   const { trans } = flip;
   const text = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
+  const runOf = (args: ReadonlyPartialJSONObject): string | null => text(args['run_id']) ?? flip.currentRun;
   commands.addCommand(OPEN_BOARD, {
     label: trans.__('Open a Board'),
     execute: args => open(args['kind'] as BoardKind, (args['query'] ?? {}) as Query)
@@ -91,7 +92,10 @@ function addCommands(app: JupyterFrontEnd, flip: IFlip, open: (kind: BoardKind, 
     label: trans.__('Nodes of a Run'),
     caption: trans.__('Who works, who is slow, who fails'),
     icon: args => (args['isPalette'] ? undefined : nodesIcon),
-    execute: args => open('fleet', { run_id: text(args['run_id']), federation: text(args['federation']) })
+    execute: args => {
+      const federation = text(args['federation']);
+      open('fleet', { run_id: federation === null ? runOf(args) : null, federation });
+    }
   });
   commands.addCommand(CommandIDs.openPartitions, {
     label: trans.__('Partition Explorer'),

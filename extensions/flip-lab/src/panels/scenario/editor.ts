@@ -2,14 +2,14 @@ import { CodeEditor, IEditorServices } from '@jupyterlab/codeeditor';
 import { CodeMirrorEditor } from '@jupyterlab/codemirror';
 import { ABCWidgetFactory, DocumentRegistry, DocumentWidget } from '@jupyterlab/docregistry';
 import { FileEditor } from '@jupyterlab/fileeditor';
-import { ToolbarButton } from '@jupyterlab/ui-components';
+import { LabIcon, ToolbarButton, runIcon } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
 import { Message } from '@lumino/messaging';
 import { Signal } from '@lumino/signaling';
 import { SplitPanel, Widget } from '@lumino/widgets';
-import { runIcon } from '@jupyterlab/ui-components';
 import { tellTrouble } from '../../notice';
 import { CommandIDs, IFlip } from '../../tokens';
+import { launchIcon, partitionsIcon } from '../icons';
 import { launched } from '../launching';
 import { lineFor } from './check';
 import { ScenarioForm } from './form';
@@ -129,7 +129,7 @@ export class ScenarioFactory extends ABCWidgetFactory<ScenarioDocument, Document
   }
 }
 
-function addTools({ content, toolbar }: ScenarioDocument, flip: IFlip, commands: CommandRegistry): void {
+function addTools({ content, context, toolbar }: ScenarioDocument, flip: IFlip, commands: CommandRegistry): void {
   const { trans } = flip;
   const run = async (): Promise<void> => {
     try {
@@ -140,6 +140,7 @@ function addTools({ content, toolbar }: ScenarioDocument, flip: IFlip, commands:
     }
   };
   const button = new ToolbarButton({
+    className: 'jp-FlipTool',
     icon: runIcon,
     label: trans.__('Run this scenario'),
     tooltip: trans.__('Launch what stands in the text, saved or not, and watch it'),
@@ -151,6 +152,19 @@ function addTools({ content, toolbar }: ScenarioDocument, flip: IFlip, commands:
     }
   });
   toolbar.addItem('run', button);
+  // These read the file, so it is saved first; the Jupyter server's root is the API's, too.
+  const openSaved = async (command: string): Promise<void> => {
+    if (context.model.dirty) await context.save();
+    await commands.execute(command, { scenario: context.localPath });
+  };
+  const others: [string, LabIcon, string, string][] = [
+    [CommandIDs.openLaunchForm, launchIcon, trans.__('Launch form'), trans.__('Save it, and choose where and how often it runs')],
+    [CommandIDs.openPartitions, partitionsIcon, trans.__('Partitions'), trans.__('Save it, and see how its data lies on the nodes')]
+  ];
+  for (const [command, icon, label, tooltip] of others) {
+    const onClick = (): void => void openSaved(command).catch(error => tellTrouble(error, trans));
+    toolbar.addItem(command, new ToolbarButton({ className: 'jp-FlipTool', icon, label, tooltip, onClick }));
+  }
   const sides: [Sides, string][] = [
     ['form', trans.__('Form')],
     ['both', trans.__('Both')],
