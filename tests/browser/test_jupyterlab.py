@@ -27,7 +27,7 @@ from flip_lab.runs.run import Run
 pytestmark = pytest.mark.browser
 
 PATIENCE_S = 180  # shared machines are slow at times
-ROUNDS = "3000"
+ROUNDS = "100000"
 MANY = 5000
 OURS = ("#flip-lab-sidebar", ".jp-FlipPanel", ".jp-FlipLab-page", ".flip-monitor")
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
@@ -90,8 +90,9 @@ def execute(page: Page, command: str, **arguments: object) -> None:
 
 
 def execute_when_there(page: Page, command: str, **arguments: object) -> None:
-    """Execute a command once JupyterLab has come up."""
+    """Execute a command once the application and its tabs have come up."""
     page.wait_for_function("id => window.jupyterapp?.commands.hasCommand(id)", arg=command)
+    page.evaluate("async () => { await window.jupyterapp.restored; }")
     execute(page, command, **arguments)
 
 
@@ -212,9 +213,9 @@ def test_a_working_day(opened: tuple[Page, Lab]) -> None:
     other = next(each for each in lab.runs()["run_id"] if each != run.run_id)
     compare(page, run, lab.run(other))
 
-    page.goto(page.url.replace("reset", ""), wait_until="domcontentloaded")
+    page.reload(wait_until="domcontentloaded")
     execute_when_there(page, "flip-lab:open-run", run_id=run.run_id)
-    again = page.locator(".flip-monitor:visible")
+    again = page.locator(".flip-monitor:visible")  # one of the tabs that came back
     show_state(again, "running")
     before = round_shown(again)
     wait_for(page, lambda: round_shown(again) > before + 2)
@@ -256,6 +257,19 @@ def test_nobody_is_shut_out(opened: tuple[Page, Lab], theme: str) -> None:
     assert found == []
 
 
+def listed_run(page: Page, run: Run) -> dict[str, Any]:
+    """Give a run as the API lists it."""
+    found: list[dict[str, Any]] = []
+
+    def is_listed() -> bool:
+        asked = f"{page.url.split('/lab')[0]}/flip/v1/runs?q={run.run_id}"
+        found[:] = page.request.get(asked).json()["items"]
+        return bool(found)
+
+    wait_for(page, is_listed)
+    return found[0]
+
+
 def many(row: dict[str, Any]) -> list[dict[str, Any]]:
     """Give thousands of runs like one, newest first."""
     return [row | {"run_id": f"261122-000000-{MANY - number:04}"} for number in range(MANY)]
@@ -278,11 +292,9 @@ def answer_pages(page: Page, rows: list[dict[str, Any]]) -> None:
 def test_thousands_of_runs_scroll(opened: tuple[Page, Lab]) -> None:
     """The side bar draws what can be seen; the rest costs nothing."""
     page, lab = opened
-    lab.launch("hospitals", overrides={"train.num_rounds": 1}).wait()
-    [one, *_] = page.request.get(f"{page.url.split('/lab')[0]}/flip/v1/runs").json()[
-        "items"
-    ]
-    answer_pages(page, many(one))
+    run = lab.launch("hospitals", overrides={"train.num_rounds": 1})
+    run.wait()
+    answer_pages(page, many(listed_run(page, run)))
     page.reload(wait_until="domcontentloaded")
     execute_when_there(page, "flip-lab:show-sidebar")
     listed = page.locator("#flip-lab-sidebar [role='grid']")

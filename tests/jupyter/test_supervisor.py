@@ -9,12 +9,14 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import psutil
 import pytest
 from jupyter_server.serverapp import ServerApp
 
+import flip_lab.jupyter
 from flip_lab.jupyter import api_supervisor
 from flip_lab.jupyter.api_supervisor import ApiSupervisor
 from flip_lab.jupyter.extension import FlipLabExtension, settle_lab
@@ -157,3 +159,16 @@ def test_somebody_elses_lab_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_jupyter_finds_the_extension(jp_serverapp: ServerApp) -> None:
     """It is loaded under the name that the configuration file of the wheel has."""
     assert jp_serverapp.extension_manager.extensions["flip_lab.jupyter"].enabled
+
+
+def test_a_missing_extra_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where only what a device needs is installed, Jupyter starts and says so."""
+    monkeypatch.setattr(flip_lab.jupyter, "_NEEDS", ("no_such_package",))
+    assert flip_lab.jupyter._jupyter_server_extension_points() == [
+        {"module": "flip_lab.jupyter"}
+    ]
+    server = SimpleNamespace(log=logging.getLogger("test"))
+    flip_lab.jupyter._load_jupyter_server_extension(server)
+    assert "flip-lab[lab]" in caplog.text
