@@ -34,7 +34,7 @@ check: $(STAMP) ## style, architecture, types, dead code, dependencies, docstrin
 	$(BIN)/pyright --pythonpath $(PY)
 	$(BIN)/vulture
 	$(BIN)/deptry .
-	$(BIN)/interrogate --quiet
+	$(BIN)/interrogate --quiet flip_lab
 	$(PY) -m pytest -q tests/unit/house
 
 test: $(STAMP) debian-packages ## every test

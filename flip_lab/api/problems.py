@@ -77,12 +77,14 @@ def tell_problems(app: FastAPI) -> None:
     """Let an app answer every error as a problem; a WebSocket is told it, and closed."""
 
     async def ours(asked: Request | WebSocket, error: Exception) -> JSONResponse | None:
+        """Tell an error of ours."""
         assert isinstance(error, FlipLabError)  # noqa: S101  # it is registered for these
         if isinstance(asked, WebSocket):
             return await close_with(asked, problem_of(error))
         return problem_response(error)
 
     async def unusable(_request: Request, error: Exception) -> JSONResponse:
+        """Tell that a request is not as it should be."""
         assert isinstance(error, RequestValidationError)  # noqa: S101  # as above
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -94,6 +96,7 @@ def tell_problems(app: FastAPI) -> None:
         )
 
     async def plain(request: Request, error: Exception) -> JSONResponse:
+        """Tell what the framework has to say."""
         assert isinstance(error, HTTPException)  # noqa: S101  # as above
         known = {404: errors.NoSuchPlaceError, 400: errors.RequestError}
         cls = known.get(error.status_code, errors.ApiError)
@@ -104,6 +107,7 @@ def tell_problems(app: FastAPI) -> None:
         return problem_response(told, status=error.status_code, headers=error.headers)
 
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        """Tell that something went wrong here."""
         return problem_response(
             errors.ApiError(
                 f"{request.method} {request.url.path} met a {type(error).__name__}.",

@@ -61,6 +61,7 @@ class Subscriber:
         async with create_task_group() as tasks:
 
             async def tell() -> None:
+                """Send, and note the end."""
                 nonlocal trouble
                 try:
                     await self._tell()
