@@ -65,17 +65,16 @@ class Feed:
             asked: Its message.
             author: In whose name it is done.
         """
-
-        def act() -> dict[str, Any]:
-            with acting_as(author):
-                return self.board.answer(asked)
-
-        answer = await self._aside(act)
+        answer = await self._aside(lambda: self._act(asked, author))
         if not isinstance(self.board, LiveBoard):
             await self._refresh()
         elif self.board.is_deed(asked):
             self._nudge.set()
         return answer
+
+    def _act(self, asked: Asked, author: str) -> dict[str, Any]:
+        with acting_as(author):
+            return self.board.answer(asked)
 
     # --- who looks on ------------------------------------------------------------------
 
