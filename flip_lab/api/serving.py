@@ -22,6 +22,7 @@ from flip_lab.api.access import TokenAccess
 from flip_lab.api.app import create_app
 from flip_lab.api.limits import Limits, is_loopback
 from flip_lab.api.live.protocol import BoundedWebSocket
+from flip_lab.api.patience import PromptProtocol
 from flip_lab.api.uploads.kept import LARGEST_BYTES
 from flip_lab.core.errors import ApiError, InvalidValueError, NotAllowedError
 from flip_lab.runs.lab import Lab
@@ -124,7 +125,7 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=PromptProtocol,
         ws=BoundedWebSocket,
         ws_max_size=2**20,
         ws_max_queue=32,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from flip_lab.api.serving import Address, listening, server_config
+from flip_lab.api.serving import Address, Server, listening, server_config
 from flip_lab.api.tokens import token_in
 from flip_lab.cli.main import app
 from flip_lab.core.errors import ApiError, InvalidValueError, NotAllowedError
@@ -106,3 +109,49 @@ def test_nothing_that_a_proxy_says_is_believed() -> None:
     config = server_config(nothing)
     assert (config.proxy_headers, config.server_header) == (False, False)
     assert config.ws_max_size == 2**20
+
+
+async def slow_app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  # ASGI
+    """Answer, but not at once."""
+    del receive
+    assert scope["type"] == "http"
+    await asyncio.sleep(0.5)
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+async def answer_to(address: tuple[str, int], *lines: bytes) -> bytes:
+    """Send lines one by one; give the first line of the answer, empty for none."""
+    reader, writer = await asyncio.open_connection(*address)
+    with closing(writer):
+        try:
+            for line in lines:
+                writer.write(line)
+                await asyncio.sleep(0.2)
+            return await reader.readuntil(b"\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return b""
+
+
+def test_a_head_that_never_comes_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither silence nor half a head keeps a connection; an answer may take longer."""
+    monkeypatch.setattr("flip_lab.api.patience.HEAD_S", 0.3)
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n"
+
+    async def story(door: socket.socket) -> list[bytes]:
+        config, ready = server_config(slow_app), asyncio.Event()
+        config.lifespan = "off"
+        server = Server(config, on_ready=ready.set)
+        serving = asyncio.create_task(server.serve([door]))
+        await ready.wait()
+        cases = [[], [head], [head, *[b"X: y\r\n"] * 5], [head + b"\r\n"]]
+        told = [await answer_to(door.getsockname(), *lines) for lines in cases]
+        server.should_exit = True
+        await serving
+        return told
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        told = asyncio.run(story(door))
+    assert told == [b"", b"", b"", b"HTTP/1.1 204 No Content\r\n"]
