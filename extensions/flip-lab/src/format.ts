@@ -48,7 +48,12 @@ function relativeFormat(style: 'short' | 'narrow', language?: string): Intl.Rela
 }
 
 /** How long ago a moment was, in the reader's language. */
-export function agoText(moment: string, now_ms: number, style: 'short' | 'narrow' = 'short', language?: string): string {
+export function agoText(
+  moment: string,
+  now_ms: number,
+  style: 'short' | 'narrow' = 'short',
+  language?: string
+): string {
   const seconds = (Date.parse(moment) - now_ms) / 1000;
   const steps: [Intl.RelativeTimeFormatUnit, number][] = [
     ['day', 86_400],

@@ -39,7 +39,9 @@ export function federationCells(scenario: INotebookScenario): ICell[] {
     { cell_type: 'markdown', source: `# ${scenario.title}\n\n${scenario.description.trim()}`.trim() },
     {
       cell_type: 'code',
-      source: ['from flip_lab import Lab, views, watch', '', 'lab = Lab()  # the lab that this Jupyter shows'].join('\n')
+      source: ['from flip_lab import Lab, views, watch', '', 'lab = Lab()  # the lab that this Jupyter shows'].join(
+        '\n'
+      )
     },
     {
       cell_type: 'markdown',

@@ -34,42 +34,45 @@ export const notebooks: JupyterFrontEndPlugin<void> = {
       label: trans.__('Copy Attach Code'),
       caption: trans.__('Copy the Python that finds the run again'),
       isEnabled: args => wanted(args) !== null,
-      execute: args => guarded(flip, async () => {
-        const run_id = wanted(args);
-        if (run_id === null) return;
-        Clipboard.copyToSystem(attachCode(run_id, await labPath(flip)));
-        Notification.success(trans.__('The code that finds %1 again is copied.', run_id), { autoClose: 3_000 });
-      })
+      execute: args =>
+        guarded(flip, async () => {
+          const run_id = wanted(args);
+          if (run_id === null) return;
+          Clipboard.copyToSystem(attachCode(run_id, await labPath(flip)));
+          Notification.success(trans.__('The code that finds %1 again is copied.', run_id), { autoClose: 3_000 });
+        })
     });
     commands.addCommand(CommandIDs.insertAttachCode, {
       label: trans.__('Insert Attach Code into Notebook'),
       caption: trans.__('A cell that finds the run again: in the open notebook, or in a new one'),
       icon: args => (args['isPalette'] ? undefined : attachIcon),
       isEnabled: args => wanted(args) !== null,
-      execute: args => guarded(flip, async () => {
-        const run_id = wanted(args);
-        if (run_id === null) return;
-        const code = attachCode(run_id);
-        const open = tracker?.currentWidget ?? null;
-        if (open !== null && !open.isDisposed) {
-          insert(open, code);
-          app.shell.activateById(open.id);
-        } else {
-          await create(app, folder(), run_id, [{ cell_type: 'code', source: code }]);
-        }
-      })
+      execute: args =>
+        guarded(flip, async () => {
+          const run_id = wanted(args);
+          if (run_id === null) return;
+          const code = attachCode(run_id);
+          const open = tracker?.currentWidget ?? null;
+          if (open !== null && !open.isDisposed) {
+            insert(open, code);
+            app.shell.activateById(open.id);
+          } else {
+            await create(app, folder(), run_id, [{ cell_type: 'code', source: code }]);
+          }
+        })
     });
     commands.addCommand(CommandIDs.newNotebook, {
       label: args => (args['isPalette'] ? trans.__('New Federation Notebook…') : trans.__('Federation Notebook')),
       caption: trans.__('A notebook that launches a scenario and comes back to its run'),
       icon: args => (args['isPalette'] ? undefined : newNotebookIcon),
-      execute: args => guarded(flip, async () => {
-        const scenario = await chosenScenario(flip, args['scenario']);
-        if (scenario === null) return;
-        const cells = federationCells(scenario);
-        const cwd = typeof args['cwd'] === 'string' ? args['cwd'] : folder();
-        await create(app, cwd, scenario.name, cells);
-      })
+      execute: args =>
+        guarded(flip, async () => {
+          const scenario = await chosenScenario(flip, args['scenario']);
+          if (scenario === null) return;
+          const cells = federationCells(scenario);
+          const cwd = typeof args['cwd'] === 'string' ? args['cwd'] : folder();
+          await create(app, cwd, scenario.name, cells);
+        })
     });
     for (const command of [CommandIDs.newNotebook, CommandIDs.insertAttachCode, CommandIDs.copyAttachCode]) {
       palette?.addItem({ command, category: CATEGORY, args: { isPalette: true } });

@@ -31,12 +31,7 @@ class LabPage extends ReactWidget {
   }
 
   protected override render(): JSX.Element {
-    return React.createElement(
-      React.Fragment,
-      null,
-      React.createElement(Banner, { flip: this._flip }),
-      this._view()
-    );
+    return React.createElement(React.Fragment, null, React.createElement(Banner, { flip: this._flip }), this._view());
   }
 }
 

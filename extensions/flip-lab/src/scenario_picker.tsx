@@ -47,7 +47,12 @@ class Picker extends ReactWidget implements Dialog.IBodyWidget<ICard | null> {
         <legend>{trans.__('Which scenario shall it launch?')}</legend>
         {this._cards.map((card, place) => (
           <label key={card.name}>
-            <input type="radio" name="flip-lab-scenario" defaultChecked={place === 0} onChange={() => (this._chosen = card)} />
+            <input
+              type="radio"
+              name="flip-lab-scenario"
+              defaultChecked={place === 0}
+              onChange={() => (this._chosen = card)}
+            />
             <span>
               <strong>{card.title}</strong>
               <small>

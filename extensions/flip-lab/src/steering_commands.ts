@@ -38,12 +38,25 @@ export const steering: JupyterFrontEndPlugin<void> = {
       });
       palette?.addItem({ command: id, category: CATEGORY, args: { isPalette: true } });
     };
-    add(CommandIDs.pauseRun, 'pause', trans.__('Pause Run'), trans.__('No client starts until it is resumed'), pauseIcon);
-    add(CommandIDs.resumeRun, 'resume', trans.__('Resume Run'), trans.__('Go on, also after a stop or a failure'), runIcon);
+    add(
+      CommandIDs.pauseRun,
+      'pause',
+      trans.__('Pause Run'),
+      trans.__('No client starts until it is resumed'),
+      pauseIcon
+    );
+    add(
+      CommandIDs.resumeRun,
+      'resume',
+      trans.__('Resume Run'),
+      trans.__('Go on, also after a stop or a failure'),
+      runIcon
+    );
     add(CommandIDs.stopRun, 'stop', trans.__('Stop Run…'), trans.__('End it and keep what it has done'), stopIcon);
     flip.runs.stepped.connect((_, { row }) => {
       if (row.run_id !== flip.currentRun) return;
-      for (const id of [CommandIDs.pauseRun, CommandIDs.resumeRun, CommandIDs.stopRun]) app.commands.notifyCommandChanged(id);
+      for (const id of [CommandIDs.pauseRun, CommandIDs.resumeRun, CommandIDs.stopRun])
+        app.commands.notifyCommandChanged(id);
     });
   }
 };

@@ -55,7 +55,10 @@ function served(...answers: (Response | Error)[]): { api: Api; asked: IAsked[]; 
 const json = (body: unknown, status = 200): Response => new Response(JSON.stringify(body), { status });
 
 const problem = (code: string, status: number): Response =>
-  json({ type: 't', title: 'Title.', status, code, detail: 'What happened.', fix: 'What to do.', evidence: '' }, status);
+  json(
+    { type: 't', title: 'Title.', status, code, detail: 'What happened.', fix: 'What to do.', evidence: '' },
+    status
+  );
 
 test('requests go below the base URL, with the query that has values', async () => {
   const { api, asked, states } = served(json({ items: [] }));
@@ -70,7 +73,10 @@ test('what is sent is JSON with the headers it was given; an empty answer is nul
   const { api, asked } = served(json({ run_id: 'r1' }, 201), new Response(null, { status: 204 }));
   assert.deepEqual(await api.send('POST', 'runs', { scenario: 'x' }, { 'Idempotency-Key': 'k' }), { run_id: 'r1' });
   assert.equal(await api.send('DELETE', 'runs/r1'), null);
-  assert.deepEqual([asked[0].method, asked[0].body, asked[0].headers.get('content-type')], ['POST', '{"scenario":"x"}', 'application/json']);
+  assert.deepEqual(
+    [asked[0].method, asked[0].body, asked[0].headers.get('content-type')],
+    ['POST', '{"scenario":"x"}', 'application/json']
+  );
   assert.equal(asked[0].headers.get('idempotency-key'), 'k');
   assert.deepEqual([asked[1].method, asked[1].body], ['DELETE', '']);
 });
@@ -79,14 +85,23 @@ test('a refusal is an error with code and fix', async () => {
   const { api, states } = served(problem('FLIP-301', 404));
   await assert.rejects(api.get('runs/none'), (error: ApiError) => {
     assert.ok(error instanceof ApiError);
-    assert.deepEqual([error.code, error.message, error.fix, error.status], ['FLIP-301', 'What happened.', 'What to do.', 404]);
+    assert.deepEqual(
+      [error.code, error.message, error.fix, error.status],
+      ['FLIP-301', 'What happened.', 'What to do.', 404]
+    );
     return true;
   });
   assert.deepEqual(states, ['ready']);
 });
 
 test('an API that does not answer yet is connecting; one that did is gone, and comes back', async () => {
-  const { api, states } = served(new TypeError('refused'), json({}), problem('FLIP-700', 503), json({}), new Response('', { status: 502 }));
+  const { api, states } = served(
+    new TypeError('refused'),
+    json({}),
+    problem('FLIP-700', 503),
+    json({}),
+    new Response('', { status: 502 })
+  );
   await assert.rejects(api.get('about'), UnreachableError);
   assert.equal(api.state, 'connecting');
   await api.get('about');
@@ -114,7 +129,11 @@ test('pages follow their cursors to the end', async () => {
   for await (const page of api.pages<number>('runs', { archived: true })) found.push(...page.items);
   assert.deepEqual(found, [1, 2, 3]);
   assert.deepEqual(
-    asked.map(({ url }) => [url.searchParams.get('cursor'), url.searchParams.get('archived'), url.searchParams.get('limit')]),
+    asked.map(({ url }) => [
+      url.searchParams.get('cursor'),
+      url.searchParams.get('archived'),
+      url.searchParams.get('limit')
+    ]),
     [
       [null, 'true', '1000'],
       ['c1', 'true', '1000']

@@ -41,7 +41,12 @@ test('every word must occur somewhere, in small or capital letters', () => {
 });
 
 test('states are chosen one by one or as a group; archived runs only where they are wanted', () => {
-  const rows = [rowOf(4, { state: 'running' }), rowOf(3, { state: 'paused' }), rowOf(2, { state: 'failed' }), rowOf(1, { is_archived: true })];
+  const rows = [
+    rowOf(4, { state: 'running' }),
+    rowOf(3, { state: 'paused' }),
+    rowOf(2, { state: 'failed' }),
+    rowOf(1, { is_archived: true })
+  ];
   const found = (state: 'any' | 'active' | 'ended' | 'paused', archived = false): string[] =>
     ids(filtered(rows, { text: '', state, archived }));
   assert.deepEqual(found('any'), ['run-00004', 'run-00003', 'run-00002']);

@@ -82,7 +82,9 @@ class Bench {
   pass(ms: number): void {
     const until = this.now_ms + ms;
     for (;;) {
-      const due = [...this._timers].filter(([, { at_ms }]) => at_ms <= until).sort((a, b) => a[1].at_ms - b[1].at_ms)[0];
+      const due = [...this._timers]
+        .filter(([, { at_ms }]) => at_ms <= until)
+        .sort((a, b) => a[1].at_ms - b[1].at_ms)[0];
       if (due === undefined) break;
       this._timers.delete(due[0]);
       this.now_ms = due[1].at_ms;
@@ -163,11 +165,21 @@ test('what would be refused again is not tried again', () => {
   for (const code of [4401, 4403, 4404]) {
     const bench = new Bench();
     bench.wire.opens();
-    bench.wire.says({ type: 'problem', code: 'FLIP-301', title: '', detail: 'No such run.', fix: 'Look.', status: 404 });
+    bench.wire.says({
+      type: 'problem',
+      code: 'FLIP-301',
+      title: '',
+      detail: 'No such run.',
+      fix: 'Look.',
+      status: 404
+    });
     bench.wire.breaks(code);
     assert.equal(bench.socket.state, 'closed');
     assert.equal(bench.waiting, 0);
-    assert.deepEqual([bench.problems[0].code, bench.problems[0].message, bench.problems[0].fix], ['FLIP-301', 'No such run.', 'Look.']);
+    assert.deepEqual(
+      [bench.problems[0].code, bench.problems[0].message, bench.problems[0].fix],
+      ['FLIP-301', 'No such run.', 'Look.']
+    );
   }
 });
 

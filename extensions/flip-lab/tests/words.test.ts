@@ -6,7 +6,8 @@ import { rowOf } from './rows';
 
 const trans = {
   __: (text: string, ...values: unknown[]) => text.replace(/%(\d)/g, (_, place) => String(values[Number(place) - 1])),
-  _n: (one: string, many: string, count: number, ...values: unknown[]) => trans.__(count === 1 ? one : many, count, ...values)
+  _n: (one: string, many: string, count: number, ...values: unknown[]) =>
+    trans.__(count === 1 ? one : many, count, ...values)
 };
 
 test('a run is told apart by its name and the end of its id', () => {
@@ -54,7 +55,10 @@ test('a run can be asked for what its state allows', () => {
 });
 
 test('a paused run is resumed by a command, one that ended from its checkpoint', () => {
-  assert.deepEqual(asked('resume', rowOf(1, { state: 'paused' })), { path: 'runs/run-00001/commands', body: { command: 'resume' } });
+  assert.deepEqual(asked('resume', rowOf(1, { state: 'paused' })), {
+    path: 'runs/run-00001/commands',
+    body: { command: 'resume' }
+  });
   assert.deepEqual(asked('resume', rowOf(1, { state: 'failed' })), { path: 'runs/run-00001/resume', body: {} });
   assert.deepEqual(asked('stop', rowOf(1, { run_id: 'a/b', state: 'running' })).path, 'runs/a%2Fb/commands');
 });

@@ -52,7 +52,11 @@ export interface IPolled<T> {
 }
 
 /** @param place What shows the document: while that is hidden, nothing is read. */
-export function usePolled<T>(read: () => Promise<T>, every_ms: number, place: React.RefObject<HTMLElement>): IPolled<T> {
+export function usePolled<T>(
+  read: () => Promise<T>,
+  every_ms: number,
+  place: React.RefObject<HTMLElement>
+): IPolled<T> {
   const [state, setState] = React.useState<{ value: T | null; error: Error | null }>({ value: null, error: null });
   const [turn, setTurn] = React.useState(0);
   React.useEffect(() => {

@@ -67,7 +67,9 @@ export function NodesView({ flip, commands }: { flip: IFlip; commands: CommandRe
       {[...groups].map(([id, nodes]) => (
         <NodesOfRun key={id} flip={flip} commands={commands} run_id={id} nodes={nodes} />
       ))}
-      {value.has_more && <p className="jp-FlipLab-hint">{trans.__('There are more: open a run’s nodes to see them all.')}</p>}
+      {value.has_more && (
+        <p className="jp-FlipLab-hint">{trans.__('There are more: open a run’s nodes to see them all.')}</p>
+      )}
       <Places flip={flip} commands={commands} places={value.places} />
     </div>
   );
@@ -88,7 +90,11 @@ function NodesOfRun({ flip, commands, run_id, nodes }: INodesOfRun): JSX.Element
   return (
     <section aria-label={trans.__('Nodes of %1', title)}>
       <h2>
-        <button type="button" className="jp-FlipLab-link" onClick={() => void commands.execute(CommandIDs.openFleet, { run_id })}>
+        <button
+          type="button"
+          className="jp-FlipLab-link"
+          onClick={() => void commands.execute(CommandIDs.openFleet, { run_id })}
+        >
           {title}
         </button>
         <small>{trans._n('%1 node', '%1 nodes', nodes.length)}</small>

@@ -180,7 +180,11 @@ function Nothing({ flip, commands }: { flip: IFlip; commands: CommandRegistry })
       <federationIcon.react tag="span" width="48px" height="48px" />
       <p>{trans.__('No run yet. Start one from a scenario:')}</p>
       {commands.hasCommand(CommandIDs.openGallery) && (
-        <button type="button" className="jp-FlipLab-button" onClick={() => void commands.execute(CommandIDs.openGallery)}>
+        <button
+          type="button"
+          className="jp-FlipLab-button"
+          onClick={() => void commands.execute(CommandIDs.openGallery)}
+        >
           {trans.__('Scenario gallery')}
         </button>
       )}

@@ -60,7 +60,13 @@ function Tabs({ flip: { trans }, alerts, tab, onTab, name }: ISidebarView & { na
     place.current?.querySelector<HTMLElement>(`[data-tab="${next}"]`)?.focus();
   };
   return (
-    <div role="tablist" className="jp-FlipLab-tabs" ref={place} onKeyDown={keys} aria-label={trans.__('Federated learning')}>
+    <div
+      role="tablist"
+      className="jp-FlipLab-tabs"
+      ref={place}
+      onKeyDown={keys}
+      aria-label={trans.__('Federated learning')}
+    >
       {TABS.map(each => (
         <button
           key={each}
