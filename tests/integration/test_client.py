@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -401,7 +402,7 @@ def test_a_socket_is_an_address(environment: Mapping[str, str], tmp_path: Path) 
 def test_a_jupyter_server_is_a_lab(
     environment: Mapping[str, str], tmp_path: Path, until: Until
 ) -> None:
-    """Its URL, copied from the browser, is enough: base path, token, WebSocket, uploads."""
+    """Its URL, copied from the browser, is enough: base path, token, WebSocket."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
