@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkflip_lab=self.rspackChunkflip_lab||[]).push([[910],{25(p,i,e){var a=e(339),r=e.n(a),o=e(316),l=(e.n(o))()(r());l.push([p.id,`/* FLIP Lab in JupyterLab: side bar, lists, status bar. Colours come from the theme; the four
+"use strict";(self.rspackChunkflip_lab=self.rspackChunkflip_lab||[]).push([[910],{25(i,p,e){var a=e(339),r=e.n(a),o=e(316),l=(e.n(o))()(r());l.push([i.id,`/* FLIP Lab in JupyterLab: side bar, lists, status bar. Colours come from the theme; the four
    tones of a run's state are the boards' own, which keep a contrast of 4.5 on light and dark. */
 
 body {
@@ -92,7 +92,7 @@ body[data-jp-theme-light='false'] {
 }
 
 .jp-FlipLab-runs { flex: 1; min-height: 0; }
-.jp-FlipLab-runs-scroll { height: 100%; overflow: hidden auto; scrollbar-gutter: stable; }
+.jp-FlipLab-runs-scroll { height: 100%; overflow: hidden auto; scrollbar-gutter: stable; scrollbar-width: thin; }
 .jp-FlipLab-runs-scroll:focus-visible { outline: none; }
 .jp-FlipLab-runs-all { position: relative; }
 .jp-FlipLab-runs-heads { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
@@ -110,6 +110,7 @@ body[data-jp-theme-light='false'] {
   padding: 0 10px 0 9px;
   border-left: 3px solid transparent;
   contain: strict;
+  user-select: none;
   cursor: default;
   line-height: 18px;
 }
@@ -125,8 +126,8 @@ body[data-jp-theme-light='false'] {
 .jp-FlipLab-run-id { color: var(--flip-lab-muted); font-size: 12px; font-weight: 400; }
 .jp-FlipLab-run-tag { margin-left: 6px; padding: 0 5px; border: 1px solid var(--jp-border-color1); border-radius: 8px; color: var(--flip-lab-muted); font-size: 11px; font-style: normal; font-weight: 400; }
 .jp-FlipLab-run-state { grid-area: state; order: 2; color: var(--tone); font-size: 12px; font-weight: 600; }
-.jp-FlipLab-run-progress { display: flex; grid-area: progress; order: 3; flex: none; align-items: center; gap: 8px; font-size: 12px; }
-.jp-FlipLab-run-bar { position: relative; flex: none; width: 40px; height: 4px; overflow: hidden; border-radius: 2px; background: color-mix(in srgb, var(--tone) 22%, var(--jp-layout-color1)); }
+.jp-FlipLab-run-progress { display: flex; gap: 6px; grid-area: progress; order: 3; flex: none; align-items: center; font-size: 12px; }
+.jp-FlipLab-run-bar { position: relative; flex: none; width: 32px; height: 4px; overflow: hidden; border-radius: 2px; background: color-mix(in srgb, var(--tone) 22%, var(--jp-layout-color1)); }
 .jp-FlipLab-run-bar span { position: absolute; inset: 0 auto 0 0; border-radius: 2px; background: var(--tone); }
 .jp-FlipLab-run-rounds, .jp-FlipLab-run-when, .jp-FlipLab-run-metric, .jp-FlipLab-run-where, .jp-FlipLab-run-took { color: var(--flip-lab-muted); font-size: 12px; }
 .jp-FlipLab-run-when { grid-area: when; order: 1; flex: 0 0 64px; text-align: right; }
@@ -134,7 +135,6 @@ body[data-jp-theme-light='false'] {
 .jp-FlipLab-run-metric span:first-child { overflow: hidden; min-width: 0; text-overflow: ellipsis; }
 .jp-FlipLab-run-metric span:last-child { flex: none; color: var(--jp-ui-font-color1); }
 .jp-FlipLab-runs:not([data-wide]) .jp-FlipLab-run[data-state='completed'] .jp-FlipLab-run-bar { display: none; }
-.jp-FlipLab-run:not(:hover) .jp-FlipLab-run-bar[data-unknown] span { width: 0; }
 .jp-FlipLab-runs:not([data-wide]) :is(.jp-FlipLab-run-where, .jp-FlipLab-run-took) { position: absolute; width: 1px; height: 1px; clip-path: inset(50%); }
 
 .jp-FlipLab-runs[data-wide] :is(.jp-FlipLab-run, .jp-FlipLab-runs-heads > div) {
@@ -211,7 +211,7 @@ body[data-jp-theme-light='false'] {
   .jp-FlipLab-run-bar span { background: Highlight; }
   .jp-FlipLab-tabs button[aria-selected='true'] { border-bottom-color: Highlight; }
 }
-`,""]),e.d(i,{},{A:l})},799(p,i,e){var a=e(339),r=e.n(a),o=e(316),l=(e.n(o))()(r());l.push([p.id,`/* The panels of the main area. Tones of states come from base.css; all else is the theme's. */
+`,""]),e.d(p,{},{A:l})},799(i,p,e){var a=e(339),r=e.n(a),o=e(316),l=(e.n(o))()(r());l.push([i.id,`/* The panels of the main area. Tones of states come from base.css; all else is the theme's. */
 
 .jp-FlipBoard,
 .jp-FlipPanel,
@@ -362,9 +362,15 @@ body[data-jp-theme-light='false'] .jp-FlipButton.jp-mod-main:hover:not(:disabled
 .jp-FlipStage[data-stage='production'] { border-color: var(--flip-lab-green); color: var(--flip-lab-green); font-weight: 600; }
 .jp-FlipStage[data-stage='staging'] { border-color: var(--flip-lab-amber); color: var(--flip-lab-amber); font-weight: 600; }
 
+/* twice: JupyterLab has rules for fields in dialogs */
+.jp-FlipRegister.jp-FlipRegister { display: flex; flex-direction: column; gap: 10px; width: min(460px, 80vw); }
+.jp-FlipRegister label { display: flex; flex-direction: column; gap: 2px; }
+.jp-FlipRegister.jp-FlipRegister :is(select, input) { box-sizing: border-box; width: 100%; height: 32px; margin: 0; padding: 3px 8px; border: 1px solid color-mix(in srgb, var(--jp-ui-font-color0) 45%, var(--jp-layout-color1)); border-radius: 4px; background: var(--jp-layout-color0); color: var(--jp-ui-font-color0); font: inherit; }
+
 /* --- Scenario files ------------------------------------------------------------------------ */
 
 .jp-FlipScenario { min-width: 0; }
+.jp-FlipTool .jp-ToolbarButtonComponent-label { margin-left: 5px; }
 .jp-FlipForm-body { container-type: inline-size; display: flex; flex-direction: column; gap: 12px; max-width: 880px; padding: 10px 16px 32px; }
 .jp-FlipForm-status { position: sticky; z-index: 1; top: 0; margin: -10px -16px 0; padding: 8px 16px; background: var(--jp-layout-color1); color: var(--flip-lab-muted); font-weight: 600; }
 .jp-FlipForm-status[data-tone='good'] { color: var(--flip-lab-green); }
@@ -378,13 +384,14 @@ body[data-jp-theme-light='false'] .jp-FlipButton.jp-mod-main:hover:not(:disabled
 .jp-FlipField[data-set='true'] { border-left-color: var(--flip-lab-blue); }
 .jp-FlipField:is([data-path='description'], [data-path='title']) { grid-column: 1 / -1; }
 .jp-FlipField-head { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 8px; min-height: 22px; }
-.jp-FlipUndo { flex: none; width: 24px; min-height: 28px; margin-left: auto; padding: 0; border: 0; border-radius: 4px; background: none; color: var(--flip-lab-blue); cursor: pointer; font: inherit; font-size: 15px; line-height: 1; }
+.jp-FlipUndo { position: absolute; right: 0; width: 24px; min-height: 28px; margin: 0; padding: 0; border: 0; border-radius: 4px; background: none; color: var(--flip-lab-blue); cursor: pointer; font: inherit; font-size: 15px; line-height: 1; }
 .jp-FlipUndo:hover { background: var(--jp-layout-color2); }
 @media (hover: hover) {
   .jp-FlipField:not(:hover, :focus-within) .jp-FlipUndo { opacity: 0; }
 }
 .jp-FlipField-range { color: var(--flip-lab-muted); font-size: 12px; }
-.jp-FlipField-control { display: flex; align-items: center; gap: 8px; min-height: 30px; }
+.jp-FlipField-control { position: relative; display: flex; align-items: center; gap: 8px; min-height: 30px; padding-right: 28px; }
+.jp-FlipField ::placeholder { font-style: italic; } /* what holds where the text says nothing */
 .jp-FlipField-control :is(input[type='text'], select, textarea) { flex: 1; width: 100%; }
 .jp-FlipField textarea { resize: vertical; line-height: 1.45; }
 .jp-FlipField input[type='checkbox'] { width: 16px; height: 16px; margin: 0; accent-color: var(--flip-lab-blue); }
@@ -407,4 +414,4 @@ body[data-jp-theme-light='false'] .jp-FlipButton.jp-mod-main:hover:not(:disabled
   .jp-FlipScenario .jp-FlipMark { outline: 1px solid Mark; }
   .jp-FlipIcon { stroke: CanvasText; }
 }
-`,""]),e.d(i,{},{A:l})},316(p){p.exports=function(p){var i=[];return i.toString=function(){return this.map(function(i){var e="",a=void 0!==i[5];return i[4]&&(e+="@supports (".concat(i[4],") {")),i[2]&&(e+="@media ".concat(i[2]," {")),a&&(e+="@layer".concat(i[5].length>0?" ".concat(i[5]):""," {")),e+=p(i),a&&(e+="}"),i[2]&&(e+="}"),i[4]&&(e+="}"),e}).join("")},i.i=function(p,e,a,r,o){"string"==typeof p&&(p=[[null,p,void 0]]);var l={};if(a)for(var t=0;t<this.length;t++){var n=this[t][0];null!=n&&(l[n]=!0)}for(var d=0;d<p.length;d++){var s=[].concat(p[d]);a&&l[s[0]]||(void 0!==o&&(void 0===s[5]||(s[1]="@layer".concat(s[5].length>0?" ".concat(s[5]):""," {").concat(s[1],"}")),s[5]=o),e&&(s[2]&&(s[1]="@media ".concat(s[2]," {").concat(s[1],"}")),s[2]=e),r&&(s[4]?(s[1]="@supports (".concat(s[4],") {").concat(s[1],"}"),s[4]=r):s[4]="".concat(r)),i.push(s))}},i}},339(p){p.exports=function(p){return p[1]}},530(p){var i=[];function e(p){for(var e=-1,a=0;a<i.length;a++)if(i[a].identifier===p){e=a;break}return e}function a(p,a){for(var r={},o=[],l=0;l<p.length;l++){var t=p[l],n=a.base?t[0]+a.base:t[0],d=r[n]||0,s="".concat(n," ").concat(d);r[n]=d+1;var c=e(s),b={css:t[1],media:t[2],sourceMap:t[3],supports:t[4],layer:t[5]};if(-1!==c)i[c].references++,i[c].updater(b);else{var u=function(p,i){var e=i.domAPI(i);return e.update(p),function(i){i?(i.css!==p.css||i.media!==p.media||i.sourceMap!==p.sourceMap||i.supports!==p.supports||i.layer!==p.layer)&&e.update(p=i):e.remove()}}(b,a);a.byIndex=l,i.splice(l,0,{identifier:s,updater:u,references:1})}o.push(s)}return o}p.exports=function(p,r){var o=a(p=p||[],r=r||{});return function(p){p=p||[];for(var l=0;l<o.length;l++){var t=e(o[l]);i[t].references--}for(var n=a(p,r),d=0;d<o.length;d++){var s=e(o[d]);0===i[s].references&&(i[s].updater(),i.splice(s,1))}o=n}}},921(p){var i={};p.exports=function(p,e){var a=function(p){if(void 0===i[p]){var e=document.querySelector(p);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(p){e=null}i[p]=e}return i[p]}(p);if(!a)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");a.appendChild(e)}},742(p){p.exports=function(p){var i=document.createElement("style");return p.setAttributes(i,p.attributes),p.insert(i,p.options),i}},426(p,i,e){p.exports=function(p){var i=e.nc;i&&p.setAttribute("nonce",i)}},515(p){p.exports=function(p){if("u"<typeof document)return{update:function(){},remove:function(){}};var i=p.insertStyleElement(p);return{update:function(e){var a,r,o;a="",e.supports&&(a+="@supports (".concat(e.supports,") {")),e.media&&(a+="@media ".concat(e.media," {")),(r=void 0!==e.layer)&&(a+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),a+=e.css,r&&(a+="}"),e.media&&(a+="}"),e.supports&&(a+="}"),(o=e.sourceMap)&&"u">typeof btoa&&(a+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),p.styleTagTransform(a,i,p.options)},remove:function(){var p;null===(p=i).parentNode||p.parentNode.removeChild(p)}}}},123(p){p.exports=function(p,i){if(i.styleSheet)i.styleSheet.cssText=p;else{for(;i.firstChild;)i.removeChild(i.firstChild);i.appendChild(document.createTextNode(p))}}},317(p,i,e){var a=e(530),r=e.n(a),o=e(515),l=e.n(o),t=e(921),n=e.n(t),d=e(426),s=e.n(d),c=e(742),b=e.n(c),u=e(123),f=e.n(u),x=e(25),j={};j.styleTagTransform=f(),j.setAttributes=s(),j.insert=n().bind(null,"head"),j.domAPI=l(),j.insertStyleElement=b(),r()(x.A,j),x.A&&x.A.locals&&x.A.locals;var g=e(799),h={};h.styleTagTransform=f(),h.setAttributes=s(),h.insert=n().bind(null,"head"),h.domAPI=l(),h.insertStyleElement=b(),r()(g.A,h),g.A&&g.A.locals&&g.A.locals}}]);
+`,""]),e.d(p,{},{A:l})},316(i){i.exports=function(i){var p=[];return p.toString=function(){return this.map(function(p){var e="",a=void 0!==p[5];return p[4]&&(e+="@supports (".concat(p[4],") {")),p[2]&&(e+="@media ".concat(p[2]," {")),a&&(e+="@layer".concat(p[5].length>0?" ".concat(p[5]):""," {")),e+=i(p),a&&(e+="}"),p[2]&&(e+="}"),p[4]&&(e+="}"),e}).join("")},p.i=function(i,e,a,r,o){"string"==typeof i&&(i=[[null,i,void 0]]);var l={};if(a)for(var t=0;t<this.length;t++){var n=this[t][0];null!=n&&(l[n]=!0)}for(var d=0;d<i.length;d++){var s=[].concat(i[d]);a&&l[s[0]]||(void 0!==o&&(void 0===s[5]||(s[1]="@layer".concat(s[5].length>0?" ".concat(s[5]):""," {").concat(s[1],"}")),s[5]=o),e&&(s[2]&&(s[1]="@media ".concat(s[2]," {").concat(s[1],"}")),s[2]=e),r&&(s[4]?(s[1]="@supports (".concat(s[4],") {").concat(s[1],"}"),s[4]=r):s[4]="".concat(r)),p.push(s))}},p}},339(i){i.exports=function(i){return i[1]}},530(i){var p=[];function e(i){for(var e=-1,a=0;a<p.length;a++)if(p[a].identifier===i){e=a;break}return e}function a(i,a){for(var r={},o=[],l=0;l<i.length;l++){var t=i[l],n=a.base?t[0]+a.base:t[0],d=r[n]||0,s="".concat(n," ").concat(d);r[n]=d+1;var c=e(s),b={css:t[1],media:t[2],sourceMap:t[3],supports:t[4],layer:t[5]};if(-1!==c)p[c].references++,p[c].updater(b);else{var u=function(i,p){var e=p.domAPI(p);return e.update(i),function(p){p?(p.css!==i.css||p.media!==i.media||p.sourceMap!==i.sourceMap||p.supports!==i.supports||p.layer!==i.layer)&&e.update(i=p):e.remove()}}(b,a);a.byIndex=l,p.splice(l,0,{identifier:s,updater:u,references:1})}o.push(s)}return o}i.exports=function(i,r){var o=a(i=i||[],r=r||{});return function(i){i=i||[];for(var l=0;l<o.length;l++){var t=e(o[l]);p[t].references--}for(var n=a(i,r),d=0;d<o.length;d++){var s=e(o[d]);0===p[s].references&&(p[s].updater(),p.splice(s,1))}o=n}}},921(i){var p={};i.exports=function(i,e){var a=function(i){if(void 0===p[i]){var e=document.querySelector(i);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(i){e=null}p[i]=e}return p[i]}(i);if(!a)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");a.appendChild(e)}},742(i){i.exports=function(i){var p=document.createElement("style");return i.setAttributes(p,i.attributes),i.insert(p,i.options),p}},426(i,p,e){i.exports=function(i){var p=e.nc;p&&i.setAttribute("nonce",p)}},515(i){i.exports=function(i){if("u"<typeof document)return{update:function(){},remove:function(){}};var p=i.insertStyleElement(i);return{update:function(e){var a,r,o;a="",e.supports&&(a+="@supports (".concat(e.supports,") {")),e.media&&(a+="@media ".concat(e.media," {")),(r=void 0!==e.layer)&&(a+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),a+=e.css,r&&(a+="}"),e.media&&(a+="}"),e.supports&&(a+="}"),(o=e.sourceMap)&&"u">typeof btoa&&(a+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),i.styleTagTransform(a,p,i.options)},remove:function(){var i;null===(i=p).parentNode||i.parentNode.removeChild(i)}}}},123(i){i.exports=function(i,p){if(p.styleSheet)p.styleSheet.cssText=i;else{for(;p.firstChild;)p.removeChild(p.firstChild);p.appendChild(document.createTextNode(i))}}},317(i,p,e){var a=e(530),r=e.n(a),o=e(515),l=e.n(o),t=e(921),n=e.n(t),d=e(426),s=e.n(d),c=e(742),b=e.n(c),u=e(123),f=e.n(u),x=e(25),j={};j.styleTagTransform=f(),j.setAttributes=s(),j.insert=n().bind(null,"head"),j.domAPI=l(),j.insertStyleElement=b(),r()(x.A,j),x.A&&x.A.locals&&x.A.locals;var g=e(799),h={};h.styleTagTransform=f(),h.setAttributes=s(),h.insert=n().bind(null,"head"),h.domAPI=l(),h.insertStyleElement=b(),r()(g.A,h),g.A&&g.A.locals&&g.A.locals}}]);
