@@ -108,6 +108,7 @@ function addCommands(app: JupyterFrontEnd, flip: IFlip, open: (kind: BoardKind, 
 function boardPanel(app: JupyterFrontEnd, flip: IFlip, kind: BoardKind, query: Query): BoardPanel {
   const content = new BoardView({ flip, kind, query });
   const panel = new MainAreaWidget({ content });
+  panel.toolbar.hide(); // nothing is in it
   panel.title.icon = ICONS[kind];
   const show = (parts: Values): void => entitle(panel, flip, parts);
   content.partsCame.connect((_sender, parts) => {

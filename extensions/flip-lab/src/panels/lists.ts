@@ -76,6 +76,7 @@ function panelsOf(app: JupyterFrontEnd, flip: IFlip): IListPanel[] {
 
 function titled({ label, caption, icon, make }: IListPanel): MainAreaWidget {
   const panel = new MainAreaWidget({ content: make() });
+  panel.toolbar.hide(); // nothing is in it
   Object.assign(panel.title, { label, caption, icon });
   return panel;
 }
