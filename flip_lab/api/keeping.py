@@ -29,10 +29,17 @@ class _Kept(APIRoute):
             service = service_of(request)
             admitted(request, "read")
             return await service.answers.give(
-                request, lambda: self._state(service, request), inner
+                request,
+                lambda: self._state(service, request),
+                inner,
+                is_costly=self._is_costly(request),
             )
 
         return handler
+
+    def _is_costly(self, request: Request) -> bool:
+        del request
+        return True
 
     def _state(self, service: Service, request: Request) -> State | None:
         raise NotImplementedError
@@ -53,6 +60,9 @@ class OfRuns(_Kept):
         if run_id is None:
             return service.states.of_list()
         return service.states.of_run(run_id)
+
+    def _is_costly(self, request: Request) -> bool:
+        return not request.url.path.endswith("/runs")  # that one is in memory
 
 
 class OfLab(_Kept):

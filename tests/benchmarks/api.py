@@ -152,7 +152,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--parts", type=_part_names, default=[*_PARTS])
     parser.add_argument("--turns", type=int, default=3, help="turns of reading")
-    parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
+    parser.add_argument("--rate", type=float, default=50.0, help="requests a second")
     parser.add_argument("--users", type=int, default=100, help="people who read at once")
     parser.add_argument("--pages", type=int, default=1000, help="pages that watch")
     parser.add_argument("--seconds", type=float, default=20.0, help="of a turn")

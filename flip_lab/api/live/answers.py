@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -65,6 +66,8 @@ class Answers:
         request: Request,
         state_now: Callable[[], State | None],
         make: Callable[[Request], Awaitable[Response]],
+        *,
+        is_costly: bool = True,
     ) -> Response:
         """Answer a GET.
 
@@ -72,6 +75,7 @@ class Answers:
             request: What was asked; answers are the same to all who may ask.
             state_now: Gives what the answer depends on; ``None``: it must not be kept.
             make: Makes the answer where none is kept.
+            is_costly: Whether making takes so long that only some are made at once.
 
         Raises:
             FlipLabError: As ``make``.
@@ -83,7 +87,8 @@ class Answers:
                 self._kept.move_to_end(key)
                 return known.to(request)
             if (under_way := self._making.get(key)) is None:
-                return await self._made(key, state, request, make)
+                room = self._room if is_costly else nullcontext()
+                return await self._made(key, state, request, make, room)
             await under_way.wait()
         return await make(request)
 
@@ -93,10 +98,11 @@ class Answers:
         state: State,
         request: Request,
         make: Callable[[Request], Awaitable[Response]],
+        room: AbstractAsyncContextManager[None],
     ) -> Response:
         done = self._making[key] = asyncio.Event()
         try:
-            async with self._room:
+            async with room:
                 response = await make(_without_condition(request))
         finally:
             del self._making[key]
