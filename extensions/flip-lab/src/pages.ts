@@ -65,6 +65,7 @@ export function addPages(
     const tracker = new WidgetTracker<MainAreaWidget<LabPage>>({ namespace: `flip-lab-${name}` });
     const make = (): MainAreaWidget<LabPage> => {
       const page = new MainAreaWidget({ content: new LabPage(flip, view) });
+      page.toolbar.hide(); // nothing is in it
       page.id = `flip-lab-page-${name}`;
       page.title.label = label;
       page.title.icon = icon;
