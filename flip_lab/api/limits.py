@@ -210,19 +210,16 @@ def _is_same(origin: str, host: str) -> bool:
 
 async def _refuse(scope: Scope, send: Send, error: FlipLabError) -> None:
     """Answer in place of the app; a WebSocket is not opened."""
+    if scope["type"] == "websocket":  # its door answers 403
+        await send({"type": "websocket.close", "code": 4403, "reason": error.code})
+        return
     problem = problem_of(error)
-    kind = "http.response"
-    if scope["type"] == "websocket":
-        if "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": 4403, "reason": error.code})
-            return
-        kind = "websocket.http.response"
     content = orjson.dumps(problem)
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),
         (b"content-length", str(len(content)).encode()),
         (b"connection", b"close"),  # the rest of a body is not waited for
     ]
-    begin = {"type": f"{kind}.start", "status": problem["status"], "headers": headers}
+    begin = {"type": "http.response.start", "status": problem["status"], "headers": headers}
     await send(begin)
-    await send({"type": f"{kind}.body", "body": content})
+    await send({"type": "http.response.body", "body": content})

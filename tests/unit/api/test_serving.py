@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from flip_lab.api.limits import Doorman, Limits
 from flip_lab.api.serving import Address, Server, listening, server_config
 from flip_lab.api.tokens import token_in
 from flip_lab.cli.main import app
@@ -133,25 +134,46 @@ async def answer_to(address: tuple[str, int], *lines: bytes) -> bytes:
             return b""
 
 
-def test_a_head_that_never_comes_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Neither silence nor half a head keeps a connection; an answer may take longer."""
-    monkeypatch.setattr("flip_lab.api.patience.HEAD_S", 0.3)
-    head = b"GET / HTTP/1.1\r\nHost: a\r\n"
+def answers_of(app: Any, *cases: list[bytes]) -> list[bytes]:  # noqa: ANN401  # an ASGI app
+    """Serve an app, send it each case over a connection of its own, give what it said."""
 
     async def story(door: socket.socket) -> list[bytes]:
-        config, ready = server_config(slow_app), asyncio.Event()
+        config, ready = server_config(app), asyncio.Event()
         config.lifespan = "off"
         server = Server(config, on_ready=ready.set)
         serving = asyncio.create_task(server.serve([door]))
         await ready.wait()
-        cases = [[], [head], [head, *[b"X: y\r\n"] * 5], [head + b"\r\n"]]
         told = [await answer_to(door.getsockname(), *lines) for lines in cases]
         server.should_exit = True
         await serving
         return told
 
     with socket.create_server(("127.0.0.1", 0)) as door:
-        told = asyncio.run(story(door))
+        return asyncio.run(story(door))
+
+
+def test_a_head_that_never_comes_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither silence nor half a head keeps a connection; an answer may take longer."""
+    monkeypatch.setattr("flip_lab.api.patience.HEAD_S", 0.3)
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n"
+    trickle = [head, *[b"X: y\r\n"] * 5]
+    told = answers_of(slow_app, [], [head], trickle, [head + b"\r\n"])
     assert told == [b"", b"", b"", b"HTTP/1.1 204 No Content\r\n"]
+
+
+def test_a_websocket_of_another_page_is_refused_by_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It gets a 403 before the app hears of it, and nothing goes wrong on the way."""
+    head = (
+        b"GET /flip/v1/live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    told = answers_of(
+        Doorman(slow_app, Limits()), [head + b"Origin: http://evil.example.org\r\n\r\n"]
+    )
+    assert told == [b"HTTP/1.1 403 Forbidden\r\n"]
+    assert [record.message for record in caplog.records] == []
