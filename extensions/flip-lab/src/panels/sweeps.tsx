@@ -9,6 +9,8 @@ import { useNow, useVersion } from '../views/hooks';
 import { Button, Search } from './parts';
 import { ISweep, ranked, sweepsOf } from './sweeps_list';
 
+const FIRST_ROWS = 200;
+
 /** The sweeps of the lab, and their runs; as current as the list of runs. */
 export class Sweeps extends ReactWidget {
   constructor(
@@ -62,14 +64,11 @@ function SweepList({ flip, commands }: IProps): JSX.Element {
 
 function Sweep({ sweep, isFirst, flip, commands }: IProps & { sweep: ISweep; isFirst: boolean }): JSX.Element {
   const { trans } = flip;
-  const [isByValue, setIsByValue] = useState(true);
-  const run_ids = sweep.runs.map(row => row.run_id);
+  const [isOpen, setIsOpen] = useState(isFirst);
   const best = sweep.best?.headline;
-  const order = isByValue ? ranked(sweep.runs) : [];
-  const rows = [...order, ...sweep.runs.filter(row => !order.includes(row))];
   const percent = Math.floor(100 * sweep.fraction + 0.5);
   return (
-    <details className="jp-FlipGroup" open={isFirst}>
+    <details className="jp-FlipGroup" open={isOpen} onToggle={event => setIsOpen(event.currentTarget.open)}>
       <summary>
         <h2>{sweep.name}</h2>
         <span>{sweep.states.map(({ state, count }) => `${count} ${stateText(state, trans)}`).join(' · ')}</span>
@@ -80,8 +79,23 @@ function Sweep({ sweep, isFirst, flip, commands }: IProps & { sweep: ISweep; isF
         )}
         <progress max={100} value={percent} aria-label={trans.__('%1 % of %2 is done', percent, sweep.name)} />
       </summary>
+      {isOpen && <Members sweep={sweep} flip={flip} commands={commands} />}
+    </details>
+  );
+}
+
+function Members({ sweep, flip, commands }: IProps & { sweep: ISweep }): JSX.Element {
+  const { trans } = flip;
+  const [isByValue, setIsByValue] = useState(true);
+  const [isWhole, setIsWhole] = useState(false);
+  const order = isByValue ? ranked(sweep.runs) : [];
+  const first = new Set(order);
+  const rows = [...order, ...sweep.runs.filter(row => !first.has(row))];
+  const compare = (): void => void commands.execute(CommandIDs.compareRuns, { run_ids: sweep.runs.map(row => row.run_id) });
+  return (
+    <>
       <div className="jp-FlipBar">
-        <Button isMain onClick={() => void commands.execute(CommandIDs.compareRuns, { run_ids })} label={trans.__('Open %1 in the comparer', sweep.name)}>
+        <Button isMain onClick={compare} label={trans.__('Open in comparer: %1', sweep.name)}>
           {trans.__('Open in comparer')}
         </Button>
         <label className="jp-FlipTick">
@@ -96,7 +110,7 @@ function Sweep({ sweep, isFirst, flip, commands }: IProps & { sweep: ISweep; isF
               <th scope="col">{trans.__('Run')}</th>
               <th scope="col">{trans.__('State')}</th>
               <th scope="col" className="jp-mod-number">
-                {best?.name ?? trans.__('Metric')}
+                {sweep.best?.headline?.name ?? trans.__('Metric')}
               </th>
               <th scope="col" className="jp-mod-number">
                 {trans.__('Rounds')}
@@ -109,13 +123,16 @@ function Sweep({ sweep, isFirst, flip, commands }: IProps & { sweep: ISweep; isF
             </tr>
           </thead>
           <tbody>
-            {rows.map(row => (
+            {rows.slice(0, isWhole ? undefined : FIRST_ROWS).map(row => (
               <Member key={row.run_id} row={row} flip={flip} commands={commands} />
             ))}
           </tbody>
         </table>
+        {rows.length > FIRST_ROWS && !isWhole && (
+          <Button onClick={() => setIsWhole(true)}>{trans.__('Show all %1 runs', rows.length)}</Button>
+        )}
       </div>
-    </details>
+    </>
   );
 }
 
