@@ -1,7 +1,7 @@
 import { CommandRegistry } from '@lumino/commands';
 import React from 'react';
 import { attachIcon, compareIcon, federationIcon, pauseIcon } from '../icons';
-import { LabIcon, launchIcon, runIcon, stopIcon } from '@jupyterlab/ui-components';
+import { LabIcon, addIcon, launchIcon, runIcon, stopIcon } from '@jupyterlab/ui-components';
 import { RunsBrowser } from '../runs/browser';
 import { StateChoice } from '../runs/filter';
 import { ORDERS, Order } from '../runs/order';
@@ -92,7 +92,7 @@ function Filters({ flip: { trans }, browser }: { flip: IFlip; browser: RunsBrows
   );
 }
 
-/** Acts on the chosen run; comparing takes all chosen ones. */
+/** Starts a run, or acts on the one under the cursor; comparing takes all chosen ones. */
 function Actions({ flip, browser, commands }: IRunsView): JSX.Element {
   const { trans } = flip;
   const chosen = browser.chosen;
@@ -105,7 +105,14 @@ function Actions({ flip, browser, commands }: IRunsView): JSX.Element {
     [CommandIDs.insertAttachCode, attachIcon, trans.__('Attach code')]
   ] as const;
   return (
-    <div role="toolbar" className="jp-FlipLab-actions" aria-label={trans.__('Chosen runs')}>
+    <div role="toolbar" className="jp-FlipLab-actions" aria-label={trans.__('Runs')}>
+      <Act
+        icon={addIcon}
+        text={trans.__('New run')}
+        tip={trans.__('New run: choose a scenario, set its values, launch it')}
+        isOff={!commands.hasCommand(CommandIDs.openLaunchForm)}
+        onAct={() => void commands.execute(CommandIDs.openLaunchForm)}
+      />
       {one.map(([id, icon, text]) => (
         <Act
           key={id}
