@@ -82,6 +82,7 @@ body[data-jp-theme-light='false'] {
 .jp-FlipLab-act { display: inline-flex; align-items: center; justify-content: center; width: 28px; height: 28px; padding: 0; border: 0; border-radius: 3px; background: none; cursor: pointer; }
 .jp-FlipLab-act:hover:not([aria-disabled='true']) { background: var(--jp-layout-color2); }
 .jp-FlipLab-act[aria-disabled='true'] { cursor: default; opacity: 0.4; }
+.jp-FlipLab-act:first-child { margin-right: 4px; }
 .jp-FlipLab-act > span:first-child { display: inline-flex; }
 .jp-FlipLab-act-text { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @container (min-width: 640px) {
