@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from flip_lab.api.access import TokenAccess
 from flip_lab.api.app import create_app
 from flip_lab.api.limits import Limits, is_loopback
-from flip_lab.api.live.protocol import BoundedWebSocket
+from flip_lab.api.live.protocol import BoundedWebSocket, make_room
 from flip_lab.api.patience import PromptProtocol
 from flip_lab.api.uploads.kept import LARGEST_BYTES
 from flip_lab.core.errors import ApiError, InvalidValueError, NotAllowedError
@@ -162,6 +162,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
+        make_room()
         await super().startup(sockets)
         self.has_failed = self.should_exit
         if self.started:

@@ -35,16 +35,18 @@ def reads(arguments: argparse.Namespace, folder: Path) -> Figures:
     turns: list[dict[str, Any]] = []
     with training(lab) as run, served(lab) as server:
         begin_s, cpu_s = time.perf_counter(), server.cpu_s
-        for turn in range(arguments.turns):
+        for turn in range(1 + arguments.turns):
             load = (run.run_id, arguments.rate, arguments.users, arguments.seconds, turn)
             turns.append(asked("api_load.py", server.url, server.token, *load))
         busy = (server.cpu_s - cpu_s) / (time.perf_counter() - begin_s)
         rounds = sum(event.kind == "round_ended" for event in run.events())
-    kinds = turns[0]["took_ms"]
+    first, *later = turns
     figures: Figures = {
-        f"read_{kind}": _spread([turn["took_ms"][kind] for turn in turns]) for kind in kinds
+        f"read_{kind}": _spread([turn["took_ms"][kind] for turn in later])
+        for kind in first["took_ms"]
     }
-    figures["read_all"] = _spread([[*_all(turn["took_ms"].values())] for turn in turns])
+    figures["read_all"] = _spread([_all(turn["took_ms"].values()) for turn in later])
+    figures["read_first"] = _spread([_all(first["took_ms"].values())])
     return figures | {
         "reads": sum(len(took) for turn in turns for took in turn["took_ms"].values()),
         "reads_failed": sum(len(turn["failed"]) for turn in turns),
@@ -151,7 +153,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", type=_part_names, default=[*_PARTS])
-    parser.add_argument("--turns", type=int, default=3, help="turns of reading")
+    parser.add_argument("--turns", type=int, default=4, help="turns, after the first")
     parser.add_argument("--rate", type=float, default=50.0, help="requests a second")
     parser.add_argument("--users", type=int, default=100, help="people who read at once")
     parser.add_argument("--pages", type=int, default=1000, help="pages that watch")

@@ -7,6 +7,7 @@ gives up. Here a sender waits while there is too much, and who takes nothing is 
 
 from __future__ import annotations
 
+import resource
 from asyncio import TimerHandle
 
 from uvicorn._types import ASGISendEvent
@@ -15,6 +16,20 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 CUT_AFTER_S = 15.0
 """Longest time for which the other side may take nothing."""
+
+
+_MOST_FILES = 65_536
+
+
+def make_room() -> None:
+    """Let this process have as many connections as the system grants: each is a file.
+
+    Many systems let a process open a thousand files unless it asks for more.
+    """
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(most, _MOST_FILES)
+    if usual < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import resource
 import socket
+import subprocess
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -109,3 +112,17 @@ def test_who_is_slow_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     num_sent, came = asyncio.run(story())
     assert num_sent == _MUCH
     assert came >= _MUCH * 2**20
+
+
+def test_a_server_makes_room_for_more_connections_than_usual() -> None:
+    """As many as the system grants; a thousand would be gone with a thousand pages."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    program = (
+        "import resource; from flip_lab.api.live.protocol import make_room; "
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, (256, {most})); make_room(); "
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == (min(most, 65_536) if most > 0 else 65_536)
