@@ -71,7 +71,7 @@ export interface IApi {
 }
 
 /** Statuses of a proxy whose server is not there (yet). */
-const NOBODY = new Set([500, 502, 503, 504, 599]);
+const NOBODY = new Set([502, 503, 504, 599]);
 /** What Jupyter's server says of itself where the lab's process does not answer. */
 const RELAY_CODE = 'FLIP-700';
 

@@ -117,6 +117,19 @@ test('a busy store is a refusal, not an absence', async () => {
   assert.deepEqual(states, ['ready']);
 });
 
+test('a crash is told as what it is', async () => {
+  const { api, states } = served(
+    json({}),
+    new Response('Internal Server Error', { status: 500, statusText: 'Internal Server Error' })
+  );
+  await api.get('about');
+  await assert.rejects(
+    api.get('runs'),
+    (error: ApiError) => error instanceof ApiError && error.message === '500 Internal Server Error'
+  );
+  assert.deepEqual(states, ['ready']);
+});
+
 test('a server without a lab is told apart from one that is silent', async () => {
   const { api, states } = served(json({ message: 'Not Found' }, 404));
   await assert.rejects(api.get('runs'), (error: ApiError) => error instanceof ApiError && error.status === 404);
