@@ -83,7 +83,7 @@ class Feed:
         """Let a page look on; the first starts to follow a live board, the last ends it.
 
         Yields:
-            Set whenever there is something new, and now.
+            Set whenever there is something new.
         """
         news = asyncio.Event()
         self._pages.add(news)

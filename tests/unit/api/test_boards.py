@@ -7,8 +7,9 @@ import base64
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -115,24 +116,30 @@ def run(story: Story, monkeypatch: pytest.MonkeyPatch) -> Steered:
 
 
 @pytest.fixture
-def client(lab_path: Path) -> Iterator[Client]:
-    """Give a client of the API of an empty lab."""
+def client_of_lab(lab_path: Path) -> Iterator[Callable[[], Client]]:
+    """Give what serves the lab to a client, once its runs are there."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it would rather have another HTTP client
         from starlette.testclient import TestClient
-    app = create_app(Lab(lab_path), Staff())
-    with TestClient(app, base_url="http://localhost") as made:
-        yield made
+    with ExitStack() as open_ones:
+
+        @cache
+        def make() -> Client:
+            app = create_app(Lab(lab_path), Staff())
+            return open_ones.enter_context(TestClient(app, base_url="http://localhost"))
+
+        yield make
 
 
 @pytest.fixture
-def opened(client: Client) -> Open:
+def opened(client_of_lab: Callable[[], Client]) -> Open:
     """Give what opens a board."""
 
     def connect(kind: str, *, who: str = "ada", **query: str) -> Socket:
         asked = "&".join(f"{name}={value}" for name, value in query.items())
         headers = {"Authorization": f"Bearer {who}"}
-        return client.websocket_connect(f"{V1}/boards/{kind}?{asked}", headers=headers)
+        address = f"{V1}/boards/{kind}?{asked}"
+        return client_of_lab().websocket_connect(address, headers=headers)
 
     return connect
 
@@ -460,10 +467,11 @@ def launches(
 ) -> list[tuple[str, RunSpec]]:
     """Give who launched what; nothing is started."""
     told: list[tuple[str, RunSpec]] = []
+    run_id = make_run("run-1").run_id
 
     def start(_lab: LabDir, prepared: Prepared) -> str:
         told.append((author(), prepared.spec))
-        return make_run(f"run-{len(told)}").run_id
+        return run_id
 
     monkeypatch.setattr(lab_module, "launch_prepared", start)
     return told
@@ -480,8 +488,9 @@ def test_the_form_launches_in_the_served_lab(
         socket.send_json({"type": "ask", "ask": "change", "edits": edits, "ticket": "t"})
         verdict = heard(socket, "parts")["parts"]["verdict"]
         assert heard(socket, "answer")["ticket"] == "t"
-        assert asked(socket, **press)["run"] == "run-1"
-        assert "run" not in asked(socket, **press)
+        done = {"type": "answer", "ask": "launch", "ticket": "t-1"}
+        assert asked(socket, **press) == {**done, "run": "run-1"}
+        assert asked(socket, **press) == done  # the first press's shadow
     assert verdict["changes"] == ["train.num_rounds"]
     ((who, spec),) = launches
     assert (who, spec.name, spec.num_rounds) == ("ada", SCENARIO, 3)
@@ -503,19 +512,23 @@ def test_a_reader_launches_nothing(
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_scripts_and_styles_are_those_of_the_notebook(client: Client, name: str) -> None:
+def test_scripts_and_styles_are_those_of_the_notebook(
+    client_of_lab: Callable[[], Client], name: str
+) -> None:
     """A page keeps them, and asks whether they are still the same."""
     for kind, text in (("js", script(name)), ("css", style(name))):
         path, headers = f"{V1}/ui/{name}.{kind}", {"Authorization": "Bearer guest"}
-        reply = client.get(path, headers=headers)
+        reply = client_of_lab().get(path, headers=headers)
         assert reply.text == text
         assert reply.headers["cache-control"] == "private, no-cache"
         known = {**headers, "If-None-Match": reply.headers["etag"]}
-        assert client.get(path, headers=known).status_code == 304
-        assert client.get(path).status_code == 401
+        assert client_of_lab().get(path, headers=known).status_code == 304
+        assert client_of_lab().get(path).status_code == 401
 
 
-def test_there_are_no_other_scripts(client: Client) -> None:
+def test_there_are_no_other_scripts(client_of_lab: Callable[[], Client]) -> None:
     """The nearest one is named."""
-    reply = client.get(f"{V1}/ui/monitor.js", headers={"Authorization": "Bearer ada"})
+    reply = client_of_lab().get(
+        f"{V1}/ui/monitor.js", headers={"Authorization": "Bearer ada"}
+    )
     assert (reply.status_code, reply.json()["code"]) == (404, "FLIP-709")
