@@ -29,7 +29,18 @@ pytestmark = pytest.mark.browser
 PATIENCE_S = 180  # shared machines are slow at times
 ROUNDS = "100000"
 MANY = 5000
-OURS = ("#flip-lab-sidebar", ".jp-FlipPanel", ".jp-FlipLab-page", ".flip-monitor")
+PARTS = {
+    "gallery": ("flip-lab:open-gallery", ".jp-FlipCard"),
+    "run": ("flip-lab:open-run", ".flip-monitor"),
+    "form": ("flip-lab:open-launch-form", ".flip-launcher"),
+    "models": ("flip-lab:open-models", ".jp-FlipPanel tbody"),
+    "scenario": ("flip-lab:edit-scenario", ".jp-FlipForm .jp-FlipField"),
+    "runs": ("flip-lab:open-runs", ".jp-FlipLab-page"),
+}
+"""What there is to open: the command, and what it shows."""
+
+OURS = ("#flip-lab-sidebar", ".jp-FlipPanel", ".jp-FlipForm", ".jp-FlipLab-page")
+BOARDS = (".flip-monitor", ".flip-launcher", ".flip-comparer")
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 EXECUTE = """
 async ([id, args]) => { await window.jupyterapp.commands.execute(id, args); }
@@ -96,13 +107,13 @@ def execute_when_there(page: Page, command: str, **arguments: object) -> None:
     execute(page, command, **arguments)
 
 
-def picture(page: Page, name: str) -> None:
-    """Take a picture for the handbook, light and dark, when somebody asks for them."""
+def picture(page: Page, name: str, *themes: str) -> None:
+    """Take pictures for the handbook, in these or both themes, when somebody asks."""
     folder = os.environ.get("FLIP_LAB_PICTURES")
     if folder is None:
         return
-    for theme, name_of_theme in reversed(THEMES.items()):  # ends as it began
-        execute(page, "apputils:change-theme", theme=name_of_theme)
+    for theme in themes or ("dark", "light"):  # ends as it began
+        execute(page, "apputils:change-theme", theme=THEMES[theme])
         page.wait_for_timeout(3000)
         page.screenshot(path=Path(folder) / f"lab-{name}-{theme}.png")
 
@@ -224,7 +235,7 @@ def test_a_working_day(opened: tuple[Page, Lab]) -> None:
 
 def violations(page: Page) -> list[str]:
     """Give what axe finds in our parts of the page that shuts somebody out."""
-    include = [[part] for part in OURS if page.locator(part).count()]
+    include = [[part] for part in (*OURS, *BOARDS) if page.locator(part).count()]
     found = Axe().run(page, context={"include": include}).response["violations"]
     return [
         f"{each['id']}: {node['target']} {node['failureSummary']}"
@@ -236,23 +247,20 @@ def violations(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_nobody_is_shut_out(opened: tuple[Page, Lab], theme: str) -> None:
-    """Side bar, run, gallery, form and registry have names, roles and contrast."""
+    """Each part has names, roles and contrast, in both themes."""
     page, lab = opened
     run = lab.launch("hospitals", overrides={"train.num_rounds": 2})
     run.wait()
+    lab.models.register(run, f"heart-risk-{theme}", tags=["paper"])
     execute(page, "apputils:change-theme", theme=THEMES[theme])
     execute(page, "flip-lab:show-sidebar")
     page.locator(f"#flip-lab-sidebar [data-run='{run.run_id}']").click()
     found = violations(page)
-    for command, shown in (
-        ("flip-lab:open-gallery", ".jp-FlipCard"),
-        ("flip-lab:open-run", ".flip-monitor"),
-        ("flip-lab:open-launch-form", ".flip-launcher"),
-        ("flip-lab:open-models", ".jp-FlipPanel"),
-        ("flip-lab:open-runs", ".jp-FlipLab-page"),
-    ):
-        execute(page, command, run_id=run.run_id)
+    for part, (command, shown) in PARTS.items():
+        execute(page, command, run_id=run.run_id, name="hospitals")
         page.locator(f"{shown}:visible").first.wait_for()
+        if part in {"models", "scenario"}:
+            picture(page, part, theme)
         found += violations(page)
     assert found == []
 

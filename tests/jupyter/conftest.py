@@ -26,7 +26,13 @@ def jp_base_url() -> str:
 
 
 @pytest.fixture
-def jp_server_config(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+def is_lax() -> bool:
+    """Say whether each handler has to refuse strangers by itself: Jupyter's default."""
+    return False
+
+
+@pytest.fixture
+def jp_server_config(monkeypatch: pytest.MonkeyPatch, *, is_lax: bool) -> dict[str, object]:
     """Switch our extension on, and let nobody in without a token."""
     for name in ("FLIP_LAB_HOME", "FLIP_LAB_AUTHOR", "JUPYTERHUB_USER"):
         monkeypatch.setenv(name, "")  # the extension sets some: undone after the test
@@ -35,7 +41,7 @@ def jp_server_config(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     return {
         "ServerApp": {
             "jpserver_extensions": extensions,
-            "allow_unauthenticated_access": False,
+            "allow_unauthenticated_access": is_lax,
         }
     }
 

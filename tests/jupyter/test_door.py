@@ -38,6 +38,7 @@ def test_only_two_handlers_are_at_the_door(jp_serverapp: ServerApp) -> None:
     assert set(our_handlers(jp_serverapp.web_app)) == {Relay, LiveRelay}
 
 
+@pytest.mark.parametrize("is_lax", [False, True])
 async def test_a_stranger_reaches_nothing(
     stranger: httpx.AsyncClient, live: str, supervisor: ApiSupervisor
 ) -> None:
