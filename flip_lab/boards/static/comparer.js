@@ -572,7 +572,7 @@ class View {
     this.waiting = true;
     this.model.save_changes();
     this.ask({ ask: "draw" }, () => this.arrived());
-    this.late = setTimeout(() => { this.busy.textContent = "waiting for the kernel …"; }, 700);
+    this.late = setTimeout(() => { this.busy.textContent = waitingFor(this.model); }, 700);
   }
 
   arrived() {

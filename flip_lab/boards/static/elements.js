@@ -50,6 +50,11 @@ function counted(number, one) {
   return `${number.toLocaleString("en")} ${one}${number === 1 ? "" : "s"}`;
 }
 
+// A kernel may be busy with a cell; a panel is fed by the lab's server.
+function waitingFor(model) {
+  return model.widget_manager ? "waiting for the kernel …" : "waiting for the lab …";
+}
+
 function refusal({ code, what, fix }) {
   const note = element("div", { class: "flip-failure", role: "alert" });
   if (code) note.append(element("strong", {}, code), " ");

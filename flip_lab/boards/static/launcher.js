@@ -409,7 +409,7 @@ class View {
   async ask(question, then = () => {}) {
     this.numAsked += 1;
     clearTimeout(this.late);
-    this.late = setTimeout(() => { this.busy.textContent = "waiting for the kernel …"; }, SLOW_MS);
+    this.late = setTimeout(() => { this.busy.textContent = waitingFor(this.model); }, SLOW_MS);
     const answer = await this.line.ask({ ...question, by: this.name });
     this.numAsked -= 1;
     if (!this.numAsked) {

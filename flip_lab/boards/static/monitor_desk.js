@@ -256,7 +256,7 @@ class Desk {
     if (isOff(node) || node.getAttribute("aria-busy") === "true") return;
     node.setAttribute("aria-busy", "true");
     alert.replaceChildren();
-    const late = setTimeout(() => say(this.status, "waiting for the kernel …"), 700);
+    const late = setTimeout(() => say(this.status, waitingFor(this.line.model)), 700);
     const answer = await this.line.ask(command);
     clearTimeout(late);
     say(this.status, answer.is_taken === false ? "waits until the run has started" : "");
