@@ -62,7 +62,9 @@ describe('a board that is connected', () => {
   it('forgets who listens no more', () => {
     const { model } = setUp();
     const seen: string[] = [];
-    const first = (): void => { seen.push('first'); };
+    const first = (): void => {
+      seen.push('first');
+    };
     model.on('change:a', first);
     model.on('change:a', () => seen.push('second'));
     model.off('change:a', first);
@@ -95,7 +97,10 @@ describe('a board whose connection broke', () => {
     model.send({ ask: 'client', ticket: 3 });
     sent.length = 0;
     model.takeParts({});
-    assert.deepEqual(sent.map(each => (each as any).ask), ['round', 'client']);
+    assert.deepEqual(
+      sent.map(each => (each as any).ask),
+      ['round', 'client']
+    );
   });
 
   it('never sends a command twice, or late, but says so', async () => {
@@ -107,16 +112,32 @@ describe('a board whose connection broke', () => {
     await tick();
     model.takeParts({});
     assert.deepEqual(sent, [{ type: 'ask', command: 'stop', ticket: 1 }]);
-    assert.deepEqual(heard.map(({ ticket, error }) => [ticket, Boolean(error.what && error.fix)]), [[1, true], [2, true]]);
+    assert.deepEqual(
+      heard.map(({ ticket, error }) => [ticket, Boolean(error.what && error.fix)]),
+      [
+        [1, true],
+        [2, true]
+      ]
+    );
   });
 });
 
 describe('a comparer on another connection', () => {
-  const fresh = { catalogue: { ids: ['new', 'a', 'b'] }, chosen: [0, 1, 2], settings: { x: 'round' }, picture: 'default' };
+  const fresh = {
+    catalogue: { ids: ['new', 'a', 'b'] },
+    chosen: [0, 1, 2],
+    settings: { x: 'round' },
+    picture: 'default'
+  };
 
   it('has the ticks and settings of before, and does not flash', () => {
     const { model, sent } = setUp(RESUMES.comparer);
-    model.takeParts({ catalogue: { ids: ['a', 'b', 'gone'] }, chosen: [0, 1, 2], settings: { x: 'round' }, picture: 'first' });
+    model.takeParts({
+      catalogue: { ids: ['a', 'b', 'gone'] },
+      chosen: [0, 1, 2],
+      settings: { x: 'round' },
+      picture: 'first'
+    });
     model.set('chosen', [1, 2]);
     model.set('settings', { x: 'seconds' });
     model.save_changes();
@@ -161,14 +182,20 @@ describe('a comparer on another connection', () => {
 });
 
 describe('a launch form on another connection', () => {
-  const parts = (what: string, edits: object): Record<string, unknown> => ({ form: { what }, verdict: { edits, by: 'me' } });
+  const parts = (what: string, edits: object): Record<string, unknown> => ({
+    form: { what },
+    verdict: { edits, by: 'me' }
+  });
 
   it('is filled in again, for the same scenario', () => {
     const { model, sent } = setUp(RESUMES.launcher);
     model.takeParts(parts('hospitals', { seed: '7' }));
     model.lost();
     model.takeParts(parts('digits-iid', {}));
-    assert.deepEqual(sent.map(each => (each as any).ask), ['choose', 'change', 'draw']);
+    assert.deepEqual(
+      sent.map(each => (each as any).ask),
+      ['choose', 'change', 'draw']
+    );
     assert.deepEqual((sent[1] as any).edits, { seed: '7' });
     assert.equal(model.get('form').what, 'hospitals');
     model.takeParts(parts('hospitals', { seed: '7' }));

@@ -1,13 +1,37 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Answer, culprit, examined, lineFor, readable } from '../src/panels/scenario/check';
-import { IField, ITrouble, groupsOf, literalAnyhow, literalFor, rangeText, strangers } from '../src/panels/scenario/fields';
+import {
+  IField,
+  ITrouble,
+  groupsOf,
+  literalAnyhow,
+  literalFor,
+  rangeText,
+  strangers
+} from '../src/panels/scenario/fields';
 import { IToml, readToml } from '../src/panels/scenario/toml';
 
 function field(path: string, more: Partial<IField> = {}): IField {
   return {
-    path, label: path, kind: 'number', of: more.kind ?? 'number', words: '', help: '', unit: '', default: null, choices: [],
-    is_closed: false, about: '', least: null, most: null, above: null, below: null, is_option: false, is_optional: false, ...more
+    path,
+    label: path,
+    kind: 'number',
+    of: more.kind ?? 'number',
+    words: '',
+    help: '',
+    unit: '',
+    default: null,
+    choices: [],
+    is_closed: false,
+    about: '',
+    least: null,
+    most: null,
+    above: null,
+    below: null,
+    is_option: false,
+    is_optional: false,
+    ...more
   };
 }
 
@@ -26,32 +50,70 @@ const TEXT = 'name = "x"\n[data]\ndataset = "digits"\nnum_partitions = 10\n[trai
 describe('the form of a text', () => {
   it('has every field in its group, with what stands in the text as it is typed', () => {
     const groups = groupsOf(readToml(TEXT), FIELDS);
-    assert.deepEqual(groups.map(({ key, rows }) => [key, rows.map(({ raw, usual }) => [raw, usual])]), [
-      ['about', [['x', 'x'], [null, '0']]],
-      ['data', [['digits', 'digits'], ['10', '10'], [null, 'iid']]],
-      ['train', [['1e-3', '0.05']]]
-    ]);
+    assert.deepEqual(
+      groups.map(({ key, rows }) => [key, rows.map(({ raw, usual }) => [raw, usual])]),
+      [
+        [
+          'about',
+          [
+            ['x', 'x'],
+            [null, '0']
+          ]
+        ],
+        [
+          'data',
+          [
+            ['digits', 'digits'],
+            ['10', '10'],
+            [null, 'iid']
+          ]
+        ],
+        ['train', [['1e-3', '0.05']]]
+      ]
+    );
   });
 
   it('lets go of what has a default, and keeps what is needed', () => {
     const rows = groupsOf(readToml(TEXT), FIELDS).flatMap(each => each.rows);
-    assert.deepEqual(rows.filter(row => !row.isRemovable).map(row => row.field.path), ['name', 'data.dataset', 'data.num_partitions']);
+    assert.deepEqual(
+      rows.filter(row => !row.isRemovable).map(row => row.field.path),
+      ['name', 'data.dataset', 'data.num_partitions']
+    );
   });
 
   it('names the keys that no field is for', () => {
-    const toml = readToml(`${TEXT}learning_rat = 1\n[trian]\nx = 1\n[data.options]\nalpha = 1\n[[expect]]\nsays = "x"\n`);
+    const toml = readToml(
+      `${TEXT}learning_rat = 1\n[trian]\nx = 1\n[data.options]\nalpha = 1\n[[expect]]\nsays = "x"\n`
+    );
     assert.deepEqual(strangers(toml, FIELDS), ['train.learning_rat', 'trian.x', 'data.options.alpha']);
   });
 });
 
 describe('what is put into a field', () => {
   const cases: [Partial<IField>, string | boolean, string | null | undefined][] = [
-    [{ kind: 'integer' }, '12', '12'], [{ kind: 'integer' }, '1.5', undefined], [{ kind: 'integer' }, ' ', null], [{ kind: 'integer' }, '007', undefined],
-    [{}, '1e-3', '1e-3'], [{}, '.5', '0.5'], [{}, '1.', undefined], [{}, '-', undefined], [{}, 'inf', 'inf'], [{}, '1_000', '1_000'], [{}, '1e999', '1e999'],
-    [{ kind: 'text' }, 'a "b"', '"a \\"b\\""'], [{ kind: 'text' }, '', '""'], [{ kind: 'text', is_optional: true }, '', null], [{ kind: 'text', choices: ['a'] }, '', null],
-    [{ kind: 'boolean' }, true, 'true'], [{ kind: 'boolean' }, 'yes', undefined],
-    [{ kind: 'list', of: 'integer' }, '1, 2,', '[1, 2]'], [{ kind: 'list', of: 'text' }, '1, b', '["1", "b"]'], [{ kind: 'list', of: 'text' }, ' ', null],
-    [{ kind: 'scalar' }, 'true', 'true'], [{ kind: 'scalar' }, '2.5', '2.5'], [{ kind: 'scalar' }, 'abc', '"abc"']
+    [{ kind: 'integer' }, '12', '12'],
+    [{ kind: 'integer' }, '1.5', undefined],
+    [{ kind: 'integer' }, ' ', null],
+    [{ kind: 'integer' }, '007', undefined],
+    [{}, '1e-3', '1e-3'],
+    [{}, '.5', '0.5'],
+    [{}, '1.', undefined],
+    [{}, '-', undefined],
+    [{}, 'inf', 'inf'],
+    [{}, '1_000', '1_000'],
+    [{}, '1e999', '1e999'],
+    [{ kind: 'text' }, 'a "b"', '"a \\"b\\""'],
+    [{ kind: 'text' }, '', '""'],
+    [{ kind: 'text', is_optional: true }, '', null],
+    [{ kind: 'text', choices: ['a'] }, '', null],
+    [{ kind: 'boolean' }, true, 'true'],
+    [{ kind: 'boolean' }, 'yes', undefined],
+    [{ kind: 'list', of: 'integer' }, '1, 2,', '[1, 2]'],
+    [{ kind: 'list', of: 'text' }, '1, b', '["1", "b"]'],
+    [{ kind: 'list', of: 'text' }, ' ', null],
+    [{ kind: 'scalar' }, 'true', 'true'],
+    [{ kind: 'scalar' }, '2.5', '2.5'],
+    [{ kind: 'scalar' }, 'abc', '"abc"']
   ];
   for (const [more, raw, literal] of cases) {
     it(`${JSON.stringify(more)} ${JSON.stringify(raw)} is written ${literal}`, () => {
@@ -65,7 +127,10 @@ describe('what is put into a field', () => {
   });
 
   it('has its range said in signs', () => {
-    assert.deepEqual([rangeText(field('a', { above: 0 })), rangeText(field('a', { least: 0, most: 1 })), rangeText(field('a'))], ['> 0', '0 – 1', '']);
+    assert.deepEqual(
+      [rangeText(field('a', { above: 0 })), rangeText(field('a', { least: 0, most: 1 })), rangeText(field('a'))],
+      ['> 0', '0 – 1', '']
+    );
   });
 });
 
@@ -73,7 +138,9 @@ describe('what is wrong with a text', () => {
   const trouble = (what: string): ITrouble => ({ code: 'FLIP-103', what, fix: '' });
 
   it('is known by the path that a message names, or by the value that it quotes', () => {
-    const toml = readToml('[train]\nlearning_rate = 0\nnum_round = 1\n[model]\nname = "mlpp"\n[trian]\n[[expect]]\nat_least = "foo"\n');
+    const toml = readToml(
+      '[train]\nlearning_rate = 0\nnum_round = 1\n[model]\nname = "mlpp"\n[trian]\n[[expect]]\nat_least = "foo"\n'
+    );
     const found = (what: string): string => culprit(trouble(what), toml, FIELDS);
     assert.equal(found('train.learning_rate is 0.'), 'train.learning_rate');
     assert.equal(found("There is no key 'train.num_round'."), 'train.num_round');
@@ -91,7 +158,8 @@ describe('what is wrong with a text', () => {
     const value = (path: string): unknown => toml.entries.get(path)?.value;
     if (value('train.num_round') !== undefined) return { trouble: trouble("There is no key 'train.num_round'.") };
     if (value('data.dataset') === undefined) return { trouble: trouble("'data.dataset' is missing.") };
-    if (value('data.dataset') !== 'digits') return { trouble: trouble(`There is no data set '${value('data.dataset')}'.`) };
+    if (value('data.dataset') !== 'digits')
+      return { trouble: trouble(`There is no data set '${value('data.dataset')}'.`) };
     if ((value('train.learning_rate') as number) <= 0) return { trouble: trouble('train.learning_rate is 0.') };
     return { fields: [field('train.learning_rate')] };
   }
@@ -100,7 +168,10 @@ describe('what is wrong with a text', () => {
     const text = TEXT.replace('"digits"', '"dgits"').replace('1e-3', '0\nnum_round = 3');
     const { fields, troubles } = await examined(text, ask, FIELDS);
     assert.deepEqual([...troubles.keys()], ['train.num_round', 'data.dataset', 'train.learning_rate']);
-    assert.deepEqual(fields.map(each => each.path), ['train.learning_rate']);
+    assert.deepEqual(
+      fields.map(each => each.path),
+      ['train.learning_rate']
+    );
   });
 
   it('is found where something is missing', async () => {

@@ -12,7 +12,9 @@ let due: (() => void)[] = [];
 Object.assign(globalThis, {
   window: {
     setTimeout: (call: () => void) => due.push(call),
-    clearTimeout: (timer: number) => { if (timer > 0) due[timer - 1] = () => undefined; }
+    clearTimeout: (timer: number) => {
+      if (timer > 0) due[timer - 1] = () => undefined;
+    }
   }
 });
 
@@ -26,8 +28,12 @@ async function pass(): Promise<void> {
 class Text implements IText {
   readonly changed = new Signal<Text, void>(this);
   constructor(public now: string) {}
-  read(): string { return this.now; }
-  splice(change: ISplice): void { this.type(spliced(this.now, change)); }
+  read(): string {
+    return this.now;
+  }
+  splice(change: ISplice): void {
+    this.type(spliced(this.now, change));
+  }
   type(text: string): void {
     this.now = text;
     this.changed.emit();
@@ -36,8 +42,24 @@ class Text implements IText {
 
 function field(path: string, more: Partial<IField> = {}): IField {
   return {
-    path, label: path, kind: 'text', of: 'text', words: '', help: '', unit: '', default: null, choices: [], is_closed: false, about: '',
-    least: null, most: null, above: null, below: null, is_option: false, is_optional: false, ...more
+    path,
+    label: path,
+    kind: 'text',
+    of: 'text',
+    words: '',
+    help: '',
+    unit: '',
+    default: null,
+    choices: [],
+    is_closed: false,
+    about: '',
+    least: null,
+    most: null,
+    above: null,
+    below: null,
+    is_option: false,
+    is_optional: false,
+    ...more
   };
 }
 
@@ -47,21 +69,36 @@ class Server {
   asked = 0;
 
   readonly api = {
-    get: async (path: string): Promise<unknown> => (path === 'scenarios' ? { items: [{ name: 'any' }] } : { fields: this.fieldsOf('dirichlet') }),
+    get: async (path: string): Promise<unknown> =>
+      path === 'scenarios' ? { items: [{ name: 'any' }] } : { fields: this.fieldsOf('dirichlet') },
     send: async (_method: string, _path: string, body: { toml: string }): Promise<unknown> => {
       this.asked += 1;
       if (!this.isThere) throw new UnreachableError('nobody');
       const { entries } = readToml(body.toml);
       const partitioner = String(entries.get('data.partitioner')?.value ?? 'iid');
       const fields = this.fieldsOf(partitioner);
-      const odd = [...entries.keys()].find(path => !fields.some(each => each.path === path) && !path.endsWith('.options'));
-      if (odd !== undefined) throw new ApiError({ code: 'FLIP-102', title: '', detail: `There is no key '${odd}'.`, fix: 'Take it out.', status: 422, evidence: '' });
+      const odd = [...entries.keys()].find(
+        path => !fields.some(each => each.path === path) && !path.endsWith('.options')
+      );
+      if (odd !== undefined)
+        throw new ApiError({
+          code: 'FLIP-102',
+          title: '',
+          detail: `There is no key '${odd}'.`,
+          fix: 'Take it out.',
+          status: 422,
+          evidence: ''
+        });
       return { fields };
     }
   } as unknown as Checking;
 
   private fieldsOf(partitioner: string): IField[] {
-    const fields = [field('name'), field('data.partitioner', { choices: ['iid', 'dirichlet'], is_closed: true }), field('train.rate', { kind: 'number' })];
+    const fields = [
+      field('name'),
+      field('data.partitioner', { choices: ['iid', 'dirichlet'], is_closed: true }),
+      field('train.rate', { kind: 'number' })
+    ];
     return partitioner === 'dirichlet' ? [...fields, field('data.options.alpha', { kind: 'number' })] : fields;
   }
 }

@@ -55,14 +55,35 @@ describe('reading', () => {
         'g = "\\u00e9\\t"\nh = 0xff\ni = 1979-05-27 07:32:00Z\n"j k".l = false\nm = """a"b"""""\nn = [{ x = 1 }, { x = 2 }]\r\n'
     );
     assert.deepEqual(values, {
-      a: 1000, b: -0.0025, c: Infinity, d: [1, [2, 'x']], e: 'one\n  twothree', f: 'C:\\n', g: 'é\t', h: 255,
-      i: '1979-05-27 07:32:00Z', 'j k.l': false, m: 'a"b""', n: [{ x: 1 }, { x: 2 }]
+      a: 1000,
+      b: -0.0025,
+      c: Infinity,
+      d: [1, [2, 'x']],
+      e: 'one\n  twothree',
+      f: 'C:\\n',
+      g: 'é\t',
+      h: 255,
+      i: '1979-05-27 07:32:00Z',
+      'j k.l': false,
+      m: 'a"b""',
+      n: [{ x: 1 }, { x: 2 }]
     });
   });
 
-  for (const [text, line] of [['a = ', 1], ['a 1', 1], ['x = 1\n[data\ny = 2', 2], ['a = "open\n', 1], ['a = 1 2', 1], ['a = [1', 1], ['a = 1\na = 2', 2]] as const) {
+  for (const [text, line] of [
+    ['a = ', 1],
+    ['a 1', 1],
+    ['x = 1\n[data\ny = 2', 2],
+    ['a = "open\n', 1],
+    ['a = 1 2', 1],
+    ['a = [1', 1],
+    ['a = 1\na = 2', 2]
+  ] as const) {
     it(`refuses ${JSON.stringify(text)} at line ${line}`, () => {
-      assert.throws(() => readToml(text), (error: TomlError) => error.message.startsWith(`Line ${line}:`));
+      assert.throws(
+        () => readToml(text),
+        (error: TomlError) => error.message.startsWith(`Line ${line}:`)
+      );
     });
   }
 });
@@ -74,7 +95,10 @@ describe('setting', () => {
   });
 
   it('puts a new line at the end of its table', () => {
-    assert.equal(put(TEXT, 'data.test_fraction', '0.1'), TEXT.replace('ten nodes\n', 'ten nodes\ntest_fraction = 0.1\n'));
+    assert.equal(
+      put(TEXT, 'data.test_fraction', '0.1'),
+      TEXT.replace('ten nodes\n', 'ten nodes\ntest_fraction = 0.1\n')
+    );
     assert.equal(put(TEXT, 'title', '"T"'), TEXT.replace('seed = 0\n', 'seed = 0\ntitle = "T"\n'));
   });
 
@@ -84,8 +108,10 @@ describe('setting', () => {
   });
 
   it('makes a table that is not there: after its parent, or at the end', () => {
-    assert.equal(put('[model]\nname = "mlp"\n\n[train]\nnum_rounds = 1\n', 'model.options.hidden', '8'),
-      '[model]\nname = "mlp"\n\n[model.options]\nhidden = 8\n\n[train]\nnum_rounds = 1\n');
+    assert.equal(
+      put('[model]\nname = "mlp"\n\n[train]\nnum_rounds = 1\n', 'model.options.hidden', '8'),
+      '[model]\nname = "mlp"\n\n[model.options]\nhidden = 8\n\n[train]\nnum_rounds = 1\n'
+    );
     assert.equal(put('name = "x"', 'train.num_rounds', '3'), 'name = "x"\n\n[train]\nnum_rounds = 3\n');
     assert.equal(put('', 'train.num_rounds', '3'), '[train]\nnum_rounds = 3\n');
     assert.equal(put('[train]\n', 'train.num_rounds', '3'), '[train]\nnum_rounds = 3\n');
@@ -93,15 +119,28 @@ describe('setting', () => {
   });
 
   it('writes a dotted key as its neighbours are written', () => {
-    assert.equal(put('[data]\noptions.alpha = 1\n', 'data.options.beta', '2'), '[data]\noptions.alpha = 1\noptions.beta = 2\n');
+    assert.equal(
+      put('[data]\noptions.alpha = 1\n', 'data.options.beta', '2'),
+      '[data]\noptions.alpha = 1\noptions.beta = 2\n'
+    );
   });
 
   it('is read back as it was meant, whatever was there before', () => {
-    const values = { name: 'q"\\\n', 'data.options.new': -1.5, 'train.momentum': 0, 'model.options.hidden': [1, 2], 'strategy.options.x': true };
+    const values = {
+      name: 'q"\\\n',
+      'data.options.new': -1.5,
+      'train.momentum': 0,
+      'model.options.hidden': [1, 2],
+      'strategy.options.x': true
+    };
     let text = TEXT;
     for (const [path, value] of Object.entries(values)) text = put(text, path, literalOf(value));
-    assert.deepEqual({ ...valuesOf(TEXT), ...values, 'strategy.options': valuesOf(text)['strategy.options'] }, valuesOf(text));
-    for (const comment of ['# a scenario', '# its name', '# ten nodes', '# what it must show']) assert.ok(text.includes(comment));
+    assert.deepEqual(
+      { ...valuesOf(TEXT), ...values, 'strategy.options': valuesOf(text)['strategy.options'] },
+      valuesOf(text)
+    );
+    for (const comment of ['# a scenario', '# its name', '# ten nodes', '# what it must show'])
+      assert.ok(text.includes(comment));
   });
 });
 

@@ -148,7 +148,11 @@ export class BoardView extends Widget {
     } else if (state === 'closed' && this._problem !== null) {
       this._socket = null;
       this._model.lost();
-      this._notice.problem(this._problem, () => this._connect(), () => this.parent?.close());
+      this._notice.problem(
+        this._problem,
+        () => this._connect(),
+        () => this.parent?.close()
+      );
     }
   }
 

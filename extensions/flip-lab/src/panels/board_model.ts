@@ -112,9 +112,7 @@ export class BoardModel {
    * @param parts By name; bytes as `{"$base64": "…"}`.
    */
   takeParts(parts: Values): void {
-    const decoded = Object.fromEntries(
-      Object.entries(parts).map(([name, part]) => [name, withBytes(part)])
-    );
+    const decoded = Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, withBytes(part)]));
     if (this._fresh) {
       Object.assign(this._fresh, decoded);
     } else if (this._isOnline || !this._isReady) {
@@ -179,9 +177,7 @@ export class BoardModel {
   }
 
   private _put(values: Values, always = false): void {
-    const changed = Object.keys(values).filter(
-      name => always || !same(values[name], this._values[name])
-    );
+    const changed = Object.keys(values).filter(name => always || !same(values[name], this._values[name]));
     Object.assign(this._values, values);
     for (const name of changed) {
       this._emit(`change:${name}`, values[name]);

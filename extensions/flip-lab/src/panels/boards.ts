@@ -51,7 +51,12 @@ export const boards: JupyterFrontEndPlugin<void> = {
     tracker.currentChanged.connect((_tracker, panel) => {
       if (panel?.content.kind === 'run') flip.currentRun = String(panel.content.query['run_id']);
     });
-    for (const command of [CommandIDs.compareRuns, CommandIDs.openLaunchForm, CommandIDs.openFleet, CommandIDs.openPartitions]) {
+    for (const command of [
+      CommandIDs.compareRuns,
+      CommandIDs.openLaunchForm,
+      CommandIDs.openFleet,
+      CommandIDs.openPartitions
+    ]) {
       palette?.addItem({ command, category: CATEGORY, args: { isPalette: true } });
     }
   }
@@ -159,7 +164,11 @@ function entitle({ title, content }: BoardPanel, flip: IFlip, parts: Values): vo
 
 /** The same question opens the same tab. */
 function idOf(kind: BoardKind, query: Query): string {
-  const text = JSON.stringify(Object.entries(query).filter(([, value]) => value !== null).sort());
+  const text = JSON.stringify(
+    Object.entries(query)
+      .filter(([, value]) => value !== null)
+      .sort()
+  );
   let hash = 5381;
   for (const letter of text) hash = (hash * 33 + (letter.codePointAt(0) as number)) >>> 0;
   return `flip-board-${kind}-${hash.toString(36)}`;

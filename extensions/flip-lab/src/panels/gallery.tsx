@@ -41,9 +41,25 @@ function Cards({ flip, commands }: IProps): JSX.Element {
         <p>{trans.__('Federations that are ready to run: each shows one thing, and says what to look for.')}</p>
       </header>
       <div className="jp-FlipBar" role="search">
-        <Search label={trans.__('Search scenarios')} value={wanted.words} onChange={each => setWanted({ ...wanted, words: each })} />
-        <Choice label={trans.__('Data set')} all={trans.__('all')} words={words(cards, each => each.dataset)} value={wanted.dataset} onChange={dataset => setWanted({ ...wanted, dataset })} />
-        <Choice label={trans.__('Strategy')} all={trans.__('all')} words={words(cards, each => each.strategy)} value={wanted.strategy} onChange={strategy => setWanted({ ...wanted, strategy })} />
+        <Search
+          label={trans.__('Search scenarios')}
+          value={wanted.words}
+          onChange={each => setWanted({ ...wanted, words: each })}
+        />
+        <Choice
+          label={trans.__('Data set')}
+          all={trans.__('all')}
+          words={words(cards, each => each.dataset)}
+          value={wanted.dataset}
+          onChange={dataset => setWanted({ ...wanted, dataset })}
+        />
+        <Choice
+          label={trans.__('Strategy')}
+          all={trans.__('all')}
+          words={words(cards, each => each.strategy)}
+          value={wanted.strategy}
+          onChange={strategy => setWanted({ ...wanted, strategy })}
+        />
         <span className="jp-FlipCount" role="status">
           {value !== null && trans._n('%1 scenario', '%1 scenarios', shown.length)}
         </span>
@@ -78,7 +94,12 @@ function Card({ card, theme, flip, commands }: IProps & { card: IScenarioCard; t
   ];
   return (
     <li className="jp-FlipCard" aria-label={card.title || card.name} data-scenario={card.name}>
-      <img className="jp-FlipCard-picture" loading="lazy" alt={trans.__('How the data of %1 lies on its nodes', card.name)} src={api.url(`scenarios/${encodeURIComponent(card.name)}/picture.svg`, { theme })} />
+      <img
+        className="jp-FlipCard-picture"
+        loading="lazy"
+        alt={trans.__('How the data of %1 lies on its nodes', card.name)}
+        src={api.url(`scenarios/${encodeURIComponent(card.name)}/picture.svg`, { theme })}
+      />
       <h2>{card.title || card.name}</h2>
       <code className="jp-FlipCard-name">{card.name}</code>
       {prose.slice(0, isWhole ? undefined : 1).map((text, at) => (
@@ -92,7 +113,12 @@ function Card({ card, theme, flip, commands }: IProps & { card: IScenarioCard; t
             {isWhole ? trans.__('Less') : trans.__('What to look for')}
           </button>
         )}
-        <button type="button" className="jp-FlipLink" aria-label={trans.__('Show TOML of %1', card.name)} onClick={() => act(() => showToml(flip, commands, card.name))}>
+        <button
+          type="button"
+          className="jp-FlipLink"
+          aria-label={trans.__('Show TOML of %1', card.name)}
+          onClick={() => act(() => showToml(flip, commands, card.name))}
+        >
           {trans.__('Show TOML')}
         </button>
       </div>
@@ -109,10 +135,16 @@ function Card({ card, theme, flip, commands }: IProps & { card: IScenarioCard; t
         <Button isMain isBusy={isBusy} onClick={() => act(start)} label={trans.__('Start %1', card.name)}>
           {isBusy ? trans.__('Starting…') : trans.__('Start')}
         </Button>
-        <Button onClick={() => void commands.execute(CommandIDs.openLaunchForm, { scenario: card.name })} label={trans.__('Open form of %1', card.name)}>
+        <Button
+          onClick={() => void commands.execute(CommandIDs.openLaunchForm, { scenario: card.name })}
+          label={trans.__('Open form of %1', card.name)}
+        >
           {trans.__('Open form')}
         </Button>
-        <Button onClick={() => void commands.execute(CommandIDs.newNotebook, { scenario: card.name })} label={trans.__('New notebook from %1', card.name)}>
+        <Button
+          onClick={() => void commands.execute(CommandIDs.newNotebook, { scenario: card.name })}
+          label={trans.__('New notebook from %1', card.name)}
+        >
           {trans.__('New notebook')}
         </Button>
       </div>
@@ -123,7 +155,10 @@ function Card({ card, theme, flip, commands }: IProps & { card: IScenarioCard; t
 /** Shows a scenario's file; a copy of it can be edited. */
 async function showToml({ api, trans }: IFlip, commands: CommandRegistry, name: string): Promise<void> {
   const { toml } = await api.get<{ toml: string }>(`scenarios/${encodeURIComponent(name)}`);
-  const edit = Dialog.okButton({ label: trans.__('Edit a copy'), caption: trans.__('Write it to a file of your own, and open it as a form') });
+  const edit = Dialog.okButton({
+    label: trans.__('Edit a copy'),
+    caption: trans.__('Write it to a file of your own, and open it as a form')
+  });
   const { button } = await showDialog({
     title: `${name}.flip.toml`,
     body: (

@@ -39,7 +39,13 @@ function Registry({ flip, commands }: IProps): JSX.Element {
   }, [api]);
   const { error: refusal, act } = useDeed();
   const add = async (): Promise<void> => {
-    if (await register(flip, (value ?? []).map(({ name }) => name))) reload();
+    if (
+      await register(
+        flip,
+        (value ?? []).map(({ name }) => name)
+      )
+    )
+      reload();
   };
   const models = (value ?? [])
     .filter(({ name }) => name.toLowerCase().includes(words.trim().toLowerCase()))
@@ -48,7 +54,11 @@ function Registry({ flip, commands }: IProps): JSX.Element {
     <section aria-label={trans.__('Models')}>
       <header className="jp-FlipHeader">
         <h1>{trans.__('Models')}</h1>
-        <p>{trans.__('Versions never change. One of each model is in production; a roll back brings back the one before.')}</p>
+        <p>
+          {trans.__(
+            'Versions never change. One of each model is in production; a roll back brings back the one before.'
+          )}
+        </p>
       </header>
       <div className="jp-FlipBar" role="search">
         <Search label={trans.__('Search models')} value={words} onChange={setWords} />
@@ -67,7 +77,8 @@ function Registry({ flip, commands }: IProps): JSX.Element {
       {value === null && error === null && <p className="jp-FlipEmpty">{trans.__('Reading the registry…')}</p>}
       {value?.length === 0 && (
         <p className="jp-FlipEmpty">
-          {trans.__('No model is registered yet. Take that of a run with Register…, or in a notebook:')} <code>lab.models.register(run, "digits")</code>
+          {trans.__('No model is registered yet. Take that of a run with Register…, or in a notebook:')}{' '}
+          <code>lab.models.register(run, "digits")</code>
         </p>
       )}
       {models.map(model => (
@@ -77,7 +88,12 @@ function Registry({ flip, commands }: IProps): JSX.Element {
   );
 }
 
-function Model({ model, flip, commands, reload }: IProps & { model: IRegisteredModel; reload: () => void }): JSX.Element {
+function Model({
+  model,
+  flip,
+  commands,
+  reload
+}: IProps & { model: IRegisteredModel; reload: () => void }): JSX.Element {
   const { trans, api } = flip;
   const { isBusy, error, act } = useDeed();
   const { name, versions, production } = model;
@@ -105,10 +121,17 @@ function Model({ model, flip, commands, reload }: IProps & { model: IRegisteredM
       <summary>
         <h2>{name}</h2>
         <span>{trans._n('%1 version', '%1 versions', versions.length)}</span>
-        <span>{production ? trans.__('version %1 is in production', production.version) : trans.__('none in production')}</span>
+        <span>
+          {production ? trans.__('version %1 is in production', production.version) : trans.__('none in production')}
+        </span>
       </summary>
       <div className="jp-FlipBar">
-        <Button isBusy={isBusy} isOff={versions.length < 2} onClick={() => act(rollBack)} label={trans.__('Roll %1 back', name)}>
+        <Button
+          isBusy={isBusy}
+          isOff={versions.length < 2}
+          onClick={() => act(rollBack)}
+          label={trans.__('Roll %1 back', name)}
+        >
           {trans.__('Roll back')}
         </Button>
       </div>
@@ -191,12 +214,18 @@ function Version(
         {version.run_id === null ? (
           trans.__('a file: %1', version.artifact)
         ) : (
-          <button type="button" className="jp-FlipLink" onClick={() => void commands.execute(CommandIDs.openRun, { run_id: version.run_id })}>
+          <button
+            type="button"
+            className="jp-FlipLink"
+            onClick={() => void commands.execute(CommandIDs.openRun, { run_id: version.run_id })}
+          >
             {version.run_id}
           </button>
         )}
         <p className="jp-FlipNote">
-          {[version.scenario, version.server_round === null ? null : trans.__('round %1', version.server_round)].filter(Boolean).join(' · ')}
+          {[version.scenario, version.server_round === null ? null : trans.__('round %1', version.server_round)]
+            .filter(Boolean)
+            .join(' · ')}
         </p>
       </td>
       <td>
@@ -208,7 +237,13 @@ function Version(
         <p className="jp-FlipNote">{version.registered_by}</p>
       </td>
       <td>
-        <a className="jp-FlipLink" href={href} download={`${version.name}-${version.version}.safetensors`} aria-label={trans.__('Download version %1', version.version)} title={`SHA-256 ${version.sha256}`}>
+        <a
+          className="jp-FlipLink"
+          href={href}
+          download={`${version.name}-${version.version}.safetensors`}
+          aria-label={trans.__('Download version %1', version.version)}
+          title={`SHA-256 ${version.sha256}`}
+        >
           {trans.__('Download')}
         </a>
       </td>

@@ -42,9 +42,17 @@ export function modelsOf(versions: readonly IModelVersion[]): IRegisteredModel[]
 }
 
 /** Says what moving a version to a stage means for the others. */
-export function consequence({ production }: IRegisteredModel, version: IModelVersion, stage: Stage, trans: IWords): string {
+export function consequence(
+  { production }: IRegisteredModel,
+  version: IModelVersion,
+  stage: Stage,
+  trans: IWords
+): string {
   if (stage === 'production' && production !== null && production !== version) {
-    return trans.__('Version %1, which is in production now, is archived. A roll back brings it back.', production.version);
+    return trans.__(
+      'Version %1, which is in production now, is archived. A roll back brings it back.',
+      production.version
+    );
   }
   if (stage !== 'production' && production === version) return trans.__('Then no version is in production.');
   return trans.__('Nothing else changes.');

@@ -25,7 +25,9 @@ export class Notice {
 
   /** Says what the API refused, why, and what to do. */
   problem({ code, message, fix }: ApiError, again: () => void, close: () => void): void {
-    const words = [text('strong', code), text('span', message), text('span', fix)].filter(node => node.textContent !== '');
+    const words = [text('strong', code), text('span', message), text('span', fix)].filter(
+      node => node.textContent !== ''
+    );
     this._show('problem', words, [this._trans.__('Try again'), again], [this._trans.__('Close'), close]);
   }
 

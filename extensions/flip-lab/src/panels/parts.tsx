@@ -36,7 +36,8 @@ export function useLoaded<T>(load: () => Promise<T>, dependencies: readonly unkn
         if (!isCurrent) return;
         setLoaded(({ value }) => ({ value, error }));
         setIsLoading(false);
-        if (error instanceof UnreachableError) retry = window.setTimeout(() => setNumAsked(asked => asked + 1), RETRY_MS);
+        if (error instanceof UnreachableError)
+          retry = window.setTimeout(() => setNumAsked(asked => asked + 1), RETRY_MS);
       }
     );
     return () => {
@@ -78,7 +79,11 @@ export function useDeed(): { isBusy: boolean; error: Error | null; act: (deed: (
 export function Problem(props: { error: Error; trans: TranslationBundle }): JSX.Element {
   const { error, trans } = props;
   if (error instanceof UnreachableError) {
-    return <p className="jp-FlipProblem" role="status">{trans.__('The lab does not answer. Trying again…')}</p>;
+    return (
+      <p className="jp-FlipProblem" role="status">
+        {trans.__('The lab does not answer. Trying again…')}
+      </p>
+    );
   }
   const told = error instanceof ApiError ? error : null;
   return (

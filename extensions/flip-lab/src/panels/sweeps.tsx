@@ -52,7 +52,8 @@ function SweepList({ flip, commands }: IProps): JSX.Element {
       {runs.state === 'loading' && <p className="jp-FlipEmpty">{trans.__('Reading the runs…')}</p>}
       {runs.state !== 'loading' && sweeps.length === 0 && (
         <p className="jp-FlipEmpty">
-          {trans.__('There is no sweep yet. A launch that names one makes it:')} <code>lab.launch("digits-iid", sweep="rates", …)</code>
+          {trans.__('There is no sweep yet. A launch that names one makes it:')}{' '}
+          <code>lab.launch("digits-iid", sweep="rates", …)</code>
         </p>
       )}
       {shown.map((sweep, at) => (
@@ -91,7 +92,8 @@ function Members({ sweep, flip, commands }: IProps & { sweep: ISweep }): JSX.Ele
   const order = isByValue ? ranked(sweep.runs) : [];
   const first = new Set(order);
   const rows = [...order, ...sweep.runs.filter(row => !first.has(row))];
-  const compare = (): void => void commands.execute(CommandIDs.compareRuns, { run_ids: sweep.runs.map(row => row.run_id) });
+  const compare = (): void =>
+    void commands.execute(CommandIDs.compareRuns, { run_ids: sweep.runs.map(row => row.run_id) });
   return (
     <>
       <div className="jp-FlipBar">
@@ -142,7 +144,11 @@ function Member({ row, flip, commands }: IProps & { row: IRunRow }): JSX.Element
   return (
     <tr>
       <th scope="row">
-        <button type="button" className="jp-FlipLink" onClick={() => void commands.execute(CommandIDs.openRun, { run_id: row.run_id })}>
+        <button
+          type="button"
+          className="jp-FlipLink"
+          onClick={() => void commands.execute(CommandIDs.openRun, { run_id: row.run_id })}
+        >
           {row.name || row.run_id}
         </button>
         <code>{row.run_id}</code>

@@ -25,7 +25,9 @@ export function sweepsOf(rows: readonly IRunRow[]): ISweep[] {
   return [...members].map(([name, runs]) => ({
     name,
     runs,
-    states: RUN_STATES.map(state => ({ state, count: runs.filter(row => row.state === state).length })).filter(each => each.count > 0),
+    states: RUN_STATES.map(state => ({ state, count: runs.filter(row => row.state === state).length })).filter(
+      each => each.count > 0
+    ),
     fraction: runs.reduce((sum, row) => sum + (row.state === 'completed' ? 1 : (row.fraction ?? 0)), 0) / runs.length,
     best: ranked(runs)[0] ?? null
   }));

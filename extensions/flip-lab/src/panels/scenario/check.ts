@@ -23,7 +23,11 @@ const MOST_PROBLEMS = 8;
  * @param ask Asks about one text.
  * @param known The fields that are known from before.
  */
-export async function examined(text: string, ask: (text: string) => Promise<Answer>, known: readonly IField[]): Promise<IVerdict> {
+export async function examined(
+  text: string,
+  ask: (text: string) => Promise<Answer>,
+  known: readonly IField[]
+): Promise<IVerdict> {
   const troubles = new Map<string, ITrouble>();
   let rest = text;
   for (let round = 0; round < MOST_PROBLEMS; round += 1) {
@@ -56,7 +60,8 @@ export function readable(text: string): IToml | null {
 /** Finds the value that is to blame: the path that a message names, or whose value it quotes. */
 export function culprit(trouble: ITrouble, toml: IToml, known: readonly IField[]): string {
   const tables = toml.sections.map(({ path }) => path);
-  const isThere = (path: string): boolean => toml.entries.has(path) || tables.includes(path) || known.some(field => field.path === path);
+  const isThere = (path: string): boolean =>
+    toml.entries.has(path) || tables.includes(path) || known.some(field => field.path === path);
   const words = trouble.what.matchAll(/(?:^|')((?:[\w-]+(?:\[\d+\])?\.)*[\w-]+(?:\[\d+\])?)(?='| is )/g);
   const named = [...words].map(each => each[1]).find(isThere);
   if (named !== undefined) return named;
@@ -78,7 +83,8 @@ function without(toml: IToml, path: string, known: readonly IField[]): string | 
 
 /** Finds the line that a problem is about: where the value stands, or what the message says. */
 export function lineFor(path: string, trouble: ITrouble, toml: IToml | null): number | null {
-  const place = toml?.entries.get(path)?.keyStart ?? toml?.sections.find(each => each.path === path && path !== '')?.start;
+  const place =
+    toml?.entries.get(path)?.keyStart ?? toml?.sections.find(each => each.path === path && path !== '')?.start;
   if (toml && place !== undefined) return lineOf(toml.text, place);
   const said = /\bline (\d+)/.exec(trouble.what);
   return said ? Number(said[1]) : null;

@@ -118,7 +118,8 @@ export class ScenarioFactory extends ABCWidgetFactory<ScenarioDocument, Document
   protected override createNewWidget(context: DocumentRegistry.CodeContext): ScenarioDocument {
     const { editors, flip, commands } = this._options;
     const text = new FileEditor({
-      factory: options => editors.factoryService.newDocumentEditor({ ...options, config: { lineNumbers: true, lineWrap: true } }),
+      factory: options =>
+        editors.factoryService.newDocumentEditor({ ...options, config: { lineNumbers: true, lineWrap: true } }),
       mimeTypeService: editors.mimeTypeService,
       context
     });
@@ -158,8 +159,18 @@ function addTools({ content, context, toolbar }: ScenarioDocument, flip: IFlip, 
     await commands.execute(command, { scenario: context.localPath });
   };
   const others: [string, LabIcon, string, string][] = [
-    [CommandIDs.openLaunchForm, launchIcon, trans.__('Launch form'), trans.__('Save it, and choose where and how often it runs')],
-    [CommandIDs.openPartitions, partitionsIcon, trans.__('Partitions'), trans.__('Save it, and see how its data lies on the nodes')]
+    [
+      CommandIDs.openLaunchForm,
+      launchIcon,
+      trans.__('Launch form'),
+      trans.__('Save it, and choose where and how often it runs')
+    ],
+    [
+      CommandIDs.openPartitions,
+      partitionsIcon,
+      trans.__('Partitions'),
+      trans.__('Save it, and see how its data lies on the nodes')
+    ]
   ];
   for (const [command, icon, label, tooltip] of others) {
     const onClick = (): void => void openSaved(command).catch(error => tellTrouble(error, trans));
@@ -189,7 +200,8 @@ class SidesSwitch extends Widget {
       };
       return { side, node };
     });
-    const show = (): void => buttons.forEach(({ side, node }) => node.setAttribute('aria-pressed', String(side === editor.sides)));
+    const show = (): void =>
+      buttons.forEach(({ side, node }) => node.setAttribute('aria-pressed', String(side === editor.sides)));
     this.node.append(...buttons.map(({ node }) => node));
     show();
   }

@@ -70,7 +70,9 @@ export function groupsOf(toml: IToml, fields: readonly IField[]): IGroup[] {
       usual: shown(field.default),
       isRemovable: !REQUIRED.has(field.path)
     }));
-  return GROUPS.map(key => ({ key, rows: rows.filter(({ field }) => groupOf(field.path) === key) })).filter(each => each.rows.length > 0);
+  return GROUPS.map(key => ({ key, rows: rows.filter(({ field }) => groupOf(field.path) === key) })).filter(
+    each => each.rows.length > 0
+  );
 }
 
 function groupOf(path: string): GroupKey {
@@ -107,7 +109,12 @@ export function literalFor(field: IField, raw: string | boolean): string | null 
     case 'text':
       return literalOf(text);
     case 'list':
-      return `[${text.split(',').map(each => each.trim()).filter(Boolean).map(each => scalarFor(field.of, each)).join(', ')}]`;
+      return `[${text
+        .split(',')
+        .map(each => each.trim())
+        .filter(Boolean)
+        .map(each => scalarFor(field.of, each))
+        .join(', ')}]`;
     case 'boolean':
       return text === 'true' || text === 'false' ? text : undefined;
     case 'scalar':
@@ -145,7 +152,8 @@ function numberFor(kind: string, text: string): string | undefined {
 export function strangers(toml: IToml, fields: readonly IField[]): string[] {
   const known = new Set(fields.map(field => field.path));
   const isKnown = (path: string): boolean => known.has(path) || path.startsWith('expect[') || path === 'expect';
-  const isAbove = (path: string): boolean => [...known].some(each => each.startsWith(`${path}.`)) || path.endsWith('.options');
+  const isAbove = (path: string): boolean =>
+    [...known].some(each => each.startsWith(`${path}.`)) || path.endsWith('.options');
   return [...toml.entries.keys()].filter(path => !isKnown(path) && !isAbove(path));
 }
 

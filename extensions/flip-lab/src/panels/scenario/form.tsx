@@ -38,7 +38,11 @@ function Form(props: IProps): JSX.Element {
     return (
       <div className="jp-FlipForm-body">
         <Whole {...props} />
-        {troubles.size === 0 && <p className="jp-FlipEmpty">{model.isReachable ? trans.__('Reading the scenario…') : trans.__('The lab does not answer. Trying again…')}</p>}
+        {troubles.size === 0 && (
+          <p className="jp-FlipEmpty">
+            {model.isReachable ? trans.__('Reading the scenario…') : trans.__('The lab does not answer. Trying again…')}
+          </p>
+        )}
       </div>
     );
   }
@@ -109,7 +113,15 @@ function Trouble({ trouble: { code, what, fix } }: { trouble: ITrouble }): JSX.E
   );
 }
 
-function GoTo({ line, trans, goTo }: { line: number | null; trans: TranslationBundle; goTo: (line: number) => void }): JSX.Element | null {
+function GoTo({
+  line,
+  trans,
+  goTo
+}: {
+  line: number | null;
+  trans: TranslationBundle;
+  goTo: (line: number) => void;
+}): JSX.Element | null {
   if (line === null) return null;
   return (
     <button type="button" className="jp-FlipLink" onClick={() => goTo(line)}>
@@ -118,7 +130,13 @@ function GoTo({ line, trans, goTo }: { line: number | null; trans: TranslationBu
   );
 }
 
-function Field({ row, trouble, model, trans, goTo }: IProps & { row: IRow; trouble: ITrouble | undefined }): JSX.Element {
+function Field({
+  row,
+  trouble,
+  model,
+  trans,
+  goTo
+}: IProps & { row: IRow; trouble: ITrouble | undefined }): JSX.Element {
   const { field, raw, isRemovable } = row;
   const id = useId();
   const help = (field.about || field.help).replace(/``/g, '`');
@@ -135,17 +153,29 @@ function Field({ row, trouble, model, trans, goTo }: IProps & { row: IRow; troub
         )}
       </div>
       <div className="jp-FlipField-control">
-        <Control row={row} model={model} trans={trans} about={{ id, 'aria-describedby': told || undefined, 'aria-invalid': trouble !== undefined }} />
+        <Control
+          row={row}
+          model={model}
+          trans={trans}
+          about={{ id, 'aria-describedby': told || undefined, 'aria-invalid': trouble !== undefined }}
+        />
         {field.unit && <span className="jp-FlipField-range">{field.unit}</span>}
         {raw !== null && isRemovable && (
-          <button type="button" className="jp-FlipUndo" title={trans.__('Take it out of the text: its default holds')} aria-label={trans.__('Use the default of %1', field.label)} onClick={() => model.remove(field.path)}>
+          <button
+            type="button"
+            className="jp-FlipUndo"
+            title={trans.__('Take it out of the text: its default holds')}
+            aria-label={trans.__('Use the default of %1', field.label)}
+            onClick={() => model.remove(field.path)}
+          >
             ↺
           </button>
         )}
       </div>
       {trouble && (
         <p className="jp-FlipField-trouble" id={`${id}-trouble`}>
-          <Trouble trouble={trouble} /> <GoTo line={lineFor(field.path, trouble, model.isReadable ? model.toml : null)} trans={trans} goTo={goTo} />
+          <Trouble trouble={trouble} />{' '}
+          <GoTo line={lineFor(field.path, trouble, model.isReadable ? model.toml : null)} trans={trans} goTo={goTo} />
         </p>
       )}
       {help && (
@@ -169,7 +199,14 @@ function Control({ row: { field, raw, usual }, model, trans, about }: IControl):
   const [draft, setDraft] = useState<string | null>(null);
   if (field.kind === 'boolean' && typeof raw !== 'string') {
     const isOn = raw ?? usual === 'true';
-    return <input type="checkbox" {...about} checked={isOn} onChange={event => model.put(field, event.target.checked, true)} />;
+    return (
+      <input
+        type="checkbox"
+        {...about}
+        checked={isOn}
+        onChange={event => model.put(field, event.target.checked, true)}
+      />
+    );
   }
   const now = typeof raw === 'string' ? raw : '';
   if (field.is_closed) {
@@ -206,7 +243,12 @@ function Control({ row: { field, raw, usual }, model, trans, about }: IControl):
   const isNumber = field.kind === 'integer' || field.kind === 'number';
   return (
     <>
-      <input type="text" inputMode={isNumber ? 'decimal' : undefined} list={field.choices.length ? `${about.id}-list` : undefined} {...common} />
+      <input
+        type="text"
+        inputMode={isNumber ? 'decimal' : undefined}
+        list={field.choices.length ? `${about.id}-list` : undefined}
+        {...common}
+      />
       {field.choices.length > 0 && (
         <datalist id={`${about.id}-list`}>
           {field.choices.map(choice => (

@@ -68,7 +68,10 @@ export const scenarios: JupyterFrontEndPlugin<void> = {
       icon: args => (args['isPalette'] ? undefined : scenarioIcon),
       execute: async args => {
         try {
-          const path = typeof args['path'] === 'string' ? args['path'] : await written(app.serviceManager.contents, flip, folder(), args);
+          const path =
+            typeof args['path'] === 'string'
+              ? args['path']
+              : await written(app.serviceManager.contents, flip, folder(), args);
           await app.commands.execute('docmanager:open', { path, factory: FACTORY });
         } catch (error) {
           tellTrouble(error, trans);
@@ -81,7 +84,12 @@ export const scenarios: JupyterFrontEndPlugin<void> = {
 };
 
 /** Writes a new scenario file, and says where: that of a scenario, or of the first one. */
-async function written(contents: Contents.IManager, { api }: IFlip, folder: string, args: { [name: string]: unknown }): Promise<string> {
+async function written(
+  contents: Contents.IManager,
+  { api }: IFlip,
+  folder: string,
+  args: { [name: string]: unknown }
+): Promise<string> {
   let { name, toml } = args as { name?: string; toml?: string };
   if (name === undefined) {
     const { items } = await api.get<{ items: { name: string }[] }>('scenarios');

@@ -63,7 +63,16 @@ export function lineOf(text: string, at: number): number {
 
 // --- the scanner ----------------------------------------------------------------------------
 
-const ESCAPES: Record<string, string> = { b: '\b', t: '\t', n: '\n', f: '\f', r: '\r', e: '\x1b', '"': '"', '\\': '\\' };
+const ESCAPES: Record<string, string> = {
+  b: '\b',
+  t: '\t',
+  n: '\n',
+  f: '\f',
+  r: '\r',
+  e: '\x1b',
+  '"': '"',
+  '\\': '\\'
+};
 
 class Scanner {
   constructor(private readonly _text: string) {}
