@@ -26,6 +26,8 @@ import numpy as np
 from api_served import Served, asked, served, training
 from store_history import History
 
+from flip_lab.runs.run import Run
+
 Figures = dict[str, Any]
 
 
@@ -35,11 +37,12 @@ def reads(arguments: argparse.Namespace, folder: Path) -> Figures:
     turns: list[dict[str, Any]] = []
     with training(lab) as run, served(lab) as server:
         begin_s, cpu_s = time.perf_counter(), server.cpu_s
+        num_rounds = _rounds(run)
         for turn in range(1 + arguments.turns):
             load = (run.run_id, arguments.rate, arguments.users, arguments.seconds, turn)
             turns.append(asked("api_load.py", server.url, server.token, *load))
-        busy = (server.cpu_s - cpu_s) / (time.perf_counter() - begin_s)
-        rounds = sum(event.kind == "round_ended" for event in run.events())
+        took_s, busy_s = time.perf_counter() - begin_s, server.cpu_s - cpu_s
+        num_rounds = _rounds(run) - num_rounds
     first, *later = turns
     figures: Figures = {
         f"read_{kind}": _spread([turn["took_ms"][kind] for turn in later])
@@ -47,13 +50,19 @@ def reads(arguments: argparse.Namespace, folder: Path) -> Figures:
     }
     figures["read_all"] = _spread([_all(turn["took_ms"].values()) for turn in later])
     figures["read_first"] = _spread([_all(first["took_ms"].values())])
+    count = sum(len(took) for turn in turns for took in turn["took_ms"].values())
     return figures | {
-        "reads": sum(len(took) for turn in turns for took in turn["took_ms"].values()),
+        "reads": count,
+        "reads_cpu_ms": round(1000 * busy_s / count, 1),
         "reads_failed": sum(len(turn["failed"]) for turn in turns),
         "reads_known_share": round(float(np.mean([t["known_share"] for t in turns])), 2),
-        "reads_server_cores": round(busy, 2),
-        "reads_rounds_meanwhile": rounds,
+        "reads_server_cores": round(busy_s / took_s, 2),
+        "reads_rounds_meanwhile": num_rounds,
     }
+
+
+def _rounds(run: Run) -> int:
+    return sum(event.kind == "round_ended" for event in run.events())
 
 
 def pages(arguments: argparse.Namespace, folder: Path) -> Figures:
@@ -154,7 +163,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--parts", type=_part_names, default=[*_PARTS])
     parser.add_argument("--turns", type=int, default=4, help="turns, after the first")
-    parser.add_argument("--rate", type=float, default=50.0, help="requests a second")
+    parser.add_argument(
+        "--rate", type=float, default=20.0, help="reads a second, of all together"
+    )
     parser.add_argument("--users", type=int, default=100, help="people who read at once")
     parser.add_argument("--pages", type=int, default=1000, help="pages that watch")
     parser.add_argument("--seconds", type=float, default=20.0, help="of a turn")

@@ -26,6 +26,7 @@ _SINGLES = {
     "reads": "Reads",
     "reads_failed": "… that failed",
     "reads_known_share": "… share that the reader had already (304)",
+    "reads_cpu_ms": "… what one costs the server's processor, on average, ms",
     "reads_server_cores": "… processors that the server took",
     "reads_rounds_meanwhile": "… rounds that the run trained meanwhile",
     "pages": "Pages that watch one run",

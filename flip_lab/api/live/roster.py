@@ -21,12 +21,17 @@ from flip_lab.core.clock import now_s
 from flip_lab.core.errors import FlipLabError
 from flip_lab.core.state import RunState
 from flip_lab.runs.lab import Lab
+from flip_lab.store import query
 from flip_lab.store.layout import LabDir, names_in
 from flip_lab.store.manifest import read_manifest
+from flip_lab.store.schema import TABLES
 
 _EVERY_S = 0.1
 _LONGEST_PAUSE_S = 10.0
 _SETTLED_S = 0.1
+_ALL_TABLES = f"SELECT 1 FROM {', '.join(TABLES)} LIMIT 0"  # noqa: S608  # our own names
+"""Asked once, so that the store's database is made with all tables before people ask."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -144,6 +149,8 @@ class Roster:
         self._poll()
 
     def _follow(self) -> None:
+        with suppress(FlipLabError):  # whoever asks is told
+            query.sql(self._lab, _ALL_TABLES, as_="rows")
         pause_s = self._every_s
         while not self._stopping.wait(pause_s):
             try:
