@@ -27,7 +27,7 @@ from flip_lab.runs.run import Run
 pytestmark = pytest.mark.browser
 
 PATIENCE_S = 180  # shared machines are slow at times
-ROUNDS = "100000"
+SETTINGS = {"Number of rounds": "20000", "Learning rate": "0.01"}
 MANY = 5000
 PARTS = {
     "gallery": ("flip-lab:open-gallery", ".jp-FlipCard"),
@@ -115,7 +115,8 @@ def picture(page: Page, name: str, *themes: str) -> None:
     for theme in themes or ("dark", "light"):  # ends as it began
         execute(page, "apputils:change-theme", theme=THEMES[theme])
         page.wait_for_timeout(3000)
-        page.screenshot(path=Path(folder) / f"lab-{name}-{theme}.png")
+        path = Path(folder) / f"lab-{name}-{theme}.png"
+        page.screenshot(path=path, style=".Toastify { visibility: hidden; }")
 
 
 def wait_for(page: Page, happened: Callable[[], bool]) -> None:
@@ -158,7 +159,8 @@ def launch_long_run(page: Page, lab: Lab) -> tuple[Locator, Run]:
     picture(page, "gallery")
     card.get_by_role("button", name="Open form").click()
     form = page.locator(".flip-launcher")
-    form.get_by_label("Number of rounds", exact=True).fill(ROUNDS)
+    for label, value in SETTINGS.items():
+        form.get_by_label(label, exact=True).fill(value)
     picture(page, "form")
     form.get_by_role("button", name="Launch", exact=True).click()
     view = page.locator(".flip-monitor:visible")
@@ -202,6 +204,7 @@ def compare(page: Page, *runs: Run) -> None:
     comparer = page.locator(".flip-comparer:visible")
     for run in runs:
         expect(comparer).to_contain_text(run.run_id[-4:])
+    comparer.get_by_label("Draw", exact=True).select_option(label="single runs")
     picture(page, "comparer")
 
 
