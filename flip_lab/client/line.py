@@ -14,6 +14,7 @@ import httpx
 from flip_lab.client.address import Address
 from flip_lab.client.patience import patiently
 from flip_lab.client.problems import reaching, refusal
+from flip_lab.core.errors import InvalidValueError
 
 Trust: TypeAlias = str | Path | ssl.SSLContext | None
 """A file with certificates of authorities, a context, or the machine's own."""
@@ -148,4 +149,10 @@ class Line:
 def _tls(trust: Trust) -> ssl.SSLContext:
     if isinstance(trust, ssl.SSLContext):
         return trust
-    return ssl.create_default_context(cafile=None if trust is None else str(trust))
+    try:
+        return ssl.create_default_context(cafile=None if trust is None else str(trust))
+    except OSError as error:  # of ssl, too
+        raise InvalidValueError(
+            f"{trust} holds no certificates that can be read ({error}).",
+            fix="Give a file in PEM with the certificates of the authorities to trust.",
+        ) from error

@@ -105,11 +105,17 @@ def unreachable(error: Exception, *, url: str) -> LabUnreachableError:
         url: Where we asked, as people gave it.
     """
     why = str(error) or type(error).__name__
-    return LabUnreachableError(
-        f"{url} does not answer ({why}).",
-        fix="Check that `flip-lab serve` or Jupyter runs there, that host and port are "
-        "right, and that a tunnel, if you need one, is open.",
-    )
+    if "CERTIFICATE_VERIFY_FAILED" in why:
+        fix = (
+            "If the certificate is of an authority of your own, name that: "
+            "connect(url, trust='ca.crt'), or SSL_CERT_FILE."
+        )
+    else:
+        fix = (
+            "Check that `flip-lab serve` or Jupyter runs there, that host and port are "
+            "right, and that a tunnel, if you need one, is open."
+        )
+    return LabUnreachableError(f"{url} does not answer ({why}).", fix=fix)
 
 
 @contextmanager

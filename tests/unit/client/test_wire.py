@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -194,3 +195,22 @@ def _alert(number: int) -> dict[str, object]:
     names = ("run_id", "name", "experiment", "level", "code", "message")
     told = dict.fromkeys(names, "x")
     return {**told, "time_at": None, "sequence": -1, "server_round": number}
+
+
+def test_a_certificate_that_nobody_trusts_has_a_remedy_of_its_own(desk: Desk) -> None:
+    """Neither the port nor a tunnel is to blame."""
+    failed = httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
+    desk.tell("GET", "/about", failed)
+    address = read_address("https://127.0.0.1/flip", "t")
+    with pytest.raises(errors.LabUnreachableError) as raised:
+        Wire(Line(address, timeout_s=0.05, transport=desk))
+    assert "trust=" in raised.value.fix
+
+
+def test_trust_needs_certificates(tmp_path: Path) -> None:
+    """A file that is none is refused before anything is asked."""
+    empty = tmp_path / "ca.crt"
+    empty.write_text("nothing")
+    for file in (empty, tmp_path / "nowhere.crt"):
+        with pytest.raises(errors.InvalidValueError, match="crt"):
+            Line(read_address("https://host"), timeout_s=1.0, trust=file)
