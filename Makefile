@@ -68,7 +68,7 @@ clean: ## remove the virtual environment, caches and every lab directory
 
 # torch comes first and by plain pip: a later step can then never replace a CPU build by the
 # several gigabytes of a CUDA one.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt extensions/flip-lab/labextension/package.json
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet -c constraints.txt torch
 	$(PY) -m pip install --quiet -c constraints.txt -e ".[lab,exchange,dev]"
