@@ -12,7 +12,12 @@ from flip_lab.client.answers import WholeRun
 from flip_lab.client.files import write_whole
 from flip_lab.client.run_steering import RunSteering
 from flip_lab.client.wire import Wire
-from flip_lab.core.errors import InvalidValueError, RunNotFoundError, StaleError
+from flip_lab.core.errors import (
+    InvalidValueError,
+    LabUnreachableError,
+    RunNotFoundError,
+    StaleError,
+)
 from flip_lab.core.events import in_force
 from flip_lab.core.outcome import Outcome, RunResult, outcome_of
 
@@ -228,7 +233,11 @@ class RemoteRun(RunSteering):
         return write_whole(target, response.content)
 
     def __repr__(self) -> str:
-        return f"<RemoteRun {self.run_id} {self.name!r}: {self.state}>"
+        try:
+            now = str(self.state)
+        except LabUnreachableError:  # to show a handle must not fail
+            now = f"{self._spec.state} when the lab was last heard of"
+        return f"<RemoteRun {self.run_id} {self.name!r}: {now}>"
 
 
 def run_of(wire: Wire, run_id: str) -> RemoteRun:

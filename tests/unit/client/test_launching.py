@@ -115,3 +115,10 @@ def test_numbers_of_numpy_are_numbers() -> None:
     }
     assert plain(values) == {"a": 0.5, "b": 3, "c": [1.0, "NaN"], "d": [1]}
     assert [plain(float(word)) for word in ("inf", "-inf")] == ["Infinity", "-Infinity"]
+
+
+def test_a_handle_can_always_be_shown(desk: Desk, run: RemoteRun) -> None:
+    """Also while the lab is away: as it was when it was last heard of."""
+    assert repr(run) == "<RemoteRun one 'hospitals': running>"
+    desk.tell("GET", "/runs/one", httpx.ConnectError("refused"))
+    assert "running when the lab was last heard of" in repr(run)
