@@ -131,7 +131,8 @@ def test_any_setting_is_changed_by_its_name(parent: Run, shared_lab: Lab) -> Non
     metrics = shared_lab.metrics(runs=[parent, fork, again])
     family = shared_lab.family(parent)
     assert len(list(fork_curves(metrics, family).data)) == 4
-    assert family_tree(family).layout.title.subtitle.text.endswith("forks")
+    title = family_tree(family).layout["title"]
+    assert title.subtitle.text.endswith("forks")
 
 
 def test_a_fleet_grows_where_clients_keep_nothing(parent: Run) -> None:

@@ -104,7 +104,7 @@ def send(
 
 def uploaded(client: TestClient, name: str, content: bytes, **more: str) -> str:
     """Upload a file in one piece; give its id."""
-    where = begin(client, name, len(content), **more)
+    where = begin(client, name, len(content), expect=201, **more)
     answer = send(client, where, content)
     assert answer.status_code == 204, answer.text
     return where.partition("/")[2]

@@ -81,9 +81,7 @@ def test_its_own_tests() -> None:
     if shutil.which("node") is None:
         pytest.skip("the extension's tests need Node")
     if not (_HERE / "node_modules" / "typescript").is_dir():
-        pytest.skip(
-            "the extension's tests need its packages: npm ci in extensions/flip-lab"
-        )
+        pytest.skip("the extension's tests need its packages: make extension-packages")
     ran = subprocess.run(
         ["npm", "test"], cwd=_HERE, capture_output=True, text=True, timeout=300, check=False
     )

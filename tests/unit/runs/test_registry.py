@@ -30,6 +30,7 @@ from flip_lab.core.errors import (
 from flip_lab.runs.artifacts import add_artifact
 from flip_lab.runs.care import restore_lab
 from flip_lab.runs.lab import Lab
+from flip_lab.runs.registry import Which
 from flip_lab.runs.registry_actions import promote_model
 from flip_lab.runs.run import Run
 from flip_lab.store import backup_taking
@@ -99,7 +100,13 @@ def test_the_arrays_come_back_to_the_bit(lab: Lab) -> None:
     lab.models.register("r1", "digits")
     lab.models.register("r2", "digits")
     lab.models.promote("digits", 1, "production")
-    for which, value in ((1, 0.0), ("production", 0.0), ("latest", 1.0), (2, 1.0)):
+    kept: list[tuple[Which, float]] = [
+        (1, 0.0),
+        ("production", 0.0),
+        ("latest", 1.0),
+        (2, 1.0),
+    ]
+    for which, value in kept:
         found = lab.models.arrays("digits", which)
         for name, array in weights(value).items():
             np.testing.assert_array_equal(found[name], array)
