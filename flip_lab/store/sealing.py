@@ -42,6 +42,9 @@ from flip_lab.store.tables import make_facts
 
 _PARTS = tuple(name for name in SEALED if name not in KEPT)
 _SUM_BYTES = 2**22
+_ROWS_OF_A_GROUP = 2**15
+"""A quarter of what is usual: one run of many is then read in a third of the time, and
+neither a file's size nor a look through all of it suffers."""
 
 
 def seal_runs(snapshot: Snapshot) -> Segment:
@@ -295,7 +298,8 @@ def _copy(
     order = TABLES[name].order_by if name in KEPT else ("run_id", "sequence")
     [rows] = connection.execute(
         f"COPY (SELECT {columns} FROM ({select}) ORDER BY {', '.join(order)}) "  # noqa: S608  # our own names
-        f"TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
+        f"TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd, "
+        f"ROW_GROUP_SIZE {_ROWS_OF_A_GROUP})"
     ).fetchone() or (0,)
     return SealedFile(size_bytes=path.stat().st_size, digest=digest_of(path), num_rows=rows)
 
