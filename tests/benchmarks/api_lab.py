@@ -22,15 +22,16 @@ def make(path: Path, history: History) -> Lab:
         path: The lab's directory.
         history: How much shall be in it.
     """
+    if (path / _MARK).exists():  # with runs of earlier turns in it, too
+        return Lab(path)
     lab = store_history.make(path, history)
     place = LabDir(lab.path)
-    if not (path / _MARK).exists():
-        for number in range(history.runs):
-            run_id = history.run_id(number)
-            write_json_atomic(
-                place.run_dir(run_id) / "run.json", _spec(history, number).to_json()
-            )
-        (path / _MARK).touch()
+    for number in range(history.runs):
+        run_id = history.run_id(number)
+        write_json_atomic(
+            place.run_dir(run_id) / "run.json", _spec(history, number).to_json()
+        )
+    (path / _MARK).touch()
     return lab
 
 
