@@ -167,7 +167,7 @@ def see_curves_move(view: Locator) -> None:
     """Wait for five rounds, and see another curve than after two."""
     show_state(view, "running")
     wait_for(view.page, lambda: round_shown(view) >= 2)
-    curve = view.locator(".flip-tile .flip-chart path").first
+    curve = view.locator(".flip-tile .flip-line-path").first
     before = curve.get_attribute("d")
     wait_for(view.page, lambda: round_shown(view) >= 5)
     assert curve.get_attribute("d") != before

@@ -236,6 +236,7 @@ def test_a_run_that_is_taken_up_again_comes_alive(
 def test_questions_are_answered(run: Steered, opened: Open) -> None:
     """By their ticket; cells that there are not are left out."""
     with opened("run", run_id=RUN) as socket:
+        heard(socket, "parts")  # which tell a page of the cells
         answer = asked(socket, cells=[0, 99])
     assert [row["title"] for row in answer["rows"]] == ["partition 0"]
     assert run.done == []
