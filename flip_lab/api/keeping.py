@@ -6,6 +6,7 @@ the same.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,7 +17,7 @@ from flip_lab.api.live.states import State
 from flip_lab.api.service import Service, admitted, service_of
 
 
-class _Kept(APIRoute):
+class _Kept(APIRoute, ABC):
     """A route whose answers to GET are kept while ``_state`` stays the same."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -41,8 +42,8 @@ class _Kept(APIRoute):
         del request
         return True
 
-    def _state(self, service: Service, request: Request) -> State | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _state(self, service: Service, request: Request) -> State | None: ...
 
 
 class OfFacts(_Kept):

@@ -26,8 +26,7 @@ _ABSENT = frozenset(
         httpx.codes.BAD_GATEWAY,
         httpx.codes.SERVICE_UNAVAILABLE,
         httpx.codes.GATEWAY_TIMEOUT,
-        httpx.codes.INTERNAL_SERVER_ERROR,  # jupyter-server-proxy, while the app is not up
-        599,  # the same, when the app did not answer in time
+        httpx.codes.INTERNAL_SERVER_ERROR,  # a proxy's own trouble: ours is a problem
     }
 )
 

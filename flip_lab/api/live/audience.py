@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from flip_lab.api.live.ring import Message
@@ -33,7 +34,7 @@ class Source(Protocol):
         ...
 
 
-class Audience:
+class Audience(ABC):
     """Counts who reads a source, and follows it in a task as long as anybody does."""
 
     def __init__(self) -> None:
@@ -76,9 +77,9 @@ class Audience:
         self._is_over = True
         self._tell()
 
+    @abstractmethod
     async def _look(self) -> bool:
         """Look once what is new, ``_tell`` if anything is; False ends it."""
-        raise NotImplementedError
 
     def _tell(self) -> None:
         told, self.news = self.news, asyncio.Event()
