@@ -526,10 +526,11 @@ def test_an_actor_that_hangs_up_is_replaced(*, are_here: bool) -> None:
 
 def test_memory_and_sockets_are_closed_with_the_executor() -> None:
     """A lab runs one after another in one process."""
+    gate = Gate()
+    assert gate.descriptor  # the run's own, open for as long as somebody holds it
     leases = FakeLeases(2, lambda _: None)
-    make_executor(leases).close()
     before = num_descriptors()
-    executor = make_executor(leases)
+    executor = make_executor(leases, gate=gate)
     executor.submit(make_calls(40))
     executor.completed(timeout_s=20.0)
     executor.close()
