@@ -30,7 +30,8 @@ class EventKind(StrEnum):
     (partitions). ``LOGGED``: what ``flip_lab.log`` was told, besides numbers: ``phase``,
     ``node_id`` and ``partition_id`` (null from the server), ``name``, ``type``,
     ``value``, and ``sha256`` of an image.
-    ``WARNING``: ``code``, ``message``. ``RESOURCE``: numbers about the run's processes,
+    ``WARNING``: ``code``, ``message``; of a real node also ``node_id``, ``partition_id``,
+    see ``flip_lab.core.notice``. ``RESOURCE``: numbers about the run's processes,
     see the table ``resources``.
     """
 

@@ -16,6 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import CommandRefusedError, RunError
 from flip_lab.core.logged import Logged
+from flip_lab.core.notice import Notify, unheard
 from flip_lab.engines.gate import Gate
 
 RunConfig: TypeAlias = Mapping[str, bool | int | float | str]
@@ -70,6 +71,7 @@ class Job:
         durations_s: Seconds that partitions took to train before, where that is known;
             the longest are started first.
         gate: Closed while the run is paused: then the engine starts no client.
+        notify: Told what happens beside replies, such as a node that is lost.
     """
 
     run_id: str
@@ -83,6 +85,7 @@ class Job:
     client_timeout_s: float | None = None
     durations_s: Mapping[int, float] = field(default_factory=dict[int, float])
     gate: Gate = field(default_factory=Gate)
+    notify: Notify = unheard
 
 
 @dataclass(frozen=True, kw_only=True)

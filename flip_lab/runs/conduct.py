@@ -6,6 +6,7 @@ import gc
 import logging
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import safetensors.numpy
@@ -13,6 +14,7 @@ from flwr.app import Context, RecordDict
 
 from flip_lab.core.errors import FlipLabError, ServerAppError
 from flip_lab.core.events import EventKind
+from flip_lab.core.notice import Notice
 from flip_lab.core.seeds import Stream
 from flip_lab.core.state import RunState
 from flip_lab.engines.base import Engine, Job
@@ -105,6 +107,7 @@ def _perform(stage: Stage) -> RunState:
         client_timeout_s=spec.client_timeout_s,
         durations_s=load_durations(stage.run_dir, spec),
         gate=stage.control.gate,
+        notify=partial(_note, stage),
     )
     with ExitStack() as stack:
         grid = RunGrid(
@@ -179,6 +182,13 @@ def _record_data_lineage(stage: Stage) -> None:
         "partition_sha256": partition_fingerprint(scenario),
     }
     stage.recorder.emit(EventKind.LINEAGE, body, server_round=0)
+
+
+def _note(stage: Stage, notice: Notice) -> None:
+    """Put on record what an engine has to tell."""
+    recorder = stage.recorder
+    body = asdict(notice)
+    recorder.emit(EventKind.WARNING, body, server_round=recorder.server_round)
 
 
 def _keep_model(stage: Stage, hooks: RunHooks) -> None:
