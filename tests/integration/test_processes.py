@@ -249,7 +249,7 @@ def test_a_client_that_hangs_is_stopped_in_a_pause_too() -> None:
         wanted = {*grid.push_messages(asking(grid, "query.hang", victim=2))}
         replies = collect(grid, wanted, 2)
         gate.close()
-        replies += collect(grid, wanted, 1)
+        replies += collect(grid, wanted, 3 - len(replies))  # the third may have come along
         gate.open()
         replies += collect(grid, wanted, len(wanted))
         failed = [each.error.reason for each in replies if each.has_error()]

@@ -413,7 +413,7 @@ def test_killed_at_any_instant_all_snapshots_are_good(
             process.send_signal(signal.SIGKILL)
         for name in BackupDir(destination).names():
             assert verify_backup(destination, name) == []
-        for path in target.glob("*/[!.]*"):
+        for path in (target / str(attempt)).glob("[!.]*"):
             assert contents(open_lab(path, create=False)) == before
     done = back_up(mixed, destination)
     give_back(destination, target / "0" / "0" if what == "backup" else target / "last")
