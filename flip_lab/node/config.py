@@ -1,0 +1,305 @@
+"""A node's own settings: the directory that a site keeps, and its ``node.toml``.
+
+The site writes this file, nobody else: what it says of data, apps and limits is the
+site's word, and nothing that comes from a hub changes it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TypeAlias
+
+import tomli_w
+
+from flip_lab.core.errors import HubStateError, InvalidValueError
+from flip_lab.node.tables import Table
+
+FILE_NAME = "node.toml"
+SCENARIOS = "scenarios"
+ANYTHING = "any"
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+NodeScalar: TypeAlias = bool | int | float | str
+"""What Flower's node configuration may hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """Where a site's data is: a kind of reader, and what that reader needs to know.
+
+    Attributes:
+        kind: ``csv``, ``npz``, ``sql``, ``dicom``, or what an installed package adds under
+            the entry point group ``flip_lab.site_data``.
+        options: The reader's own settings; see ``flip_lab.fl.data.site``.
+    """
+
+    kind: str
+    options: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeLimits:
+    """What one client call may use at a site.
+
+    Time and memory need worker processes (``workers`` of at least 1): a call in the node's
+    own process cannot be stopped. The size of messages holds everywhere.
+
+    Attributes:
+        call_timeout_s: Longest time from start to end, seconds; > 0.
+        memory_mb: Largest address space of a worker, MiB; ``None`` for no limit.
+        cpu_s: Longest processor time of one call, seconds; ``None`` for no limit.
+        message_mb: Largest message in either direction, MiB; > 0.
+    """
+
+    call_timeout_s: float = 3600.0
+    memory_mb: int | None = None
+    cpu_s: float | None = None
+    message_mb: int = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    """The endpoint at which a site answers predictions.
+
+    Attributes:
+        host: Address to listen at.
+        port: Port to listen at, 0 for any free one.
+        token_file: File with the token that callers must send; ``None``: the node writes
+            one to ``serve.token`` in its directory.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8082
+    token_file: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeConfig:
+    """Everything that a node knows of itself.
+
+    Attributes:
+        name: The site's name, as the hub knows it.
+        hub: ``host:port`` of the hub (or of a stock SuperLink).
+        directory: The node's directory.
+        config: Flower's node configuration: ``partition-id``, ``num-partitions``, …
+        data: The site's data; ``None`` when apps bring their own.
+        allow: Which apps may run: ``"scenarios"`` (those of this version of FLIP Lab),
+            ``"any"``, or ``"sha256:<app hash>"``.
+        limits: What one client call may use.
+        logs_tail_lines: Lines of a failed client's traceback that the researcher gets;
+            0: none, only which error it was.
+        workers: Worker processes for client calls, reused; 0: the node's own process.
+        serve: The prediction endpoint; ``None`` for none.
+    """
+
+    name: str
+    hub: str
+    directory: Path
+    config: Mapping[str, NodeScalar] = field(default_factory=dict[str, NodeScalar])
+    data: DataSource | None = None
+    allow: tuple[str, ...] = (SCENARIOS,)
+    limits: NodeLimits = field(default_factory=NodeLimits)
+    logs_tail_lines: int = 0
+    workers: int = 0
+    serve: ServeSettings | None = None
+
+    @property
+    def key_file(self) -> Path:
+        """The node's private key, made here and never sent."""
+        return self.directory / "node.key"
+
+    @property
+    def root_certificates(self) -> Path | None:
+        """The one authority that the node trusts; ``None``: the system's."""
+        path = self.directory / "ca.crt"
+        return path if path.exists() else None
+
+    @property
+    def contexts(self) -> Path:
+        """Where clients' contexts are kept, one directory for each run."""
+        return self.directory / "contexts"
+
+    @property
+    def models(self) -> Path:
+        """Where delivered models are kept."""
+        return self.directory / "models"
+
+    @property
+    def log_file(self) -> Path:
+        """The node's own log; it never leaves the site."""
+        return self.directory / "node.log"
+
+    @property
+    def status_file(self) -> Path:
+        """What the node says of itself at this moment, JSON."""
+        return self.directory / "status.json"
+
+
+def load_node(directory: Path) -> NodeConfig:
+    """Read the ``node.toml`` of a node's directory.
+
+    Raises:
+        HubStateError: If there is none.
+        UnknownKeyError: If it holds a key that means nothing.
+        InvalidValueError: If it is no TOML, or a value is missing, of the wrong type, or
+            out of its range.
+    """
+    path = directory.expanduser().resolve() / FILE_NAME
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise HubStateError(
+            f"There is no node in {path.parent}: {FILE_NAME} is missing.",
+            fix="Make one with `flip-lab node enroll --token …`, or name its directory.",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidValueError(
+            f"{path} is not valid TOML: {error}.", fix="Correct that line."
+        ) from error
+    return _node(Table(where=str(path), values=table), path.parent)
+
+
+def _node(root: Table, directory: Path) -> NodeConfig:
+    node = root.table("node")
+    root.only("node", "config", "data", "limits", "serve")
+    node.only("name", "hub", "allow", "logs-tail-lines", "workers")
+    return NodeConfig(
+        name=node.text("name"),
+        hub=_address(node),
+        directory=directory,
+        config=_scalars(root.table("config")),
+        data=_data(root.table("data")) if "data" in root.values else None,
+        allow=_allow(node),
+        limits=_limits(root.table("limits")),
+        logs_tail_lines=node.count("logs-tail-lines", 0),
+        workers=node.count("workers", 0),
+        serve=_serve(root.table("serve"), directory) if "serve" in root.values else None,
+    )
+
+
+def _address(node: Table) -> str:
+    """Check ``host:port``.
+
+    Raises:
+        InvalidValueError: If it is something else.
+    """
+    hub = node.text("hub")
+    if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:/]+):\d{1,5}", hub):
+        raise InvalidValueError(
+            f"{node.where} has hub = {hub!r}.", fix='Write it as "host:port", no https://.'
+        )
+    return hub
+
+
+def _allow(node: Table) -> tuple[str, ...]:
+    """Check the list of apps that may run.
+
+    Raises:
+        InvalidValueError: If an entry means nothing.
+    """
+    allow = node.texts("allow", (SCENARIOS,))
+    for entry in allow:
+        if entry not in {SCENARIOS, ANYTHING} and not _HASH.fullmatch(entry):
+            raise InvalidValueError(
+                f"{node.where} allows {entry!r}.",
+                fix=f'Write "{SCENARIOS}", "{ANYTHING}" or "sha256:" and 64 hex digits.',
+            )
+    return allow
+
+
+def _scalars(config: Table) -> dict[str, NodeScalar]:
+    """Check Flower's node configuration.
+
+    Raises:
+        InvalidValueError: If a value is no single value.
+    """
+    found: dict[str, NodeScalar] = {}
+    for key, value in config.values.items():
+        if not isinstance(value, (bool, int, float, str)):
+            raise InvalidValueError(
+                f"{config.where} has {key} = {value!r}.",
+                fix="Flower takes single values here: numbers, texts, true and false.",
+            )
+        found[key] = value
+    return found
+
+
+def _data(data: Table) -> DataSource:
+    kind = data.text("kind")
+    options = {key: value for key, value in data.values.items() if key != "kind"}
+    return DataSource(kind=kind, options=options)
+
+
+def _limits(table: Table) -> NodeLimits:
+    table.only("call-timeout-s", "memory-mb", "cpu-s", "message-mb")
+    given = table.values
+    plain = NodeLimits()
+    return NodeLimits(
+        call_timeout_s=table.seconds("call-timeout-s", plain.call_timeout_s),
+        memory_mb=table.count("memory-mb", 0, lowest=64) if "memory-mb" in given else None,
+        cpu_s=table.seconds("cpu-s", 0) if "cpu-s" in given else None,
+        message_mb=table.count("message-mb", plain.message_mb, lowest=1),
+    )
+
+
+def _serve(table: Table, directory: Path) -> ServeSettings:
+    table.only("host", "port", "token-file")
+    plain = ServeSettings()
+    return ServeSettings(
+        host=table.text("host", plain.host),
+        port=table.count("port", plain.port, highest=65535),
+        token_file=(
+            directory / table.text("token-file") if "token-file" in table.values else None
+        ),
+    )
+
+
+def write_node(directory: Path, config: NodeConfig) -> Path:
+    """Write the ``node.toml`` of a directory, in place of an older one, all or nothing.
+
+    Args:
+        directory: The node's directory; made if it is not there, for its owner only.
+        config: The settings; ``config.directory`` is not written.
+
+    Returns:
+        The file.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = directory / FILE_NAME
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(tomli_w.dumps(_tables(config, directory)).encode())
+    return fresh.replace(path)
+
+
+def _tables(config: NodeConfig, directory: Path) -> dict[str, object]:
+    """Give settings as the file has them; what is as always is left out."""
+    tables: dict[str, object] = {
+        "node": {
+            "name": config.name,
+            "hub": config.hub,
+            "allow": list(config.allow),
+            "logs-tail-lines": config.logs_tail_lines,
+            "workers": config.workers,
+        },
+        "config": dict(config.config),
+        "limits": _given(config.limits),
+    }
+    if config.data:
+        tables["data"] = {"kind": config.data.kind, **config.data.options}
+    if config.serve:
+        tables["serve"] = serve = _given(config.serve)
+        if (file := config.serve.token_file) is not None:
+            inside = file.is_relative_to(directory)
+            serve["token-file"] = str(file.relative_to(directory) if inside else file)
+    return tables
+
+
+def _given(settings: NodeLimits | ServeSettings) -> dict[str, object]:
+    return {
+        each.name.replace("_", "-"): value
+        for each in fields(settings)
+        if (value := getattr(settings, each.name)) is not None
+    }
