@@ -64,7 +64,9 @@ QUESTIONS: list[tuple[dict[str, Any], Callable[[Lab], Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "local"), QUESTIONS, ids=lambda each: str(each)[:50])
+@pytest.mark.parametrize(
+    ("asked", "local"), QUESTIONS, ids=[str(asked)[:50] for asked, _ in QUESTIONS]
+)
 def test_a_frame_is_what_a_lab_gives(
     lab: Lab,
     ask: Callable[..., TestClient],
