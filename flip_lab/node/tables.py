@@ -78,8 +78,7 @@ class Table:
             InvalidValueError: If it is something else.
         """
         value = self.values.get(key, default)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if whole and lowest <= value <= highest:
+        if isinstance(value, int) and value is not True and lowest <= value <= highest:
             return value
         raise self._wrong(key, f"a whole number from {lowest} to {highest}")
 
