@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import PurePath
 from typing import cast
 
 from flwr.common.config import flatten_dict
@@ -11,7 +11,7 @@ from flwr.common.config import flatten_dict
 from flip_lab.core.errors import InvalidValueError
 
 
-def flatten_config(config: object, source: Path) -> dict[str, bool | int | float | str]:
+def flatten_config(config: object, source: PurePath) -> dict[str, bool | int | float | str]:
     """Join nested keys with dots, as Flower hands them to apps.
 
     Args:
