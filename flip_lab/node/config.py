@@ -21,6 +21,7 @@ from flip_lab.node.tables import Table
 FILE_NAME = "node.toml"
 SCENARIOS = "scenarios"
 ANYTHING = "any"
+_SERVE_FILES = ("token-file", "certificate", "key")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 NodeScalar: TypeAlias = bool | int | float | str
 """What Flower's node configuration may hold."""
@@ -69,11 +70,16 @@ class ServeSettings:
         port: Port to listen at, 0 for any free one.
         token_file: File with the token that callers must send; ``None``: the node writes
             one to ``serve.token`` in its directory.
+        certificate: PEM file that the endpoint shows, with those between it and its
+            authority; without one it listens on this machine only.
+        key: PEM file of the private key to it.
     """
 
     host: str = "127.0.0.1"
     port: int = 8082
     token_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,14 +252,18 @@ def _limits(table: Table) -> NodeLimits:
 
 
 def _serve(table: Table, directory: Path) -> ServeSettings:
-    table.only("host", "port", "token-file")
+    table.only("host", "port", *_SERVE_FILES)
     plain = ServeSettings()
+
+    def file(key: str) -> Path | None:
+        return directory / table.text(key) if key in table.values else None
+
     return ServeSettings(
         host=table.text("host", plain.host),
         port=table.count("port", plain.port, highest=65535),
-        token_file=(
-            directory / table.text("token-file") if "token-file" in table.values else None
-        ),
+        token_file=file("token-file"),
+        certificate=file("certificate"),
+        key=file("key"),
     )
 
 
@@ -291,9 +301,10 @@ def _tables(config: NodeConfig, directory: Path) -> dict[str, object]:
         tables["data"] = {"kind": config.data.kind, **config.data.options}
     if config.serve:
         tables["serve"] = serve = _given(config.serve)
-        if (file := config.serve.token_file) is not None:
-            inside = file.is_relative_to(directory)
-            serve["token-file"] = str(file.relative_to(directory) if inside else file)
+        for key in _SERVE_FILES:
+            if isinstance(file := serve.get(key), Path):
+                inside = file.is_relative_to(directory)
+                serve[key] = str(file.relative_to(directory) if inside else file)
     return tables
 
 

@@ -1,0 +1,1 @@
+"""Models at a site: what a hub delivered, kept, and answering predictions."""
