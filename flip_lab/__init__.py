@@ -15,6 +15,7 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 if TYPE_CHECKING:
+    from flip_lab.analysis.fleet import Fleet as Fleet
     from flip_lab.client.opening import connect as connect
     from flip_lab.core.callback import Callback as Callback
     from flip_lab.core.errors import FlipLabError as FlipLabError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from flip_lab.core.logged import confusion_matrix as confusion_matrix
     from flip_lab.core.logged import histogram as histogram
     from flip_lab.core.logged import image as image
+    from flip_lab.core.policy import RoundPolicy as RoundPolicy
     from flip_lab.core.scenario import Scenario as Scenario
     from flip_lab.core.stopping import StopRule as StopRule
     from flip_lab.fl.scenarios import load_scenario as load_scenario
@@ -43,11 +45,13 @@ _HOME = {
     "Callback": "flip_lab.core.callback",
     "Checkpoints": "flip_lab.runs.checkpoints",
     "Comparer": "flip_lab.widgets.comparer",
+    "Fleet": "flip_lab.analysis.fleet",
     "FleetView": "flip_lab.widgets.fleet",
     "FlipLabError": "flip_lab.core.errors",
     "Lab": "flip_lab.runs.lab",
     "Launcher": "flip_lab.widgets.launcher",
     "PartitionExplorer": "flip_lab.widgets.partitions",
+    "RoundPolicy": "flip_lab.core.policy",
     "Run": "flip_lab.runs.run",
     "Scenario": "flip_lab.core.scenario",
     "StopRule": "flip_lab.core.stopping",
@@ -66,11 +70,13 @@ __all__ = [
     "Callback",
     "Checkpoints",
     "Comparer",
+    "Fleet",
     "FleetView",
     "FlipLabError",
     "Lab",
     "Launcher",
     "PartitionExplorer",
+    "RoundPolicy",
     "Run",
     "Scenario",
     "StopRule",

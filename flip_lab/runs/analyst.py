@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flip_lab.runs.difference import RunDiff
     from flip_lab.runs.report_page import ReportTheme
     from flip_lab.runs.run import Run
+    from flip_lab.runs.twin import Twin
 
 
 class LabAnalyst(LabReader):
@@ -122,6 +123,25 @@ class LabAnalyst(LabReader):
 
         self._bury_the_dead()
         return family_frame(self._dir, selected(self._dir, run)[0], metric=metric)
+
+    def twin(self, *runs: Run | str) -> Twin:
+        """Make the digital twin of a federation from what runs on it recorded.
+
+        It learns how fast each node answers and how often it does not; then it replays a
+        run in simulation with these times, or says how long rounds would take otherwise.
+
+        Args:
+            runs: Runs on one real federation, or their ids, at least one; the first is
+                the one that is replayed.
+
+        Raises:
+            RunNotFoundError: If one of them is not there.
+            TwinError: If they do not tell enough of their nodes: simulated, imported
+                without clients, fewer than two rounds, or no client that answered.
+        """
+        from flip_lab.runs.twin import Twin  # loads pandas
+
+        return Twin(self._dir, [self.run(each) for each in selected(self._dir, runs)])
 
     def report(  # noqa: PLR0913  # what to report on, and what to ask of it
         self,

@@ -1,0 +1,115 @@
+"""What runs told of a fleet, in words: what was measured, what is bounded or assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from flip_lab.core.fleet import NodeProfile, PhaseProfile, ServerProfile, Shares
+
+_NARROW = 0.35  # width of bounds of a share up to which it counts as measured
+_ENOUGH = 5  # messages from which a node's own spread outweighs the fleet's
+_LIKELY = 20  # messages without a failure that say little about 5 %
+
+
+def diagnosis_of(
+    nodes: Sequence[NodeProfile],
+    server: ServerProfile,
+    num_rounds: int,
+    num_disturbed: int,
+) -> pd.DataFrame:
+    """Say of each thing that predictions rest on how well it is known.
+
+    Args:
+        nodes: The fleet's nodes.
+        server: What rounds take besides.
+        num_rounds: Rounds that were seen.
+        num_disturbed: Messages left out because the hub was away.
+
+    Returns:
+        ``what``, ``known`` and ``because``, see ``Fleet.diagnosis``.
+    """
+    profiles = [phase for node in nodes for phase in node.phases.values()]
+    rows = [
+        _times(profiles, num_disturbed),
+        _part("computing", [each.compute_share for each in profiles], _COMPUTING),
+        _part("network", [each.transfer_share for each in profiles], _NETWORK),
+        _both_ways(),
+        _shared(server),
+        _failures(nodes),
+        _outages(nodes),
+        (
+            "server",
+            "measured",
+            f"{server.overhead.median_s:.2g} s a round, from {num_rounds} rounds",
+        ),
+    ]
+    return pd.DataFrame(rows, columns=["what", "known", "because"])
+
+
+_Row = tuple[str, str, str]
+
+_COMPUTING = (
+    "the nodes say how long they worked, or worked on different numbers of examples",
+    "nodes that report node_duration_s, or runs with other numbers of examples",
+)
+_NETWORK = (
+    "messages of clearly different size were sent",
+    "runs of a smaller or a larger model: Fleet.from_run(one, other)",
+)
+
+
+def _times(profiles: Sequence[PhaseProfile], num_disturbed: int) -> _Row:
+    fewest = min(each.timing.num_observed for each in profiles)
+    told = f"at least {fewest} of each node and phase"
+    if num_disturbed:
+        told += f"; {num_disturbed} left out, the hub was away"
+    if fewest >= _ENOUGH:
+        return "time of a message", "measured", told
+    return "time of a message", "bounded", f"{told}: spreads lean on the whole fleet"
+
+
+def _part(what: str, shares: Sequence[Shares], words: tuple[str, str]) -> _Row:
+    widths = np.array([high - low for low, high in shares])
+    low, high = (float(np.median([each[at] for each in shares])) for at in (0, 1))
+    span = f"{low:.0%} to {high:.0%} of a message's time"
+    if (widths <= _NARROW).all():
+        return what, "measured", f"{span}: {words[0]}"
+    return what, "bounded", f"{span}; to know more: {words[1]}"
+
+
+def _both_ways() -> _Row:
+    return (
+        "down and up",
+        "assumed",
+        "a byte takes as long to a node as from it; an example's work is in proportion",
+    )
+
+
+def _shared(server: ServerProfile) -> _Row:
+    told = ", ".join(
+        f"{phase} ×{np.exp(sigma):.2f}" for phase, sigma in server.shared_log_sigma.items()
+    )
+    return (
+        "slow together",
+        "measured",
+        f"usual factor that all nodes of a round share: {told}",
+    )
+
+
+def _failures(nodes: Sequence[NodeProfile]) -> _Row:
+    asked = sum(node.availability.num_asked for node in nodes)
+    failed = sum(node.availability.num_failed for node in nodes)
+    told = f"{failed} of {asked} messages failed"
+    if failed or min(node.availability.num_asked for node in nodes) >= _LIKELY:
+        return "failures", "measured", told
+    return "failures", "assumed", f"{told}; so none is foreseen"
+
+
+def _outages(nodes: Sequence[NodeProfile]) -> _Row:
+    outages = sum(node.availability.num_outages for node in nodes)
+    if outages:
+        return "availability", "measured", f"{outages} times a node was away"
+    return "availability", "assumed", "no node went away; so none is foreseen to"
