@@ -20,12 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from flip_lab.core.clock import at_utc, now_s
 from flip_lab.core.errors import HubStateError
-from flip_lab.hub.certificates import (
-    is_address,
-    load_certificates,
-    load_key,
-    permitted_hosts,
-)
+from flip_lab.hub.certificates import is_address, permitted_hosts
 
 AUTHORITY_DAYS = 3650
 SERVER_DAYS = 397
@@ -60,26 +55,6 @@ class Authority:
         subject = _name(f"{hub} authority {at_utc(now_s()):%Y-%m-%d %H:%M:%S}")
         certificate = _certified(subject, hosts, key.public_key(), subject, key)
         return Authority(certificate=certificate, key=key)
-
-    @staticmethod
-    def load(certificate: bytes, key: bytes) -> Authority:
-        """Read one.
-
-        Args:
-            certificate: PEM; the first certificate counts.
-            key: PEM, unencrypted.
-
-        Raises:
-            HubStateError: If they cannot be read, or do not belong together.
-        """
-        loaded = load_key(key)
-        first = load_certificates(certificate)[0]
-        if first.public_key() != loaded.public_key():
-            raise HubStateError(
-                "ca.key does not belong to the first certificate in ca.crt.",
-                fix="Restore both from the same backup: flip-lab hub restore.",
-            )
-        return Authority(certificate=first, key=loaded)
 
     def vouched_for_by(self, older: Authority) -> x509.Certificate:
         """Give this authority's key and names under an older one's signature."""

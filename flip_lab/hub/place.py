@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, cast
 import tomli_w
 
 from flip_lab.core.errors import HubStateError
-from flip_lab.store.layout import explained, write_atomic
+from flip_lab.store.layout import explained, sync_directory, write_atomic
 
 FORMAT = 1
 """The layout that this code writes; a hub of a higher format is refused."""
@@ -173,6 +174,38 @@ def write_private(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+
+
+def replace_private(path: Path, content: bytes) -> None:
+    """Write a private file in place of an older one, whole or not at all.
+
+    Raises:
+        StoreNotWritableError: If it cannot be written; then the older one stays.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    with explained(path):
+        try:
+            write_private(draft, content)
+            draft.replace(path)
+            sync_directory(path.parent)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file of a hub.
+
+    Raises:
+        HubStateError: If it is missing, or may not be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise HubStateError(
+            f"{path} cannot be read ({error.strerror or error}).",
+            fix="Use the account that made the hub, or restore a backup: flip-lab hub "
+            "restore.",
+        ) from error
 
 
 def _settings(told: dict[str, Any]) -> HubSettings:
