@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,12 @@ from flip_lab.engines.gate import Gate
 
 RunConfig: TypeAlias = Mapping[str, bool | int | float | str]
 
-_BREATH_S = 0.5  # how often a waiting run looks up: stop requests, deadlines
+BREATH_S = 0.5
+"""How often a waiting run looks up, seconds: stop requests, deadlines."""
+
+
+def never_stopped() -> None:
+    """Let a run that nobody can stop go on."""
 
 
 class AppSource(Protocol):
@@ -70,8 +75,11 @@ class Job:
             that takes longer is stopped and counts as failed. ``None`` for no limit.
         durations_s: Seconds that partitions took to train before, where that is known;
             the longest are started first.
+        nodes: Which of the nodes take part, see ``flip_lab.core.cohort``; empty for all.
         gate: Closed while the run is paused: then the engine starts no client.
         notify: Told what happens beside replies, such as a node that is lost.
+        check_stop: Called often while the engine waits for nodes or for a hub; raises to
+            leave when the user asked the run to end.
     """
 
     run_id: str
@@ -84,8 +92,10 @@ class Job:
     work_dir: Path
     client_timeout_s: float | None = None
     durations_s: Mapping[int, float] = field(default_factory=dict[int, float])
+    nodes: str = ""
     gate: Gate = field(default_factory=Gate)
     notify: Notify = unheard
+    check_stop: Callable[[], None] = never_stopped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,8 +227,8 @@ class EngineGrid(Grid):
         missing = dict.fromkeys(order)
         replies: dict[str, Message] = {}
         while missing and (end_s is None or self.worked_s() < end_s):
-            left_s = _BREATH_S if end_s is None else max(0.0, end_s - self.worked_s())
-            for reply in self.await_replies(missing, timeout_s=min(_BREATH_S, left_s)):
+            left_s = BREATH_S if end_s is None else max(0.0, end_s - self.worked_s())
+            for reply in self.await_replies(missing, timeout_s=min(BREATH_S, left_s)):
                 message_id = reply.message.metadata.reply_to_message_id
                 replies[message_id] = reply.message
                 del missing[message_id]
