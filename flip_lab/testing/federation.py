@@ -10,29 +10,29 @@ as hospitals run them. Starting takes seconds, so share one between tests::
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from time import sleep
 from typing import Self
 
-import flip_lab
 from flip_lab.core.clock import tick_s
-from flip_lab.core.errors import EngineStartError, FederationUnreachableError
+from flip_lab.core.errors import FederationUnreachableError
 from flip_lab.engines.flower.control import ControlClient, SuperLink
 from flip_lab.testing.credentials import write_node_key, write_server_certificates
+from flip_lab.testing.hub_processes import (
+    Program,
+    end_programs,
+    free_port,
+    quiet_environment,
+    script,
+    start_program,
+    wait_until,
+)
 
 _HOST = "127.0.0.1"
-_GRACE_S = 5.0
-_TAIL_LINES = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,32 +52,6 @@ class LoopbackNode:
     log_path: Path
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Server:
-    """A process of ours; its children stay in its process group."""
-
-    process: subprocess.Popen[bytes]
-    log_path: Path
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process and its children, if there are any left."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
-
-
-def _end(servers: Sequence[_Server]) -> None:
-    """Ask them to end, all at once, then make sure that nothing of them is left."""
-    for server in servers:
-        server.send_signal(signal.SIGTERM)
-    end_s = tick_s() + _GRACE_S
-    for server in servers:
-        with suppress(subprocess.TimeoutExpired):
-            server.process.wait(max(end_s - tick_s(), 0))
-    for server in servers:
-        server.send_signal(signal.SIGKILL)
-        server.process.wait()
-
-
 class LoopbackFederation:
     """A SuperLink and its nodes on 127.0.0.1; a context manager.
 
@@ -93,7 +67,7 @@ class LoopbackFederation:
         self._num_nodes = num_nodes
         self._start_timeout_s = start_timeout_s
         self._cleanup = ExitStack()
-        self._servers: list[_Server] = []
+        self._servers: list[Program] = []
         self._directory = Path()
 
     @property
@@ -162,13 +136,13 @@ class LoopbackFederation:
 
     def _end_all(self) -> None:
         """End the nodes first: they say goodbye to the SuperLink."""
-        _end(self._servers[1:])
-        _end(self._servers[:1])
+        end_programs(self._servers[1:])
+        end_programs(self._servers[:1])
 
     def _start_superlink(self) -> None:
         files = write_server_certificates(self._directory, host=_HOST)
         self.superexec_secret.write_bytes(secrets.token_bytes(32))
-        port = _free_port()
+        port = free_port(_HOST)
         self.address = f"{_HOST}:{port}"
         options = {
             "host": _HOST,
@@ -192,7 +166,7 @@ class LoopbackFederation:
             "node-config": f"partition-id={index} num-partitions={self._num_nodes}",
             "isolation": "subprocess",
             "host": _HOST,
-            "port": str(_free_port()),
+            "port": str(free_port(_HOST)),
         }
         server = self._start("flower-supernode", f"node-{index}", options)
         return LoopbackNode(
@@ -203,44 +177,19 @@ class LoopbackFederation:
         )
 
     def _start(
-        self, script: str, name: str, options: Mapping[str, str], *flags: str
-    ) -> _Server:
-        log_path = self._directory / f"{name}.log"
-        command = [str(Path(sys.executable).with_name(script)), *flags]
+        self, name: str, log_name: str, options: Mapping[str, str], *flags: str
+    ) -> Program:
+        command = [script(name), *flags]
         for key, value in options.items():
             command += [f"--{key}", value]
-        with log_path.open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603  # our own command, no shell
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._directory,
-                env=_environment(self._directory),
-                start_new_session=True,
-            )
-        server = _Server(process=process, log_path=log_path)
+        environment = quiet_environment(self._directory, _HOST)
+        log_path = self._directory / f"{log_name}.log"
+        server = start_program(command, log_path, environment)
         self._servers.append(server)
         return server
 
     def _wait(self, what: str, is_ready: Callable[[], bool], end_s: float) -> None:
-        """Wait until something is so.
-
-        Raises:
-            EngineStartError: If a process ends, or the time is over.
-        """
-        while not is_ready():
-            ended = [one for one in self._servers if one.process.poll() is not None]
-            if ended or tick_s() >= end_s:
-                why = (
-                    "ended" if ended else f"was not there {self._start_timeout_s:.0f} s on"
-                )
-                raise EngineStartError(
-                    f"{what} of the loopback federation {why}.",
-                    fix="Read the ends of the logs below.",
-                    detail="\n\n".join(map(_log_tail, ended or self._servers)),
-                )
-            sleep(0.1)
+        wait_until(f"{what} of the loopback federation", is_ready, self._servers, end_s)
 
 
 def _answers(control: ControlClient) -> bool:
@@ -249,33 +198,3 @@ def _answers(control: ControlClient) -> bool:
     except FederationUnreachableError:
         return False
     return True
-
-
-def _log_tail(server: _Server) -> str:
-    lines = server.log_path.read_text("utf-8", errors="replace").splitlines()
-    return "\n".join([f"--- {server.log_path.name}", *lines[-_TAIL_LINES:]])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def _environment(directory: Path) -> dict[str, str]:
-    """Keep Flower quiet, at home in our directory, and able to import flip_lab."""
-    source = str(Path(flip_lab.__file__).parents[1])
-    scripts = str(Path(sys.executable).parent)  # a SuperNode starts flower-superexec
-    inherited = os.environ
-    return {
-        **inherited,
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_HOME": str(directory / "flwr"),
-        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "NO_PROXY": ",".join(filter(None, [_HOST, inherited.get("NO_PROXY", "")])),
-        "PATH": os.pathsep.join([scripts, inherited.get("PATH", os.defpath)]),
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [source, inherited.get("PYTHONPATH", "")])
-        ),
-    }
