@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from flip_lab.core.errors import HubStateError
@@ -36,32 +35,6 @@ def served_hosts(certificate: x509.Certificate) -> list[str]:
 def expires_at(certificate: x509.Certificate) -> datetime:
     """Say when a certificate ends, UTC."""
     return certificate.not_valid_after_utc.astimezone(UTC)
-
-
-def fingerprint_of(certificate: x509.Certificate) -> str:
-    """Give the SHA-256 of a certificate, 64 hexadecimal digits."""
-    return certificate.fingerprint(hashes.SHA256()).hex()
-
-
-def bundle_hash(pem: bytes) -> str:
-    """Name what a file of authorities holds; nodes ask for it anew when it differs."""
-    prints = sorted(fingerprint_of(each) for each in load_certificates(pem))
-    return hashlib.sha256("\n".join(prints).encode()).hexdigest()
-
-
-def load_certificates(pem: bytes) -> list[x509.Certificate]:
-    """Read all certificates of a PEM file, at least one.
-
-    Raises:
-        HubStateError: If there are none, or one is damaged.
-    """
-    try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise HubStateError(
-            f"These are no certificates ({error}).",
-            fix="Restore ca.crt and server.crt from a backup: flip-lab hub restore.",
-        ) from error
 
 
 def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Self
 
 from flip_lab.hub.database_core import Connections
+from flip_lab.hub.database_deliveries import Deliveries
 from flip_lab.hub.database_enrolments import Enrolments
 from flip_lab.hub.database_log import Log
 from flip_lab.hub.database_nodes import Nodes
@@ -34,6 +35,7 @@ class HubDatabase:
         enrolments: Tokens with which devices become nodes.
         tokens: What opens the hub to people.
         runs: Who started which run.
+        deliveries: Models for nodes, and what became of them.
 
     Raises:
         HubStateError: If it is missing, damaged, or of a newer version.
@@ -47,6 +49,7 @@ class HubDatabase:
         self.enrolments = Enrolments(self.connections, log)
         self.tokens = Tokens(self.connections, log)
         self.runs = Runs(self.connections, log)
+        self.deliveries = Deliveries(self.connections, log)
 
     def __enter__(self) -> Self:
         """Close with the ``with`` block."""

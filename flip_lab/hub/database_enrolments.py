@@ -57,6 +57,21 @@ class EnrolmentRecord:
         return "expired" if self.expires_s <= now_s() else "open"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """Who wants to become a node.
+
+    Attributes:
+        public_key: PEM.
+        fingerprint: SHA-256 of its DER form, 64 hexadecimal digits.
+        node_id: What Flower will call it.
+    """
+
+    public_key: str
+    fingerprint: str
+    node_id: int
+
+
 class Enrolments:
     """The table of enrolment tokens.
 
@@ -136,16 +151,13 @@ class Enrolments:
             self._log("enrolment_withdraw", {"enrolment": enrolment_id})
             return _of_id(connection, enrolment_id)
 
-    def redeem(
-        self, enrolment_id: str, secret: str, *, public_key: str, fingerprint: str
-    ) -> EnrolmentRecord:
+    def redeem(self, enrolment_id: str, secret: str, device: Device) -> EnrolmentRecord:
         """Turn a token into a node: both happen, or neither.
 
         Args:
             enrolment_id: The token's public part.
             secret: Its secret part.
-            public_key: The device's public key, PEM.
-            fingerprint: SHA-256 of it.
+            device: Who shows it.
 
         Returns:
             What the token said of the node.
@@ -156,13 +168,14 @@ class Enrolments:
         """
         with self._connections.writing() as connection:
             found = _redeemable(connection, enrolment_id, secret)
-            _see_that_the_key_is_new(connection, fingerprint)
+            _see_that_the_key_is_new(connection, device.fingerprint)
             _see_that_the_name_is_free(connection, found.name)
             now = now_s()
             node = {
                 "name": found.name,
-                "fingerprint": fingerprint,
-                "public_key": public_key,
+                "fingerprint": device.fingerprint,
+                "public_key": device.public_key,
+                "node_id": str(device.node_id),
                 "tags": list(found.tags),
                 "config": dict(found.config),
                 "enrolled_s": now,
@@ -171,7 +184,8 @@ class Enrolments:
             add_node(connection, node)
             mine = update(enrolments).where(enrolments.c.id == enrolment_id)
             connection.execute(mine.values(used_s=now))
-            told = {"node": found.name, "fingerprint": fingerprint, "enrolment": found.id}
+            told = {"node": found.name, "fingerprint": device.fingerprint}
+            told |= {"enrolment": found.id}
             with acting_as(f"node {found.name}"):
                 self._log("node_enrol", told)
         return found

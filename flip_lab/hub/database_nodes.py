@@ -30,7 +30,7 @@ class NodeRecord:
         name: What people call it; one enrolled node has it.
         fingerprint: SHA-256 of its public key, 64 hexadecimal digits.
         public_key: The key itself, PEM.
-        node_id: Flower's id of it; ``None`` while no hub has registered it.
+        node_id: Flower's id of it, the same at every hub.
         status: Whether it is let in.
         tags: What cohorts choose by, sorted.
         config: What Flower calls its node configuration: ``partition-id`` and so on.
@@ -45,7 +45,7 @@ class NodeRecord:
     name: str
     fingerprint: str
     public_key: str
-    node_id: int | None
+    node_id: int
     status: NodeStatus
     tags: tuple[str, ...]
     config: Mapping[str, NodeScalar]
@@ -136,17 +136,6 @@ class Nodes:
             self._log("node_revoke", {"node": name, "fingerprint": found.fingerprint})
             return _record(connection.execute(select(nodes).where(mine)).one())
 
-    def bind(self, node_ids: Mapping[str, int]) -> None:
-        """Keep the ids under which the active hub registered nodes.
-
-        Args:
-            node_ids: By fingerprint; nodes that are not named keep what they have.
-        """
-        with self._connections.writing() as connection:
-            for fingerprint, node_id in node_ids.items():
-                mine = update(nodes).where(nodes.c.fingerprint == fingerprint)
-                connection.execute(mine.values(node_id=str(node_id)))
-
     def seen(self, fingerprint: str, facts: Mapping[str, Any]) -> None:
         """Keep that a node reported, and what it said of itself.
 
@@ -204,7 +193,7 @@ def _record(row: Row[Any]) -> NodeRecord:
         name=row.name,
         fingerprint=row.fingerprint,
         public_key=row.public_key,
-        node_id=None if row.node_id is None else int(row.node_id),
+        node_id=int(row.node_id),
         status=row.status,
         tags=tuple(row.tags),
         config=row.config,

@@ -32,7 +32,7 @@ nodes = Table(
     Column("name", Text, nullable=False),
     Column("fingerprint", Text, nullable=False, unique=True),
     Column("public_key", Text, nullable=False),  # PEM
-    Column("node_id", Text),  # Flower's, of the hub's present start
+    Column("node_id", Text, nullable=False, unique=True),  # Flower's
     Column("status", Text, nullable=False),  # enrolled or revoked
     Column("tags", JSON, nullable=False),  # list of text
     Column("config", JSON, nullable=False),  # Flower's node_config

@@ -18,9 +18,7 @@ from flip_lab.core.clock import at_utc, now_s
 from flip_lab.core.errors import HubStateError
 from flip_lab.hub.authority import Authority
 from flip_lab.hub.certificates import (
-    bundle_hash,
     expires_at,
-    load_certificates,
     load_key,
     pem_of,
     pem_of_key,
@@ -30,6 +28,7 @@ from flip_lab.hub.certificates import (
 from flip_lab.hub.database import HubDatabase
 from flip_lab.hub.names import checked_hosts
 from flip_lab.hub.place import HubPlace, read_file, replace_private
+from flip_lab.node.trust import bundle_hash, load_authorities
 from flip_lab.store.audit_writer import append_audit
 from flip_lab.store.layout import LabDir, explained, write_atomic
 
@@ -66,7 +65,7 @@ def certificates_of(place: HubPlace, database: HubDatabase) -> Certificates:
     """
     pem = read_file(place.authorities)
     _, trusted = _signing(place)
-    server = load_certificates(read_file(place.server_certificate))[0]
+    server = load_authorities(read_file(place.server_certificate))[0]
     is_changing_over, bundle = len(trusted) > 1, bundle_hash(pem)
     enrolled = database.nodes.list(with_revoked=False) if is_changing_over else []
     return Certificates(
@@ -108,7 +107,7 @@ def renew_if_due(place: HubPlace) -> bool:
         HubStateError: If a certificate or key cannot be read.
         StoreNotWritableError: If it cannot be written.
     """
-    server = load_certificates(read_file(place.server_certificate))[0]
+    server = load_authorities(read_file(place.server_certificate))[0]
     fits = server.public_key() == load_key(read_file(place.server_key)).public_key()
     left = expires_at(server) - at_utc(now_s())
     if fits and left > timedelta(days=RENEW_DAYS):
@@ -180,12 +179,21 @@ def finish(place: HubPlace, database: HubDatabase, *, force: bool = False) -> No
     _log(place, "hub_authority_finish", left_behind=now.behind)
 
 
+def signing_authority(place: HubPlace) -> Authority:
+    """Give who signs the hub's certificates now.
+
+    Raises:
+        HubStateError: If it cannot be read, or its key is another's.
+    """
+    return _signing(place)[0]
+
+
 def _serve(place: HubPlace, hosts: Sequence[str]) -> None:
     """Write a server certificate, with what leads from it to every trusted authority."""
     signer, authorities = _signing(place)
     chain: list[x509.Certificate] = []
     if len(authorities) > 1:
-        chain = load_certificates(read_file(_vouched_file(place)))
+        chain = load_authorities(read_file(_vouched_file(place)))
         older = permitted_hosts(authorities[1])
         hosts = [host for host in hosts if host in older]
     certificate, key = signer.server(hosts)
@@ -204,7 +212,7 @@ def _signing(place: HubPlace) -> tuple[Authority, list[x509.Certificate]]:
         HubStateError: If the key belongs to none of them.
     """
     key = load_key(read_file(place.authority_key))
-    bundle = load_certificates(read_file(place.authorities))
+    bundle = load_authorities(read_file(place.authorities))
     keys = [each.public_key() for each in bundle]
     if key.public_key() not in keys:
         raise HubStateError(

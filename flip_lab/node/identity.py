@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from flip_lab.core.errors import HubStateError
-from flip_lab.node.signing import Request, fingerprint_of, signed_headers
+from flip_lab.node.signing import Request, fingerprint_of, pem_of, signed_headers
 
 KEY_FILE = "node.key"
 CURVE = ec.SECP384R1()
@@ -35,10 +35,7 @@ class NodeIdentity:
     @property
     def public_key(self) -> str:
         """What a hub knows it by: PEM."""
-        public = self.key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        return public.decode("ascii")
+        return pem_of(self.key.public_key())
 
     @property
     def fingerprint(self) -> str:

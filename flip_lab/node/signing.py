@@ -239,3 +239,10 @@ def fingerprint_of(key: ec.EllipticCurvePublicKey) -> str:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return hashlib.sha256(der).hexdigest()
+
+
+def pem_of(key: ec.EllipticCurvePublicKey) -> str:
+    """Write a public key as hubs keep it: SubjectPublicKeyInfo, PEM."""
+    return key.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    ).decode("ascii")
