@@ -8,6 +8,7 @@ from flwr.app import ArrayRecord
 
 from flip_lab.core.events import ClientFact
 from flip_lab.core.logged import numbers_in
+from flip_lab.core.policy import LATE
 from flip_lab.engines.base import Reply
 from flip_lab.engines.flower.messages import (
     NO_REPLY,
@@ -91,4 +92,34 @@ def silent_fact(dispatch: Dispatch, partition_id: int, now_s: float) -> ClientFa
         bytes_up=0,
         error_code=NO_REPLY,
         error=f"No reply within the strategy's timeout; waited {waited_s:.1f} s.",
+    )
+
+
+def late_fact(
+    dispatch: Dispatch, partition_id: int, *, closed_s: float, reply: Reply | None
+) -> ClientFact:
+    """Give the fact of a client whose round had closed without it.
+
+    Args:
+        dispatch: The message.
+        partition_id: The partition of the node; -1 when unknown.
+        closed_s: When the round closed, seconds since the Unix epoch.
+        reply: What came at last; ``None`` when nothing ever did.
+    """
+    closed = f"its round had closed {max(closed_s - dispatch.sent_s, 0.0):.1f} s after"
+    if reply is None:
+        told = f"Late: no reply ever came, and {closed} it was asked."
+    else:
+        told = f"Late: it replied after {reply.duration_s:.1f} s; {closed} it was asked."
+    return ClientFact(
+        phase=dispatch.phase,
+        node_id=dispatch.node_id,
+        partition_id=partition_id,
+        num_examples=0,
+        started_s=dispatch.sent_s if reply is None else reply.started_s,
+        duration_s=closed_s - dispatch.sent_s if reply is None else reply.duration_s,
+        bytes_down=dispatch.bytes_down,
+        bytes_up=0 if reply is None else payload_bytes(reply.message),
+        error_code=LATE,
+        error=told,
     )

@@ -15,6 +15,7 @@ class Round:
         trained: Clients that trained well.
         num_bytes: Bytes that its messages carried so far, both ways.
         failures: Those that did not, with their errors.
+        late: Those that were asked to train, one by one, and were not back in time.
     """
 
     number: int = 0
@@ -22,6 +23,7 @@ class Round:
     trained: int = 0
     num_bytes: int = 0
     failures: list[str] = field(default_factory=list[str])
+    late: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, kw_only=True)

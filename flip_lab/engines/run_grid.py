@@ -6,27 +6,33 @@ Unmodified apps meet only this Grid, so a simulated and a real run leave the sam
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from threading import Lock
 
-from flwr.app import ArrayRecord, Message, RecordDict
+from flwr.app import ArrayRecord, Message
 
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import ClientsFailedError
 from flip_lab.core.events import ClientFact, EventKind
 from flip_lab.core.ports import Control, Emit
 from flip_lab.core.seeds import Stream
-from flip_lab.engines.base import EngineGrid, Reply, RunConfig
-from flip_lab.engines.client_facts import Dispatch, replied_fact, silent_fact
+from flip_lab.engines.base import BREATH_S, EngineGrid, Reply, RunConfig
+from flip_lab.engines.client_facts import Dispatch
 from flip_lab.engines.flower.messages import (
-    RunInfo,
+    asked_singly,
     first_arrays,
+    name_round,
+    one_a_content,
     payload_bytes,
     phase_of,
     server_round_of,
 )
+from flip_lab.engines.reply_log import ReplyLog
+from flip_lab.engines.round_policy import Exchange, PolicyInForce, Tally
 from flip_lab.engines.rounds import Round, RoundDone
 from flip_lab.engines.seeding import seed_globals
 from flip_lab.engines.settings import SettingsBook
+from flip_lab.engines.wrapped_grid import WrappedGrid
 
 
 class StopRun(BaseException):
@@ -42,7 +48,7 @@ class StopRun(BaseException):
         self.because = because
 
 
-class RunGrid(EngineGrid):
+class RunGrid(WrappedGrid):
     """Records every message of a run, and lets the user stop it between messages.
 
     Args:
@@ -56,7 +62,7 @@ class RunGrid(EngineGrid):
 
     Attributes:
         settings: The run's settings, and what the user set.
-        excluded: Nodes that the user leaves out.
+        policy: When rounds close; ``None`` waits for every reply, as strategies do.
         sent_arrays: What went out with the newest training messages; where they differ,
             with the first of them.
         last_round: The newest round that has ended.
@@ -76,80 +82,28 @@ class RunGrid(EngineGrid):
         records_updates: bool = False,
     ) -> None:
         """Wrap an open Grid."""
+        super().__init__(inner, control)
         seen = run_config if inner.can_reconfigure else None
         self.settings = SettingsBook(seen or {}, emit)
-        self.excluded: frozenset[int] = frozenset()
+        self.policy: PolicyInForce | None = None
         self.sent_arrays: ArrayRecord | None = None
         self.last_round = RoundDone()
         self.on_round_over: Callable[[int], None] = _nothing
         self.on_reply: Callable[[ClientFact, Reply, int], None] = _ignore
         self._unsettled = 0
-        self._inner = inner
         self._emit = emit
-        self._control = control
         self._seed = seed
         self._records_updates = records_updates
+        self._log = ReplyLog(emit, inner.partition_of)
         self._lock = Lock()
-        self._sent: dict[str, Dispatch] = {}
         self._round = Round()
         self._looped = False
-        self._durations_s: dict[int, float] = {}
         self._first_named = 1  # hand-written loops may count their rounds from 0
-
-    @property
-    def run(self) -> RunInfo:
-        """Flower's description of the run."""
-        return self._inner.run
-
-    def get_node_ids(self) -> Iterable[int]:
-        """List the nodes in order of their partitions, without those that are left out."""
-        nodes = self._inner.get_node_ids()
-        if not self.excluded:
-            return nodes
-        return tuple(node_id for node_id in nodes if node_id not in self.excluded)
-
-    def found(self, nodes: Mapping[int, int]) -> frozenset[int]:
-        """Find nodes that may have other ids here, where the run did not begin.
-
-        Args:
-            nodes: Partitions by node id, -1 when unknown.
-
-        Returns:
-            Their ids here: those with such an id, or such a partition.
-        """
-        if not nodes:
-            return frozenset()
-        partitions = {partition_id for partition_id in nodes.values() if partition_id >= 0}
-        return frozenset(
-            node_id
-            for node_id in self._inner.get_node_ids()
-            if node_id in nodes or self.partition_of(node_id) in partitions
-        )
-
-    def all_node_ids(self) -> Iterable[int]:
-        """List all nodes in order of their partitions."""
-        return self._inner.get_node_ids()
-
-    def partition_of(self, node_id: int) -> int:
-        """Give the partition that a node holds, 0-based; -1 when unknown."""
-        return self._inner.partition_of(node_id)
-
-    def node_states(self) -> Mapping[int, RecordDict]:
-        """Give the Context state of each node that has one, by node id."""
-        return self._inner.node_states()
-
-    def restore_states(self, states: Mapping[int, RecordDict]) -> None:
-        """Give nodes the states of a checkpoint."""
-        self._inner.restore_states(states)
 
     @property
     def training_durations_s(self) -> Mapping[int, float]:
         """Seconds that each partition's last training took; failed ones are left out."""
-        return self._durations_s
-
-    def worked_s(self) -> float:
-        """Give the clock that time-outs go by, in s: it stands still in a pause."""
-        return super().worked_s() - self._control.paused_s()
+        return self._log.durations_s
 
     # --- rounds -------------------------------------------------------------------
 
@@ -169,8 +123,8 @@ class RunGrid(EngineGrid):
         self.settle_round()
         in_force = self._control.begin_round(server_round)
         self.check_stop()
-        self.excluded = self.found(in_force.excluded)
-        partitions = [self.partition_of(node_id) for node_id in self.excluded]
+        self._roll.excluded = excluded = self.found(in_force.excluded)
+        partitions = [self.partition_of(node_id) for node_id in excluded]
         self._inner.reconfigure(self.settings.put_in_force(in_force.values, partitions))
         self._round = Round(number=server_round, started_s=self.worked_s())
         self._emit(
@@ -216,7 +170,11 @@ class RunGrid(EngineGrid):
 
         Raises:
             ClientsFailedError: If every client that should train in this round failed.
+            QuorumError: If clients that were asked one by one, as Flower's older server
+                loop does, were late, and too few are left.
         """
+        if self.policy is not None and self._round.late:
+            self.policy.judge(_summed_up(self._round))
         self._raise_if_all_failed(self._round)
 
     def check_stop(self) -> None:
@@ -248,27 +206,15 @@ class RunGrid(EngineGrid):
         self.check_stop()
         given = list(messages)
         batch = self.settings.lay_over(given)
-        sizes = {id(each.content): payload_bytes(each) for each in _distinct(batch)}
+        sizes = {id(each.content): payload_bytes(each) for each in one_a_content(batch)}
         dispatches = [self._describe(each, sizes[id(each.content)]) for each in batch]
         for message, dispatch in zip(batch, dispatches, strict=True):
-            _name_round(message, dispatch.server_round)
+            name_round(message, dispatch.server_round)
         message_ids = list(self._inner.push_messages(batch))
         self.settings.tell(self._round.number)
-        with self._lock:
-            self._sent.update(zip(message_ids, dispatches, strict=True))
-        for phase in dict.fromkeys(dispatch.phase for dispatch in dispatches):
-            if phase == "train":
-                self.sent_arrays = first_arrays(batch, phase)
-            cohort = [d.node_id for d in dispatches if d.phase == phase]
-            self._emit(
-                EventKind.DISPATCHED,
-                {
-                    "phase": phase,
-                    "node_ids": list(cohort),
-                    "partition_ids": [self.partition_of(node_id) for node_id in cohort],
-                },
-                server_round=dispatches[0].server_round,
-            )
+        if any(dispatch.phase == "train" for dispatch in dispatches):
+            self.sent_arrays = first_arrays(batch, "train")
+        self._log.sent(message_ids, dispatches)
         return message_ids
 
     def _describe(self, message: Message, bytes_down: int) -> Dispatch:
@@ -297,55 +243,107 @@ class RunGrid(EngineGrid):
         return self._round.number
 
     def await_replies(self, message_ids: Iterable[str], *, timeout_s: float) -> list[Reply]:
-        """Hand replies over and record each as it comes."""
-        self.check_stop()
-        replies = self._inner.await_replies(message_ids, timeout_s=timeout_s)
+        """Hand replies over and record each as it comes; late ones are not handed over."""
+        replies = self._receive(message_ids, timeout_s)
         for reply in replies:
             self._record(reply)
         return replies
 
-    def _record(self, reply: Reply) -> None:
-        message = reply.message
-        with self._lock:
-            dispatch = self._sent.pop(message.metadata.reply_to_message_id, None)
-        if dispatch is None:  # so late that it is on record as silence
-            return
-        sent = self.sent_arrays if self._records_updates else None
-        fact = replied_fact(dispatch, reply, self.partition_of(dispatch.node_id), sent)
-        self._keep(dispatch, fact)
-        self.on_reply(fact, reply, dispatch.server_round)
+    def _receive(self, message_ids: Iterable[str], timeout_s: float) -> list[Reply]:
+        """Give replies that are not late; those that are go on record as that."""
+        self.check_stop()
+        wanted = self._log.with_late(message_ids)
+        replies = self._inner.await_replies(wanted, timeout_s=timeout_s)
+        return [each for each in replies if not self._log.take_late(each, self._round)]
 
-    def _keep(self, dispatch: Dispatch, fact: ClientFact) -> None:
-        self._round.num_bytes += fact.bytes_down + fact.bytes_up
-        if dispatch.phase == "train":
-            with self._lock:
-                if fact.error_code:
-                    who = f"partition {fact.partition_id}, node {fact.node_id}"
-                    self._round.failures.append(f"{who}: {fact.error}")
-                else:
-                    self._round.trained += 1
-                    self._durations_s[fact.partition_id] = fact.duration_s
-        self._emit(EventKind.CLIENT, fact.body(), server_round=dispatch.server_round)
+    def _record(self, reply: Reply) -> None:
+        sent = self.sent_arrays if self._records_updates else None
+        if told := self._log.record(reply, self._round, sent):
+            fact, dispatch = told
+            self.on_reply(fact, reply, dispatch.server_round)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Send messages, wait for their replies and record those that never came."""
+        """Send messages, wait for their replies and record those that never came.
+
+        Raises:
+            QuorumError: If the run's policy closes the round with too few good replies.
+        """
         batch = list(messages)
+        if self.policy is not None and self.policy.is_about(batch):
+            return self._under_policy(self.policy, batch, timeout)
         replies = list(super().send_and_receive(batch, timeout=timeout))
         answered = {reply.metadata.reply_to_message_id for reply in replies}
         for message in batch:
             if message.metadata.message_id not in answered:
-                self._record_silence(message.metadata.message_id)
+                self._log.record_silence(message.metadata.message_id, self._round)
         return replies
 
-    def _record_silence(self, message_id: str) -> None:
-        with self._lock:
-            dispatch = self._sent.pop(message_id, None)
-        if dispatch is None:
-            return
-        partition_id = self.partition_of(dispatch.node_id)
-        self._keep(dispatch, silent_fact(dispatch, partition_id, now_s()))
+    def _under_policy(
+        self, policy: PolicyInForce, asked: list[Message], timeout: float | None
+    ) -> list[Message]:
+        phase = phase_of(asked[0])
+        server_round = self._place_in_round(asked[0], phase)
+        more = policy.more_messages(asked, server_round, self.get_node_ids())
+        order = list(self.push_messages([*asked, *more]))
+        nodes = {key: each.node_id for key, each in self._log.dispatches(order).items()}
+        late = self.found(policy.late_before(server_round, phase))
+        exchange = policy.exchange(
+            order,
+            num_asked=len(asked),
+            late=frozenset(key for key in order if nodes[key] in late),
+        )
+        began_s, limit_s = self.worked_s(), inf if timeout is None else timeout
+        self._wait(exchange, began_s + min(limit_s, policy.deadline_s or inf))
+        waited_s = self.worked_s() - began_s
+        if not exchange.is_closed and waited_s >= limit_s:
+            for key in exchange.silent:
+                self._log.record_silence(key, self._round)
+        self._log.close(exchange.silent, is_told=not exchange.is_full)
+        tally = Tally(
+            server_round=server_round,
+            phase=phase,
+            num_asked=len(asked),
+            num_good=exchange.num_good,
+            waited_s=waited_s,
+            silent=[self._log.who(nodes[key]) for key in exchange.silent],
+            failed=[self._log.who(nodes[key]) for key in exchange.failed],
+        )
+        if not asked_singly(asked[0]):
+            policy.judge(tally)
+        elif phase == "train":
+            self._round.late += tally.silent
+        return exchange.in_order()
+
+    def _wait(self, exchange: Exchange, end_s: float) -> None:
+        """Let replies come until the exchange closes, or its time is over."""
+        while not exchange.is_closed and (left_s := end_s - self.worked_s()) > 0:
+            arrived = self._receive(exchange.missing, min(BREATH_S, left_s))
+            for reply in exchange.take(arrived):
+                self._record(reply)
+            for reply in arrived:
+                if (key := reply.message.metadata.reply_to_message_id) in exchange.silent:
+                    self._log.close([key], is_told=False)
+                    self._log.take_late(reply, self._round)
+
+    def tell_missing(self) -> None:
+        """Put on record who was late and never came, as the run ends."""
+        self._log.tell_missing()
+
+
+def _summed_up(under_way: Round) -> Tally:
+    """Give a round of training whose clients were asked one by one."""
+    failed = under_way.failures
+    return Tally(
+        server_round=under_way.number,
+        phase="train",
+        num_asked=under_way.trained + len(failed) + len(under_way.late),
+        num_good=under_way.trained,
+        waited_s=0.0,
+        silent=under_way.late,
+        failed=[each.partition(":")[0] for each in failed],
+    )
 
 
 def _ignore(fact: ClientFact, reply: Reply, server_round: int) -> None:
@@ -354,17 +352,3 @@ def _ignore(fact: ClientFact, reply: Reply, server_round: int) -> None:
 
 def _nothing(server_round: int) -> None:
     """Do what a run that nobody steers does after a round."""
-
-
-def _distinct(messages: Iterable[Message]) -> Iterable[Message]:
-    """Give one message for each content; all messages of a round share one."""
-    return {id(message.content): message for message in messages}.values()
-
-
-def _name_round(message: Message, server_round: int) -> None:
-    """Tell the engine the round of a message whose app names none.
-
-    A client's random numbers depend on the round; without it they would repeat.
-    """
-    if server_round_of(message) is None and not message.metadata.group_id:
-        message.metadata.group_id = str(server_round)

@@ -13,6 +13,7 @@ from flwr.app import Message, RecordDict
 from flip_lab.core.errors import RunError
 from flip_lab.core.seeds import Stream
 from flip_lab.engines.base import EngineGrid, Job, Reply, RunConfig
+from flip_lab.engines.chosen_nodes import ChosenNodes
 from flip_lab.engines.clients import ClientCall, ClientOutcome, ClientSetting, Executor
 from flip_lab.engines.flower.messages import (
     RunInfo,
@@ -63,6 +64,7 @@ class SimulationGrid(EngineGrid):
         """Take the ServerApp's identity in this process."""
         self._run = become_server(setting_of(job).run_number)
         self._num_nodes = job.num_nodes
+        self._chosen = self._chosen_nodes(job.nodes)
         self._executor = executor
         self._news = Condition()
         self._is_collecting = False
@@ -81,9 +83,20 @@ class SimulationGrid(EngineGrid):
         """Flower's description of the run."""
         return self._run
 
+    def _chosen_nodes(self, choice: str) -> Iterable[int]:
+        """Find the nodes that take part.
+
+        Raises:
+            CohortError: If there are none, or the choice names what no simulation knows.
+        """
+        nodes = range(FIRST_NODE_ID, FIRST_NODE_ID + self._num_nodes)
+        chosen = ChosenNodes(choice)
+        chosen.require_somebody(nodes, self.partition_of)
+        return chosen.among(nodes, self.partition_of)
+
     def get_node_ids(self) -> Iterable[int]:
-        """List the nodes in order of their partitions."""
-        return range(FIRST_NODE_ID, FIRST_NODE_ID + self._num_nodes)
+        """List the nodes that take part, in order of their partitions."""
+        return self._chosen
 
     def partition_of(self, node_id: int) -> int:
         """Give the partition that a node holds."""

@@ -17,12 +17,13 @@ from flip_lab.core.events import EventKind
 from flip_lab.core.notice import Notice
 from flip_lab.core.seeds import Stream
 from flip_lab.core.state import RunState
-from flip_lab.engines.base import Engine, Job
+from flip_lab.engines.base import AppSource, Engine, Job
 from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.failures import failure_tail
 from flip_lab.engines.flower.aggregate import fast_strategies
 from flip_lab.engines.flower.legacy_loop import hooked_legacy_server
 from flip_lab.engines.flower.strategy_loop import hooked_strategies
+from flip_lab.engines.round_policy import PolicyInForce
 from flip_lab.engines.run_grid import RunGrid, StopRun
 from flip_lab.engines.seeding import seed_globals
 from flip_lab.fl.data.catalog import load_dataset
@@ -32,6 +33,7 @@ from flip_lab.fl.scenarios import scenario_from_dict
 from flip_lab.runs.checkpoint_keeper import CheckpointKeeper
 from flip_lab.runs.durations import keep_durations, load_durations
 from flip_lab.runs.hooks import RunHooks
+from flip_lab.runs.late_before import as_late_before
 from flip_lab.runs.leftovers import Home
 from flip_lab.runs.observers import observed
 from flip_lab.runs.resources import ResourceSampler
@@ -95,29 +97,17 @@ def _perform(stage: Stage) -> RunState:
     app = stage.app()
     seed_globals(Stream(seed=spec.seed, phase="server"))
     server_app = app.load_server_app()
-    job = Job(
-        run_id=spec.run_id,
-        seed=spec.seed,
-        num_nodes=spec.num_nodes,
-        run_config=spec.run_config,
-        app=app,
-        answers_describe=spec.kind == "scenario",
-        workers=spec.workers,
-        work_dir=Path(spec.working_dir),
-        client_timeout_s=spec.client_timeout_s,
-        durations_s=load_durations(stage.run_dir, spec),
-        gate=stage.control.gate,
-        notify=partial(_note, stage),
-    )
     with ExitStack() as stack:
         grid = RunGrid(
-            stack.enter_context(_engine(stage).open(job)),
+            stack.enter_context(_engine(stage).open(_job(stage, app))),
             emit=stage.recorder.emit,
             control=stage.control,
             seed=spec.seed,
             run_config=spec.run_config,
             records_updates=spec.record_updates,
         )
+        grid.policy = _policy(stage)
+        stack.callback(grid.tell_missing)
         keeper = CheckpointKeeper(
             stage.run_dir, spec.checkpoints, grid=grid, recorder=stage.recorder
         )
@@ -152,6 +142,38 @@ def _perform(stage: Stage) -> RunState:
             raise hooks.stop  # so that a real federation hears of it too
         grid.end_round()
     return RunState.COMPLETED
+
+
+def _job(stage: Stage, app: AppSource) -> Job:
+    spec = stage.spec
+    return Job(
+        run_id=spec.run_id,
+        seed=spec.seed,
+        num_nodes=spec.num_nodes,
+        run_config=spec.run_config,
+        app=app,
+        answers_describe=spec.kind == "scenario",
+        workers=spec.workers,
+        work_dir=Path(spec.working_dir),
+        client_timeout_s=spec.client_timeout_s,
+        durations_s=load_durations(stage.run_dir, spec),
+        nodes=spec.nodes,
+        gate=stage.control.gate,
+        notify=partial(_note, stage),
+    )
+
+
+def _policy(stage: Stage) -> PolicyInForce | None:
+    spec = stage.spec
+    if spec.policy is None:
+        return None
+    late = spec.late_before
+    return PolicyInForce(
+        spec.policy,
+        seed=spec.seed,
+        late_before=None if late is None else as_late_before(late),
+        notify=partial(_note, stage),
+    )
 
 
 def _engine(stage: Stage) -> Engine:

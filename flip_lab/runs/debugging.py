@@ -23,7 +23,8 @@ from flip_lab.engines.run_grid import StopRun
 from flip_lab.runs import life_sign
 from flip_lab.runs.inputs import Prepared
 from flip_lab.runs.kept_kernel import kept_kernel
-from flip_lab.runs.launch import Place, launch_prepared
+from flip_lab.runs.launch import launch_prepared
+from flip_lab.runs.places import Place
 from flip_lab.runs.process import LOG_FORMAT, conduct_run
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.stage import ClientRaised

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from flip_lab.core.edits import inherited, unattended
 from flip_lab.core.errors import (
@@ -20,9 +21,12 @@ from flip_lab.runs.fork_changes import changed_names, with_fitting_options
 from flip_lab.runs.groups import Group
 from flip_lab.runs.inputs import Changes, Prepared, prepare_again
 from flip_lab.runs.kept_callbacks import with_kept_callbacks
-from flip_lab.runs.launch import Place, blank_spec, launch_prepared, place_of
+from flip_lab.runs.late_before import late_in
+from flip_lab.runs.launch import blank_spec, launch_prepared
+from flip_lab.runs.places import Place, place_of, with_cohorts
 from flip_lab.runs.resume import why_none
 from flip_lab.runs.spec import RunSpec
+from flip_lab.store.events import read_events
 from flip_lab.store.layout import LabDir
 
 _NOTHING = Changes(num_nodes=None, seed=None, overrides={})
@@ -59,15 +63,19 @@ def same_place(spec: RunSpec, on: str | None, workers: int | None) -> Place:
 
     Raises:
         UnknownFederationError: If ``on`` names neither.
+        CohortError: If the run chose its nodes by names or tags, which a simulation lacks.
     """
     if on is not None:
-        return place_of(on, workers, spec.client_timeout_s)
+        place = place_of(on, workers, spec.client_timeout_s)
+        return with_cohorts(place, spec.nodes or None, spec.policy)
     asked = spec.workers if workers is None else place_of("in_process", workers).workers
     return Place(
         engine=spec.engine,
         federation=spec.federation,
         workers=asked,
         client_timeout_s=spec.client_timeout_s,
+        nodes=spec.nodes,
+        policy=spec.policy,
     )
 
 
@@ -90,7 +98,8 @@ def repeat_run(lab: LabDir, spec: RunSpec, place: Place) -> str:
         return fork_run(lab, spec, again)
     prepared = _again(lab, spec, again)
     edits = [edit.body() for edit in unattended(edits_of(lab, spec))]
-    prepared = replace(prepared, spec=replace(prepared.spec, edits=edits))
+    late = _late_before(lab, spec)
+    prepared = replace(prepared, spec=replace(prepared.spec, edits=edits, late_before=late))
     because = {"original": spec.run_id}
     return launch_prepared(lab, prepared, action="rerun", because=because)
 
@@ -129,6 +138,7 @@ def fork_run(lab: LabDir, parent: RunSpec, fork: Fork) -> str:
             parent_run_id=parent.run_id,
             forked_at_round=manifest.server_round,
             edits=[edit.body() for edit in edits],
+            late_before=_late_before(lab, parent) if fork.changes is None else None,
         )
         try:
             return launch_prepared(
@@ -141,6 +151,11 @@ def fork_run(lab: LabDir, parent: RunSpec, fork: Fork) -> str:
             if attempt == _ATTEMPTS or source.folder(manifest.server_round).exists():
                 raise
     raise NoCheckpointError(**why_none(parent, source.manifests(), fork.at_round))
+
+
+def _late_before(lab: LabDir, spec: RunSpec) -> list[dict[str, Any]] | None:
+    """Say whose replies a repetition leaves out again; ``None`` if none could be late."""
+    return None if spec.policy is None else late_in(read_events(lab, spec.run_id))
 
 
 def _with_checkpoint(

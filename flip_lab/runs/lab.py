@@ -16,7 +16,8 @@ from flip_lab.runs.finding import Selection, selected, visible_run_ids
 from flip_lab.runs.forks import repeat_run, same_place
 from flip_lab.runs.groups import group_of
 from flip_lab.runs.inputs import Changes, Launchable
-from flip_lab.runs.launch import launch_prepared, place_of, prepared_run
+from flip_lab.runs.launch import launch_prepared, prepared_run
+from flip_lab.runs.places import place_of, with_cohorts
 from flip_lab.runs.registry import Models
 from flip_lab.runs.rerun import Rerun, Told, compare
 from flip_lab.runs.run import Run
@@ -26,6 +27,7 @@ from flip_lab.store.layout import open_lab
 
 if TYPE_CHECKING:
     from flip_lab.core.callback import Callback
+    from flip_lab.core.policy import RoundPolicy
     from flip_lab.core.stopping import StopRule
     from flip_lab.fl.expectations import Verdict
     from flip_lab.runs.edits import Break
@@ -72,6 +74,8 @@ class Lab(LabKeeper):
         record_updates: bool = False,
         stop_when: str | StopRule | None = None,
         break_when: Break | Iterable[Break] | None = None,
+        nodes: str | None = None,
+        policy: RoundPolicy | None = None,
         debug: bool = False,
     ) -> Run:
         """Start a run in a process of its own and return at once.
@@ -104,6 +108,11 @@ class Lab(LabKeeper):
                 as ``"eval_accuracy >= 0.95"``, or a ``StopRule``.
             break_when: Pauses it before a round's replies are aggregated, see
                 ``Run.break_when``: a condition, a function, or several of them.
+            nodes: Which nodes take part: by the names and tags that a hub knows
+                (``"eu and not slow"``, ``"name:north-*"``), or by partition
+                (``"0-3, 7"``); default: all.
+            policy: When rounds close: a deadline, a quorum, more nodes than are needed;
+                default: when every reply is in.
             debug: Run in this very thread and return at the end, so that breakpoints work
                 in ClientApp and strategy code. What the first of them raises is on
                 record, and raised here. Without ``client_timeout_s``.
@@ -117,6 +126,7 @@ class Lab(LabKeeper):
             ConditionError: If a condition to stop or to break on cannot be understood.
             InvalidValueError: If a name, a tag or the note will not do.
             UnknownFederationError: If ``on`` names no engine and no federation.
+            CohortError: If the choice of nodes cannot be understood.
             MissingExtraError: If the input needs a package that is not installed.
             StoreNotWritableError: If the run's directory cannot be written.
             EngineStartError: If the run process could not be started.
@@ -133,11 +143,13 @@ class Lab(LabKeeper):
             edits=edits_at_launch(stop_when, break_when),
         )
         if not debug:
-            prepared = ready(place=place_of(on, workers, client_timeout_s))
+            place = place_of(on, workers, client_timeout_s, beside=self._dir.root)
+            prepared = ready(place=with_cohorts(place, nodes, policy))
             return Run(self._dir, launch_prepared(self._dir, prepared))
         from flip_lab.runs.debugging import debug_place, debug_run  # loads torch
 
-        return Run(self._dir, debug_run(self._dir, ready(place=debug_place(on))))
+        place = with_cohorts(debug_place(on), nodes, policy)
+        return Run(self._dir, debug_run(self._dir, ready(place=place)))
 
     def fork(self, run: Run | str, at_round: int | None = None, **changes: Any) -> Run:  # noqa: ANN401  # as Run.fork
         """Launch a new run that goes on from a checkpoint of another one.

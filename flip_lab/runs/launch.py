@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from threading import Thread
@@ -14,23 +13,16 @@ from typing import Any, TypeAlias
 
 from flip_lab.core.callback import Callback
 from flip_lab.core.clock import now_s
-from flip_lab.core.errors import (
-    EngineStartError,
-    StoreError,
-    UnknownFederationError,
-    nearest,
-)
+from flip_lab.core.errors import EngineStartError, StoreError
 from flip_lab.core.ids import new_run_id
-from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.environment import process_environment
-from flip_lab.engines.federations import federation_names
-from flip_lab.runs.arguments import seconds_or_none, whole_number
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.groups import Group
 from flip_lab.runs.inputs import Changes, Launchable, Prepared, prepare
 from flip_lab.runs.kept_callbacks import with_callbacks
 from flip_lab.runs.life_sign import held_lock
 from flip_lab.runs.lineage import capture_lineage
+from flip_lab.runs.places import Place
 from flip_lab.runs.process import LOCK_VARIABLE, command
 from flip_lab.runs.spec import RunSpec
 from flip_lab.runs.starter import Order, start_warm
@@ -41,23 +33,6 @@ from flip_lab.store.layout import LabDir, explained, write_json_atomic
 
 Start: TypeAlias = Callable[[LabDir, RunSpec, int], None]
 """Starts a run: gets the lab, the run, and the run's lock to take over."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a run happens.
-
-    Attributes:
-        engine: Name of the engine.
-        federation: Name of the real federation; ``None`` in simulation.
-        workers: Processes that train side by side.
-        client_timeout_s: Longest time that one client may take; ``None`` for no limit.
-    """
-
-    engine: str
-    federation: str | None
-    workers: int
-    client_timeout_s: float | None = None
 
 
 def prepared_run(  # noqa: PLR0913  # one parameter for each thing a launch can settle
@@ -153,35 +128,6 @@ def _put_on_record(
     append_audit(lab, action, run_ids=[spec.run_id], body={**body, **because})
 
 
-def place_of(on: str, workers: int | None, client_timeout_s: float | None = None) -> Place:
-    """Say where a run happens.
-
-    Args:
-        on: An engine's name, or a federation named in ``flip-lab.toml``.
-        workers: Processes that train side by side; ``None`` takes one per processor.
-        client_timeout_s: Longest time that one client may take; ``None`` for no limit.
-
-    Raises:
-        UnknownFederationError: If ``on`` names neither.
-        InvalidValueError: If the number of workers or the time will not do.
-    """
-    simulated = on in ENGINES
-    if not simulated and on not in (names := federation_names(Path.cwd())):
-        raise UnknownFederationError(
-            f"There is no engine or federation {on!r}.",
-            fix=nearest(str(on), [*ENGINES.names(), *names])
-            + " Real federations are named in flip-lab.toml.",
-        )
-    if workers is None:
-        workers = len(os.sched_getaffinity(0))
-    return Place(
-        engine=on if simulated else "deployment",
-        federation=None if simulated else on,
-        workers=whole_number("The number of workers", workers, at_least=1),
-        client_timeout_s=seconds_or_none("The client time-out", client_timeout_s),
-    )
-
-
 def blank_spec(place: Place, checkpoints: Checkpoints, group: Group) -> RunSpec:
     """Give the spec of a new run with what does not depend on its input.
 
@@ -202,13 +148,15 @@ def blank_spec(place: Place, checkpoints: Checkpoints, group: Group) -> RunSpec:
         client_timeout_s=place.client_timeout_s,
         run_config={},
         overrides={},
-        launched_from=str(Path.cwd()),
+        launched_from=str(place.found_from or Path.cwd()),
         search_path=[str(Path(entry or ".").resolve()) for entry in sys.path],
         checkpoints=checkpoints.checked(),
         experiment=group.experiment,
         sweep=group.sweep,
         tags=list(group.tags),
         note=group.note,
+        nodes=place.nodes,
+        policy=place.policy,
     )
 
 

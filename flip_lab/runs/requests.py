@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from shutil import rmtree
 from typing import Any
 
+from flip_lab.core.policy import RoundPolicy
 from flip_lab.core.stopping import StopRule
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.edits import edits_at_launch
@@ -14,7 +15,8 @@ from flip_lab.runs.fork_changes import read_changes
 from flip_lab.runs.forks import Fork, fork_run, same_place
 from flip_lab.runs.groups import Group
 from flip_lab.runs.inputs import Changes, Launchable
-from flip_lab.runs.launch import launch_prepared, place_of, prepared_run
+from flip_lab.runs.launch import launch_prepared, prepared_run
+from flip_lab.runs.places import place_of, with_cohorts
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.layout import LabDir
 
@@ -36,6 +38,8 @@ class LaunchRequest:
         record_updates: Whether the norm of each client's update is recorded.
         stop_when: A condition, or the parts of a ``StopRule``.
         break_when: Conditions.
+        nodes: Which nodes take part; ``None``: all.
+        policy: When rounds close; ``None``: when every reply is in.
     """
 
     what: Launchable
@@ -48,6 +52,8 @@ class LaunchRequest:
     record_updates: bool = False
     stop_when: str | Mapping[str, Any] | None = None
     break_when: Sequence[str] = ()
+    nodes: str | None = None
+    policy: RoundPolicy | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +90,10 @@ def launch_requested(lab: LabDir, request: LaunchRequest) -> str:
         The run's id.
     """
     rule = request.stop_when
+    place = place_of(request.on, request.workers, request.client_timeout_s, beside=lab.root)
     prepared = prepared_run(
         request.what,
-        place=place_of(request.on, request.workers, request.client_timeout_s),
+        place=with_cohorts(place, request.nodes, request.policy),
         changes=request.changes,
         checkpoints=request.checkpoints,
         group=request.group,

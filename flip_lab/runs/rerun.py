@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
 from flip_lab.core.events import EventKind, RunEvent, in_force
+from flip_lab.core.policy import LATE
+from flip_lab.engines.flower.messages import NO_REPLY
 from flip_lab.runs.spec import RunSpec
 
 _ABOUT_CLIENTS = (
@@ -166,9 +168,11 @@ def _numbers(
             partition_id = int(str(body["partition_id"]))
             nodes[server_round, partition_id] = int(str(body["node_id"]))
             step = _STEPS.get(str(body["phase"]), 4)
-            for i, name in enumerate(_ABOUT_CLIENTS):
+            # Who was late is the same in both; what came of it then depends on the clock.
+            is_late = body["error_code"] in {LATE, NO_REPLY}
+            for i, name in enumerate(_ABOUT_CLIENTS[:1] if is_late else _ABOUT_CLIENTS):
                 place = (server_round, step, partition_id, f"{i}:{body['phase']}:{name}")
-                numbers[place] = body.get(name)
+                numbers[place] = LATE if is_late else body.get(name)
         elif event.kind is EventKind.METRIC:
             step = _STEPS.get(str(body["phase"]), 4) + 1
             name = f"{body['scope']}:{body['phase']}:{body['name']}"

@@ -20,7 +20,8 @@ from flip_lab.runs import life_sign
 from flip_lab.runs.checkpoint_files import CheckpointFolder
 from flip_lab.runs.checkpoints import Manifest
 from flip_lab.runs.commands import drop_wishes
-from flip_lab.runs.launch import Place, start_process
+from flip_lab.runs.launch import start_process
+from flip_lab.runs.places import Place
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.audit import Labels, labels

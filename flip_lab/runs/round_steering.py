@@ -11,6 +11,7 @@ from flwr.app import Message
 from flip_lab.core.condition import Condition
 from flip_lab.core.errors import ClientsFailedError, StoreError
 from flip_lab.core.events import EventKind, Json, RunEvent
+from flip_lab.core.policy import LATE
 from flip_lab.core.round_numbers import RoundNumbers
 from flip_lab.core.stopping import RoundPast, StopRule
 from flip_lab.engines.run_grid import RunGrid, StopRun
@@ -175,7 +176,8 @@ def rounds_past(events: Sequence[RunEvent]) -> list[RoundPast]:
         if event.kind is EventKind.METRIC:
             metrics.setdefault(at, {})[body["name"]] = float(body["value"])
         elif event.kind is EventKind.CLIENT:
-            failures[at] = failures.get(at, 0) + bool(body["error_code"])
+            is_failed = body["error_code"] not in {0, LATE}
+            failures[at] = failures.get(at, 0) + is_failed
             num_bytes[at] = num_bytes.get(at, 0) + body["bytes_down"] + body["bytes_up"]
         elif event.kind is EventKind.ROUND_ENDED:
             numbers = RoundNumbers(

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from flip_lab.core.errors import RunNotFoundError
+from flip_lab.core.errors import FlipLabError, RunNotFoundError
+from flip_lab.core.policy import RoundPolicy
 from flip_lab.engines.apps import DirectoryApp, PickledApp, ScenarioApp
 from flip_lab.engines.base import AppSource
 from flip_lab.runs.checkpoints import Checkpoints
@@ -57,6 +58,10 @@ class RunSpec:
         record_updates: Whether the norm of each client's update is recorded.
         edits: What users change in it while it runs, as it was known at the launch: a
             run that is repeated or forked does it again.
+        nodes: Which of the nodes take part, see ``flip_lab.core.cohort``; empty for all.
+        policy: When its rounds close; ``None`` waits for every reply.
+        late_before: Of a run that repeats another: who was late there, see
+            ``flip_lab.runs.late_before``; ``None`` for other runs.
     """
 
     run_id: str
@@ -89,6 +94,9 @@ class RunSpec:
     note: str = ""
     record_updates: bool = False
     edits: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    nodes: str = ""
+    policy: RoundPolicy | None = None
+    late_before: list[dict[str, Any]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give the spec as plain data, fit for JSON."""
@@ -123,8 +131,10 @@ class RunSpec:
             values: dict[str, Any] = {k: v for k, v in data.items() if k in known}
             values["run_config"] = {k: _from_json(v) for k, v in data["run_config"].items()}
             values["checkpoints"] = Checkpoints(**data.get("checkpoints", {}))
+            if (policy := data.get("policy")) is not None:
+                values["policy"] = RoundPolicy.from_json(policy)
             return cls(**values)
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, FlipLabError) as error:
             raise RunNotFoundError(
                 f"A run.json is incomplete: {error}. It says {str(data)[:200]!r}.",
                 fix="Restore the file from a backup, or delete the run's directory.",

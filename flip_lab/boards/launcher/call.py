@@ -13,7 +13,8 @@ from flip_lab.runs.edits import edits_at_launch
 from flip_lab.runs.groups import group_of
 from flip_lab.runs.inputs import Changes, Prepared
 from flip_lab.runs.lab import Lab
-from flip_lab.runs.launch import place_of, prepared_run
+from flip_lab.runs.launch import prepared_run
+from flip_lab.runs.places import place_of
 
 _LINE = 79
 """Columns of one line in a notebook's cell."""

@@ -24,6 +24,7 @@ from flip_lab.engines.flower.arrays import array_bytes, backing, detached, share
 
 CLIENT_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
 NO_REPLY = int(ErrorCode.MESSAGE_UNAVAILABLE)
+_LEGACY_RECORDS = ("fitins.", "evaluateins.")
 WEIGHT_KEYS = ("num-examples", "num_examples")  # Message API, Flower's legacy API
 
 
@@ -96,6 +97,22 @@ def snapshot(message: Message, content: RecordDict) -> Message:
     return twin
 
 
+def asked_singly(message: Message) -> bool:
+    """Say whether Flower's older server loop sent it, which asks clients one by one."""
+    return any(name.startswith(_LEGACY_RECORDS) for name in message.content)
+
+
+def twin_for(message: Message, node_id: int) -> Message:
+    """Give a message like another one, to another node; both share one content."""
+    return Message(
+        message.content,
+        node_id,
+        message.metadata.message_type,
+        ttl=message.metadata.ttl,
+        group_id=message.metadata.group_id,
+    )
+
+
 def payload_bytes(message: Message) -> int:
     """Count the bytes of arrays and byte values that a message carries."""
     if not message.has_content():
@@ -137,6 +154,20 @@ def server_round_of(message: Message) -> int | None:
                 return value
     group = message.metadata.group_id
     return int(group) if group.isdigit() else None
+
+
+def name_round(message: Message, server_round: int) -> None:
+    """Tell the engine the round of a message whose app names none.
+
+    A client's random numbers depend on the round; without it they would repeat.
+    """
+    if server_round_of(message) is None and not message.metadata.group_id:
+        message.metadata.group_id = str(server_round)
+
+
+def one_a_content(messages: Iterable[Message]) -> Iterable[Message]:
+    """Give one message for each content; all messages of a round share one."""
+    return {id(message.content): message for message in messages}.values()
 
 
 def phase_of(message: Message) -> str:
