@@ -154,35 +154,3 @@ class Enrolments(BaseModel):
     """
 
     items: list[EnrolmentRow]
-
-
-class RunRow(BaseModel):
-    """What the hub knows of a run.
-
-    Attributes:
-        flower_run_id: Flower's id of it, as text: it has 64 bits.
-        run_id: Ours; empty for what other drivers started.
-        person: Who started it.
-        is_detached: Whether its driver runs on the hub's machine.
-        started_at: When.
-        ended_at: When it ended; null while it goes on.
-        outcome: How it ended; null while it goes on.
-    """
-
-    flower_run_id: str
-    run_id: str
-    person: str
-    is_detached: bool
-    started_at: datetime
-    ended_at: datetime | None
-    outcome: str | None
-
-
-class Runs(BaseModel):
-    """Runs, the newest first.
-
-    Attributes:
-        items: The runs.
-    """
-
-    items: list[RunRow]

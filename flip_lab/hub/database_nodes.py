@@ -147,6 +147,17 @@ class Nodes:
         with self._connections.writing() as connection:
             connection.execute(mine.values(last_seen_s=now_s(), facts=dict(facts)))
 
+    def note_seen(self, seen: Mapping[str, float]) -> None:
+        """Keep when nodes showed a sign of life.
+
+        Args:
+            seen: Seconds since the Unix epoch, by fingerprint.
+        """
+        with self._connections.writing() as connection:
+            for fingerprint, time_s in seen.items():
+                mine = update(nodes).where(nodes.c.fingerprint == fingerprint)
+                connection.execute(mine.values(last_seen_s=time_s))
+
     def changes(self) -> int:
         """Count enrolments and revocations so far: the active hub acts when it grows."""
         wanted = select(counters.c.value).where(counters.c.name == _CHANGES)

@@ -163,7 +163,7 @@ def verify(proof: Proof, public_key: str, request: Request, nonces: Nonces) -> f
         ClockSkewError: If the clocks differ by more than the window.
         NotAuthenticatedError: If somebody else signed it, or it was sent before.
     """
-    ahead_s = _ahead_s(proof)
+    ahead_s = ahead_s_of(proof)
     signed = request.text(proof.time, proof.nonce)
     try:
         signature = base64.b64decode(proof.signature, validate=True)
@@ -184,7 +184,12 @@ def verify(proof: Proof, public_key: str, request: Request, nonces: Nonces) -> f
     return ahead_s
 
 
-def _ahead_s(proof: Proof) -> float:
+def ahead_s_of(proof: Proof) -> float:
+    """Say how many seconds a node's clock is ahead of ours; the way here counts, too.
+
+    Raises:
+        NotAuthenticatedError: If what the node sent is no time.
+    """
     try:
         time_s = float(proof.time)
     except ValueError:
