@@ -135,19 +135,17 @@ class DeliveryDesk:
             node.fingerprint, after=after, most=_MOST_AT_ONCE
         )
 
-    def file_for(self, node: NodeRecord, sha256: str) -> Path:
-        """Give the file of a model that was delivered to a node.
+    def require_for(self, node: NodeRecord, sha256: str) -> None:
+        """Check that the file with this hash was delivered to a node.
 
         Raises:
             NoSuchPlaceError: If it never was.
-            CorruptArtifactError: If the file is gone, or no longer matches its hash.
         """
         if not self._database.deliveries.is_for(node.fingerprint, sha256):
             raise NoSuchPlaceError(
                 f"No model {sha256:.16}… was delivered to {node.name!r}.",
                 fix="Ask which ones were: GET /flip/v1/device/deliveries.",
             )
-        return Blobs(self._lab).check(sha256)
 
     def tell(self, node: NodeRecord, delivery: int, state: DeliveryState, why: str) -> None:
         """Keep what a node made of a delivery.
