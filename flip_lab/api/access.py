@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Scope = Literal["read", "write"]
-"""What a route needs: to look, or to start, steer and change."""
+Scope = Literal["read", "write", "drive", "admin"]
+"""What a route needs: to look; to start, steer and change; and at a hub, to drive runs on
+its nodes, or to say who is let in."""
 
 _BEARER = "bearer "
 _SUBPROTOCOL = "bearer."
@@ -55,7 +56,7 @@ class TokenAccess:
 
     def who(self, headers: Mapping[str, str]) -> Person | None:
         """Give the owner if the token is right."""
-        shown = _shown_token(headers).encode()
+        shown = shown_token(headers).encode()
         return self._person if secrets.compare_digest(shown, self._token) else None
 
 
@@ -76,7 +77,8 @@ class OwnerAccess:
         return self._person
 
 
-def _shown_token(headers: Mapping[str, str]) -> str:
+def shown_token(headers: Mapping[str, str]) -> str:
+    """Give the token that a request or WebSocket shows; empty if it shows none."""
     told = headers.get("authorization", "")
     if told.lower().startswith(_BEARER):
         return told[len(_BEARER) :].strip()

@@ -1,0 +1,202 @@
+"""The door of nodes: ``/v1/fleet``, for keys that are enrolled and for nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from flip_lab.core.errors import FlipLabError
+from flip_lab.engines.flower.fleet_exchange import (
+    GOT_HEADER,
+    PULL_PATH,
+    PUSH_PATH,
+    FleetDesk,
+)
+from flip_lab.engines.flower.superlink_calls import FLEET, Call
+from flip_lab.engines.flower.superlink_state import HubLinkState
+from flip_lab.engines.flower.superlink_wire import (
+    answers_to,
+    requests_in,
+    see_that_it_is_the_nodes,
+    see_that_versions_fit,
+    told,
+)
+from flip_lab.hub.admission import Admission
+from flip_lab.hub.bells import Bells
+from flip_lab.hub.bodies import PROTOBUF, GoneError, answer, read_body, refuse
+from flip_lab.hub.node_keys import KnownNode, NodeKeys
+from flip_lab.hub.presence import Presence
+from flip_lab.hub.waiting import patience_s, see_that_it_is_a_call
+
+_PULL = "/v1/fleet/pull-messages"
+_BEAT = "/v1/fleet/send-node-heartbeat"
+_ACTIVATE = "/v1/fleet/activate-node"
+_SESSION = "x-flip-session"
+_NO_BELL = ("nobody", 0)
+_THREADS = 8  # what they do is mostly hashing and copying; more would only take turns
+
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request whose body is read."""
+
+    path: str
+    node: KnownNode
+    headers: Headers
+    wait_s: float
+    receive: Receive
+
+
+class FleetDoor:
+    """An ASGI app.
+
+    Args:
+        state: What nodes ask.
+        keys: Who is let in.
+        presence: Learns who is there.
+        bells: End waits.
+        admission: Counts wrong keys.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: HubLinkState,
+        keys: NodeKeys,
+        presence: Presence,
+        bells: Bells,
+        admission: Admission,
+    ) -> None:
+        """Serve nobody yet."""
+        self._state = state
+        self._keys = keys
+        self._presence = presence
+        self._bells = bells
+        self._admission = admission
+        self._desk = FleetDesk(state)
+        self._threads = CapacityLimiter(_THREADS)
+        self._sessions: dict[int, str] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a node, or say why not."""
+        try:
+            await self._serve(scope, receive, send)
+        except GoneError:
+            return
+        except FlipLabError as error:
+            await refuse(send, error)
+        except Exception as error:  # noqa: BLE001  # whatever Flower raises, nobody sees it
+            status, content = told(error)
+            await answer(send, status, content, media_type="application/json")
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        call = see_that_it_is_a_call(scope, headers, FLEET)
+        node = self._admit(scope, headers)
+        body = await read_body(scope, receive, call.most_bytes)
+        asked = _Asked(scope["path"], node, headers, patience_s(headers), receive)
+        if asked.path in {PULL_PATH, PUSH_PATH}:
+            content, news = await self._at_desk(asked, body)
+        else:
+            content, news = await self._flowers(asked, call, body)
+        more = {"x-flip-news": news}
+        await answer(send, 200, content, media_type=PROTOBUF, headers=more)
+
+    async def _at_desk(self, asked: _Asked, body: bytes) -> tuple[bytes, str]:
+        """Hand over, or take, a message with all that belongs to it."""
+        node_id = asked.node.node_id
+        if asked.path == PUSH_PATH:
+            content = await self._in_thread(self._desk.push, node_id, body)
+            return content, self._news(asked)
+        got = asked.headers.get(GOT_HEADER, "")
+        if asked.wait_s and not self._desk.owes(node_id, got):
+            await self._hold(asked, is_for_calls=True)
+        news = self._news(asked)
+        pull = partial(self._desk.pull, node_id, body, got=got)
+        return await self._in_thread(pull), news
+
+    async def _flowers(self, asked: _Asked, call: Call, body: bytes) -> tuple[bytes, str]:
+        """Answer one of Flower's calls."""
+        node, path = asked.node, asked.path
+        requests = requests_in(call, body)
+        for request in requests:
+            see_that_it_is_the_nodes(self._state, request, node.node_id, node.public_key)
+        if path == _ACTIVATE:
+            see_that_versions_fit(asked.headers)
+            await self._in_thread(self._begin_anew, asked)
+        if path == _PULL and asked.wait_s:
+            await self._hold(asked, is_for_calls=True)
+        news = self._news(asked)
+        answers = partial(answers_to, self._state, call, requests)
+        content = answers() if call.is_light else await self._in_thread(answers)
+        if path == _BEAT and asked.wait_s:
+            await self._hold(asked, is_for_calls=False)
+        return content, news
+
+    def _news(self, asked: _Asked) -> str:
+        return self._bells.news(("node", asked.node.node_id))
+
+    async def _in_thread(self, work: Callable[..., _Result], *told: Any) -> _Result:  # noqa: ANN401
+        return await to_thread.run_sync(work, *told, limiter=self._threads)
+
+    def _admit(self, scope: Scope, headers: Headers) -> KnownNode:
+        """Find out which node asks.
+
+        Raises:
+            FlipLabError: If it is none that is let in.
+        """
+        if not self._keys.is_known(headers):
+            self._admission.see_that_it_may(scope)
+        try:
+            node, ahead_s = self._keys.check(headers)
+        except FlipLabError:
+            self._admission.failed(scope)
+            raise
+        self._presence.sign(node, ahead_s)
+        return node
+
+    def _begin_anew(self, asked: _Asked) -> None:
+        node_id, session = asked.node.node_id, asked.headers.get(_SESSION, "")
+        is_same = bool(session) and self._sessions.get(node_id) == session
+        self._sessions[node_id] = session
+        if not is_same:
+            self._desk.forget(node_id)
+        self._state.begin_anew(node_id, is_same_process=is_same)
+
+    async def _hold(self, asked: _Asked, *, is_for_calls: bool) -> None:
+        """Hold a request until there is a call for its node, or the time is over.
+
+        Raises:
+            GoneError: If the connection breaks; the node may be lost.
+        """
+        node_id = asked.node.node_id
+        bell = ("node", node_id) if is_for_calls else _NO_BELL
+
+        def is_there() -> bool:
+            return is_for_calls and self._state.has_call(node_id)
+
+        async with self._held(node_id):
+            if not await self._bells.wait(bell, is_there, asked.wait_s, asked.receive):
+                raise GoneError
+
+    @asynccontextmanager
+    async def _held(self, node_id: int) -> AsyncGenerator[None]:
+        is_broken = False
+        self._presence.holds(node_id)
+        try:
+            yield
+        except GoneError:
+            is_broken = True
+            raise
+        finally:
+            self._presence.holds_no_more(node_id, is_broken=is_broken)
