@@ -32,10 +32,15 @@ def diagnosis_of(
         ``what``, ``known`` and ``because``, see ``Fleet.diagnosis``.
     """
     profiles = [phase for node in nodes for phase in node.phases.values()]
+    largest = [  # the message that takes most of a round, mostly training
+        max(node.phases.values(), key=lambda phase: phase.timing.median_s)
+        for node in nodes
+        if node.phases
+    ]
     rows = [
         _times(profiles, num_disturbed),
-        _part("computing", [each.compute_share for each in profiles], _COMPUTING),
-        _part("network", [each.transfer_share for each in profiles], _NETWORK),
+        _part("computing", [each.compute_share for each in largest], _COMPUTING),
+        _part("network", [each.transfer_share for each in largest], _NETWORK),
         _both_ways(),
         _shared(server),
         _failures(nodes),
@@ -53,7 +58,7 @@ _Row = tuple[str, str, str]
 
 _COMPUTING = (
     "the nodes say how long they worked, or worked on different numbers of examples",
-    "nodes that report node_duration_s, or runs with other numbers of examples",
+    "nodes of flip-lab node, which tell it, or runs with other numbers of examples",
 )
 _NETWORK = (
     "messages of clearly different size were sent",
@@ -74,10 +79,11 @@ def _times(profiles: Sequence[PhaseProfile], num_disturbed: int) -> _Row:
 def _part(what: str, shares: Sequence[Shares], words: tuple[str, str]) -> _Row:
     widths = np.array([high - low for low, high in shares])
     low, high = (float(np.median([each[at] for each in shares])) for at in (0, 1))
-    span = f"{low:.0%} to {high:.0%} of a message's time"
     if (widths <= _NARROW).all():
-        return what, "measured", f"{span}: {words[0]}"
-    return what, "bounded", f"{span}; to know more: {words[1]}"
+        told = f"about {(low + high) / 2:.0%} of a message's time"
+        return what, "measured", f"{told}: {words[0]}"
+    told = f"{low:.0%} to {high:.0%} of a message's time"
+    return what, "bounded", f"{told}; to know more: {words[1]}"
 
 
 def _both_ways() -> _Row:

@@ -13,9 +13,6 @@ from flip_lab.core.errors import TwinError
 from flip_lab.core.events import EventKind, RunEvent, in_force
 from flip_lab.core.fleet import RecordedRun
 
-NODE_TIME = "node_duration_s"
-"""The metric by which a node says how long it worked itself, seconds."""
-
 _CLIENTS = {
     "run_id": "str",
     "server_round": np.int64,
@@ -23,14 +20,20 @@ _CLIENTS = {
     "partition_id": np.int64,
     "num_examples": np.float64,
     "num_bytes": np.float64,
-    "started_s": np.float64,
+    "sent_s": np.float64,
     "duration_s": np.float64,
     "node_s": np.float64,
     "failed": np.bool_,
     "is_first": np.bool_,
 }
-_ROUNDS = {"run_id": "str", "server_round": np.int64, "duration_s": np.float64}
+_ROUNDS = {
+    "run_id": "str",
+    "server_round": np.int64,
+    "duration_s": np.float64,
+    "ended_s": np.float64,
+}
 _OUTAGES = {"partition_id": np.int64, "from_s": np.float64, "to_s": np.float64}
+_TELLS = 0.004  # seconds that a message travels and waits, at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +43,12 @@ class FleetFacts:
     Attributes:
         clients: One row a message: ``run_id``, ``server_round``, ``phase``,
             ``partition_id`` (the node's id where it never told its partition),
-            ``num_examples``, ``num_bytes`` (down and up), ``started_s``, ``duration_s``,
+            ``num_examples``, ``num_bytes`` (down and up), ``sent_s`` (seconds since the
+            Unix epoch), ``duration_s`` (from dispatch until the reply is on record),
             ``node_s`` (what the node says it worked; NaN where it says nothing),
             ``failed``, ``is_first`` (of the node, in this run).
-        rounds: One row a round that ended: ``run_id``, ``server_round``, ``duration_s``.
+        rounds: One row a round that ended: ``run_id``, ``server_round``, ``duration_s``
+            (pauses aside), ``ended_s``.
         outages: One row each time that a node was away: ``partition_id``, ``from_s``,
             ``to_s``.
         watched_s: Seconds that the runs went on.
@@ -128,10 +133,10 @@ def _facts_of_run(run: RecordedRun) -> FleetFacts:
             f"Run {run.run_id} was simulated: its times are those of this machine.",
             fix="Launch it on a federation (on=…), and learn from that run.",
         )
-    clients = _framed(rows, _CLIENTS)
+    clients = _with_node_times(_framed(rows, _CLIENTS))
     disturbed = _during(clients, _spans(events, "hub_lost", "hub_back", by_node=False))
     rounds = [
-        (run.run_id, event.server_round, _number(event.body, "duration_s"))
+        (run.run_id, event.server_round, _number(event.body, "duration_s"), event.time_s)
         for event in events
         if event.kind is EventKind.ROUND_ENDED
     ]
@@ -148,31 +153,47 @@ def _facts_of_run(run: RecordedRun) -> FleetFacts:
 
 
 def _client_rows(run_id: str, events: Sequence[RunEvent]) -> list[tuple[Any, ...]]:
+    sent_s: dict[tuple[int, object], float] = {}
     seen: set[int] = set()
     rows: list[tuple[Any, ...]] = []
     for event in events:
-        body = event.body
-        if event.kind is not EventKind.CLIENT or body["phase"] == "query":
+        body, phase = event.body, event.body.get("phase")
+        exchange = event.server_round, phase
+        if event.kind is EventKind.DISPATCHED:
+            sent_s[exchange] = event.time_s
+        if event.kind is not EventKind.CLIENT or phase == "query":
             continue
-        node, failed = _node_of(body), bool(body["error_code"])
-        metrics: Any = body["metrics"]
+        node, told_s = _node_of(body), _number(body, "duration_s")
+        since_s = sent_s.get(exchange, event.time_s - told_s)
+        num_bytes = _number(body, "bytes_down") + _number(body, "bytes_up")
         rows.append(
             (
                 run_id,
                 event.server_round,
-                body["phase"],
+                phase,
                 node,
                 _number(body, "num_examples"),
-                _number(body, "bytes_down") + _number(body, "bytes_up"),
-                _number(body, "started_s"),
-                _number(body, "duration_s"),
-                _number(metrics, NODE_TIME),
-                failed,
+                num_bytes,
+                since_s,
+                event.time_s - since_s,
+                told_s,
+                bool(body["error_code"]),
                 node not in seen,
             )
         )
         seen.add(node)
     return rows
+
+
+def _with_node_times(clients: pd.DataFrame) -> pd.DataFrame:
+    """Forget times that nodes did not take themselves.
+
+    A stock SuperNode says nothing, and the driver puts down how long it waited.
+    """
+    elsewhere = clients["duration_s"] - clients["node_s"]
+    if elsewhere.median() >= _TELLS:
+        return clients
+    return clients.assign(node_s=np.nan)
 
 
 def _spans(
@@ -197,7 +218,7 @@ def _spans(
 def _during(
     clients: pd.DataFrame, spans: Sequence[tuple[int, float, float]]
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    begin = clients["started_s"].to_numpy(dtype=np.float64)
+    begin = clients["sent_s"].to_numpy(dtype=np.float64)
     end = begin + clients["duration_s"].to_numpy(dtype=np.float64)
     inside = np.zeros(begin.size, np.bool_)
     for _, from_s, to_s in spans:

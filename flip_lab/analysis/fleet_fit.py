@@ -51,11 +51,11 @@ def fit_server(facts: FleetFacts) -> ServerProfile:
     Args:
         facts: What was recorded; at least one round ended.
     """
-    ends = facts.clients["started_s"] + facts.clients["duration_s"]
+    ends = facts.clients["sent_s"] + facts.clients["duration_s"]
     spans = (
         facts.clients.assign(end_s=ends)
         .groupby(["run_id", "server_round", "phase"])
-        .agg(begin=("started_s", "min"), end=("end_s", "max"))
+        .agg(begin=("sent_s", "min"), end=("end_s", "max"))
     )
     waited = (spans["end"] - spans["begin"]).groupby(["run_id", "server_round"]).sum()
     rounds = facts.rounds.set_index(["run_id", "server_round"])["duration_s"]

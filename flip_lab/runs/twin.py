@@ -78,7 +78,8 @@ class Twin:
         self.fleet = Fleet.from_run(*runs)
 
     @cached_property
-    def _facts(self) -> FleetFacts:
+    def facts(self) -> FleetFacts:
+        """What the run recorded of its nodes, as frames."""
         return facts_of([self.run])
 
     @cached_property
@@ -112,7 +113,7 @@ class Twin:
         simulated.wait(timeout_s)
         events = simulated.events()
         prediction = predict(self.fleet, workload_of(events))
-        seen = self._facts.rounds.set_index("server_round")["duration_s"]
+        seen = self.facts.rounds.set_index("server_round")["duration_s"]
         rounds = prediction.rounds[["server_round", "predicted_s", "low_s", "high_s"]]
         self._replayed = Replay(
             run=simulated,
@@ -144,9 +145,7 @@ class Twin:
         """
         replayed = self._replayed
         workload = workload_of(replayed.run.events()) if replayed else self._workload
-        return compare(
-            self._facts, workload, learn_share=learn_share, confidence=confidence
-        )
+        return compare(self.facts, workload, learn_share=learn_share, confidence=confidence)
 
     def what_if(  # noqa: PLR0913  # one parameter for each thing that may be otherwise
         self,

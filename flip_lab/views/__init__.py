@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from flip_lab.views.curves import training_curves as training_curves
     from flip_lab.views.drift import drift_figure as drift_figure
     from flip_lab.views.family import family_tree as family_tree
+    from flip_lab.views.federation_timeline_lanes import (
+        federation_timeline as federation_timeline,
+    )
     from flip_lab.views.fleet import fleet_figure as fleet_figure
     from flip_lab.views.forest import effect_forest as effect_forest
     from flip_lab.views.fork import fork_curves as fork_curves
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
     from flip_lab.views.spread import fairness_figure as fairness_figure
     from flip_lab.views.theme import apply_theme as apply_theme
     from flip_lab.views.timeline import cohort_timeline as cohort_timeline
+    from flip_lab.views.twin_choices import what_if_figure as what_if_figure
+    from flip_lab.views.twin_course import twin_rounds as twin_rounds
+    from flip_lab.views.twin_nodes import twin_messages as twin_messages
+    from flip_lab.views.twin_profiles import node_profiles as node_profiles
     from flip_lab.views.updates import update_figure as update_figure
 
 _HOME = {
@@ -46,6 +53,7 @@ _HOME = {
     "drift_figure": "flip_lab.views.drift",
     "effect_forest": "flip_lab.views.forest",
     "fairness_figure": "flip_lab.views.spread",
+    "federation_timeline": "flip_lab.views.federation_timeline_lanes",
     "family_tree": "flip_lab.views.family",
     "fork_curves": "flip_lab.views.fork",
     "layer_heatmap": "flip_lab.views.layers",
@@ -53,13 +61,17 @@ _HOME = {
     "histogram_map": "flip_lab.views.histograms",
     "image_strip": "flip_lab.views.images",
     "leaderboard_figure": "flip_lab.views.ranking",
+    "node_profiles": "flip_lab.views.twin_profiles",
     "partition_map": "flip_lab.views.partitions",
     "results_table": "flip_lab.views.results",
     "small_multiples": "flip_lab.views.panels",
     "span_timeline": "flip_lab.views.spans",
     "target_curves": "flip_lab.views.arrivals",
     "training_curves": "flip_lab.views.curves",
+    "twin_messages": "flip_lab.views.twin_nodes",
+    "twin_rounds": "flip_lab.views.twin_course",
     "update_figure": "flip_lab.views.updates",
+    "what_if_figure": "flip_lab.views.twin_choices",
 }
 
 __all__ = [
@@ -74,19 +86,24 @@ __all__ = [
     "effect_forest",
     "fairness_figure",
     "family_tree",
+    "federation_timeline",
     "fleet_figure",
     "fork_curves",
     "histogram_map",
     "image_strip",
     "layer_heatmap",
     "leaderboard_figure",
+    "node_profiles",
     "partition_map",
     "results_table",
     "small_multiples",
     "span_timeline",
     "target_curves",
     "training_curves",
+    "twin_messages",
+    "twin_rounds",
     "update_figure",
+    "what_if_figure",
 ]
 
 

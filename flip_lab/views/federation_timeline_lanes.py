@@ -1,0 +1,270 @@
+"""What a real federation did, second by second: work, ways, outages, and the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flip_lab.analysis.fleet_facts import FleetFacts
+from flip_lab.views.canvas import counted, natural, node_names, nothing_yet
+from flip_lab.views.theme import (
+    LEGEND_BELOW,
+    Figure,
+    Palette,
+    Theme,
+    Trace,
+    draw,
+    palette_of,
+    translucent,
+)
+
+_TITLE = "The federation, second by second"
+_SERVER = "server"
+_PHASES = {"train": 0, "evaluate": 2}
+_MOST_NAMED = 40  # lanes up to which each has room for its name
+_MOST_ROUNDS_NAMED = 15
+
+
+def federation_timeline(facts: FleetFacts, *, theme: Theme = "light") -> Figure:
+    """Draw one lane a node, with its work, the ways of its messages and its outages.
+
+    A bar begins when a message is sent and ends when the reply is on record. Its dark part
+    is as long as the node says that it worked, and stands first; the light part is all the
+    rest: both ways and waiting. The lowest lane is the server: what a round takes while
+    nobody is asked.
+
+    Args:
+        facts: ``twin.facts`` of one run; ``facts.between(1, 5)`` keeps five rounds.
+        theme: ``"light"`` or ``"dark"``.
+
+    Returns:
+        The figure; one that says so when nobody was asked.
+
+    Raises:
+        ViewError: If there is no such theme.
+    """
+    if facts.clients.empty:
+        return nothing_yet(_TITLE, "Nobody has been asked yet.", theme=theme)
+    work = facts.clients.assign(name=node_names(facts.clients))
+    server = _server(facts)
+    origin = min(float(work["sent_s"].min()), float(server["begin_s"].min()))
+    lanes = [*sorted(dict.fromkeys(work["name"]), key=natural), _SERVER]
+    palette = palette_of(theme)
+    traces = [
+        trace
+        for phase in _PHASES
+        for trace in _work(work[work["phase"] == phase], origin, phase, palette)
+    ]
+    traces += _server_bars(server, origin, palette)
+    traces += _failures(work[work["failed"]], origin, palette)
+    traces += _away_explained(facts, palette)
+    layout = _layout(facts, lanes, origin, palette)
+    layout["shapes"] += _outages(facts, work, lanes, origin, palette)
+    return draw(traces, layout, theme=theme)
+
+
+def _server(facts: FleetFacts) -> pd.DataFrame:
+    """Give the stretches of rounds in which no message was under way."""
+    asked = facts.clients.assign(
+        end_s=facts.clients["sent_s"] + facts.clients["duration_s"]
+    )
+    keys = ["server_round", "phase"]
+    spans = asked.groupby(keys).agg(begin=("sent_s", "min"), end=("end_s", "max"))
+    rows: list[tuple[int, float, float]] = []
+    for each in facts.rounds.to_dict("records"):
+        number, until_s = int(each["server_round"]), float(each["ended_s"])
+        at_s = until_s - float(each["duration_s"])
+        known = spans.index.get_level_values("server_round") == number
+        for begin, end in spans[known].sort_values("begin").to_numpy():
+            rows.append((number, at_s, max(float(begin), at_s)))
+            at_s = max(float(end), at_s)
+        rows.append((number, at_s, max(until_s, at_s)))
+    return pd.DataFrame(rows, columns=["server_round", "begin_s", "end_s"], dtype=float)
+
+
+def _bars(frame: pd.DataFrame, base: Any, long: Any, **look: Any) -> Trace:  # noqa: ANN401  # columns, and plotly's own words
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "y": frame["name"],
+        "base": base,
+        "x": long,
+        "textposition": "none",
+        "hovertemplate": "%{text}<extra></extra>",
+        **look,
+    }
+
+
+def _work(work: pd.DataFrame, origin: float, phase: str, palette: Palette) -> list[Trace]:
+    if work.empty:
+        return []
+    colour = palette.series[_PHASES[phase]]
+    base = work["sent_s"] - origin
+    told = [_told(row) for row in work.to_dict("records")]
+    own = work["node_s"].fillna(0.0).clip(upper=work["duration_s"])
+    light = {"color": translucent(colour, 0.35), "line": {"width": 0}}
+    dark = {"color": colour, "line": {"width": 0}}
+    whole = _bars(
+        work,
+        base,
+        work["duration_s"],
+        marker=light,
+        text=told,
+        name=f"{phase}: asked until replied",
+    )
+    if not own.any():
+        return [whole]
+    return [
+        whole,
+        _bars(work, base, own, marker=dark, text=told, name=f"{phase}: the node's work"),
+    ]
+
+
+def _told(row: dict[Any, Any]) -> str:
+    head = (
+        f"<b>{row['name']}</b><br>round {row['server_round']}, {row['phase']}"
+        f"<br>{row['duration_s']:.3g} s until the reply"
+    )
+    if np.isfinite(row["node_s"]):
+        head += f"<br>{row['node_s']:.3g} s of them work"
+    return f"{head}<br><b>failed</b>" if row["failed"] else head
+
+
+def _server_bars(server: pd.DataFrame, origin: float, palette: Palette) -> list[Trace]:
+    if server.empty:
+        return []
+    lasting = server["end_s"] - server["begin_s"]
+    told = [
+        f"<b>server</b><br>round {number:g}: {seconds:.3g} s"
+        for number, seconds in zip(server["server_round"], lasting, strict=True)
+    ]
+    look = {"color": palette.muted, "line": {"width": 0}}
+    named = server.assign(name=_SERVER)
+    base = server["begin_s"] - origin
+    return [_bars(named, base, lasting, marker=look, text=told, name="server alone")]
+
+
+def _failures(failed: pd.DataFrame, origin: float, palette: Palette) -> list[Trace]:
+    if failed.empty:
+        return []
+    line = {"color": palette.paper, "width": 1}
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "x": failed["sent_s"] + failed["duration_s"] - origin,
+            "y": failed["name"],
+            "marker": {"symbol": "x", "size": 9, "color": palette.failed, "line": line},
+            "name": "failed",
+            "text": [_told(row) for row in failed.to_dict("records")],
+            "hovertemplate": "%{text}<extra></extra>",
+        }
+    ]
+
+
+def _outages(
+    facts: FleetFacts,
+    work: pd.DataFrame,
+    lanes: list[str],
+    origin: float,
+    palette: Palette,
+) -> list[dict[str, Any]]:
+    """Shade the lanes of nodes that were away."""
+    place = dict(zip(work["partition_id"], work["name"], strict=True))
+    look = {"fillcolor": translucent(palette.failed, 0.18), "line": {"width": 0}}
+    return [
+        {
+            "type": "rect",
+            "layer": "below",
+            "x0": row["from_s"] - origin,
+            "x1": row["to_s"] - origin,
+            "y0": lanes.index(place[row["partition_id"]]) - 0.45,
+            "y1": lanes.index(place[row["partition_id"]]) + 0.45,
+            **look,
+        }
+        for row in facts.outages.to_dict("records")
+        if row["partition_id"] in place
+    ]
+
+
+def _away_explained(facts: FleetFacts, palette: Palette) -> list[Trace]:
+    if facts.outages.empty:
+        return []
+    marker = {"symbol": "square", "size": 12, "color": translucent(palette.failed, 0.3)}
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "x": [None],
+            "y": [None],
+            "marker": marker,
+            "name": "away",
+            "hoverinfo": "skip",
+        }
+    ]
+
+
+def _layout(
+    facts: FleetFacts, lanes: list[str], origin: float, palette: Palette
+) -> dict[str, Any]:
+    high = 30 if len(lanes) <= 16 else 10  # noqa: PLR2004  # lanes that may be tall
+    named = lanes if len(lanes) <= _MOST_NAMED else [*lanes[:-1:10], _SERVER]
+    return {
+        "title": {"text": _TITLE, "subtitle": {"text": _subtitle(facts, lanes)}},
+        "height": 200 + max(high * len(lanes), 120),
+        "margin": {"b": 84},
+        "barmode": "overlay",
+        "bargap": 0.3,
+        "hovermode": "closest",
+        "legend": LEGEND_BELOW,
+        "xaxis": {"title": {"text": "time (s)"}, "rangemode": "tozero"},
+        "yaxis": {
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": lanes,
+            "range": [len(lanes) - 0.5, -0.5],
+            "showgrid": False,
+            "ticks": "",
+            "ticklabelstandoff": 6,
+            "tickvals": named,
+        },
+        **_rounds(facts.rounds, origin, palette),
+    }
+
+
+def _subtitle(facts: FleetFacts, lanes: list[str]) -> str:
+    failed, away = int(facts.clients["failed"].sum()), len(facts.outages)
+    told = f"{counted(len(lanes) - 1, 'node')}, {counted(len(facts.rounds), 'round')}"
+    told += f", {counted(failed, 'failure')}" if failed else ""
+    return f"{told}, {counted(away, 'outage')}" if away else told
+
+
+def _rounds(rounds: pd.DataFrame, origin: float, palette: Palette) -> dict[str, Any]:
+    """Shade every other round and write its number above."""
+    ends = rounds["ended_s"].to_numpy(dtype=np.float64) - origin
+    begins = ends - rounds["duration_s"].to_numpy(dtype=np.float64)
+    numbers = rounds["server_round"].tolist()
+    ground = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
+    look = {"fillcolor": palette.stripe, "line": {"width": 0}}
+    spans = list(zip(numbers, begins, ends, strict=True))
+    every = max(1, -(-len(spans) // _MOST_ROUNDS_NAMED))
+    font = {"size": 10, "color": palette.muted}
+    place = {"y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "font": font}
+    short = len(spans) > _MOST_ROUNDS_NAMED // 2
+    return {
+        "shapes": [
+            {**ground, **look, "x0": begin, "x1": end}
+            for number, begin, end in spans
+            if number % 2
+        ],
+        "annotations": [
+            {
+                **place,
+                "x": (begin + end) / 2,
+                "text": f"{number}" if short else f"round {number}",
+            }
+            for number, begin, end in spans[::every]
+        ],
+    }
