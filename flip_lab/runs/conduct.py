@@ -17,7 +17,7 @@ from flip_lab.core.events import EventKind
 from flip_lab.core.notice import Notice
 from flip_lab.core.seeds import Stream
 from flip_lab.core.state import RunState
-from flip_lab.engines.base import AppSource, Engine, Job
+from flip_lab.engines.base import AppSource, Engine, EngineGrid, Job
 from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.failures import failure_tail
 from flip_lab.engines.flower.aggregate import fast_strategies
@@ -98,15 +98,7 @@ def _perform(stage: Stage) -> RunState:
     seed_globals(Stream(seed=spec.seed, phase="server"))
     server_app = app.load_server_app()
     with ExitStack() as stack:
-        grid = RunGrid(
-            stack.enter_context(_engine(stage).open(_job(stage, app))),
-            emit=stage.recorder.emit,
-            control=stage.control,
-            seed=spec.seed,
-            run_config=spec.run_config,
-            records_updates=spec.record_updates,
-        )
-        grid.policy = _policy(stage)
+        grid = _grid(stage, stack.enter_context(_engine(stage).open(_job(stage, app))))
         stack.callback(grid.tell_missing)
         keeper = CheckpointKeeper(
             stage.run_dir, spec.checkpoints, grid=grid, recorder=stage.recorder
@@ -160,7 +152,31 @@ def _job(stage: Stage, app: AppSource) -> Job:
         nodes=spec.nodes,
         gate=stage.control.gate,
         notify=partial(_note, stage),
+        check_stop=partial(_leave_if_stopped, stage),
     )
+
+
+def _leave_if_stopped(stage: Stage) -> None:
+    """Leave what an engine waits in.
+
+    Raises:
+        StopRun: If a stop was requested.
+    """
+    if stage.control.stop_requested():
+        raise StopRun
+
+
+def _grid(stage: Stage, inner: EngineGrid) -> RunGrid:
+    grid = RunGrid(
+        inner,
+        emit=stage.recorder.emit,
+        control=stage.control,
+        seed=stage.spec.seed,
+        run_config=stage.spec.run_config,
+        records_updates=stage.spec.record_updates,
+    )
+    grid.policy = _policy(stage)
+    return grid
 
 
 def _policy(stage: Stage) -> PolicyInForce | None:
