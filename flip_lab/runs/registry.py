@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
-from flip_lab.core.errors import ModelError, ModelNotFoundError, nearest
+from flip_lab.core.errors import ModelError
+from flip_lab.runs.deliver_models import DeliveredModels, Which
 from flip_lab.runs.finding import selected
 from flip_lab.runs.registry_actions import (
     delete_model,
     find_model,
-    find_version,
     promote_model,
     register_model,
     roll_back_model,
@@ -19,9 +19,7 @@ from flip_lab.runs.registry_actions import (
 from flip_lab.runs.registry_sources import MODEL, source_of_file, source_of_run
 from flip_lab.store import query
 from flip_lab.store.blobs import Blobs
-from flip_lab.store.layout import LabDir
 from flip_lab.store.registered import (
-    STAGES,
     ModelVersion,
     RegisteredModel,
     Stage,
@@ -32,11 +30,8 @@ if TYPE_CHECKING:
     from flip_lab.runs.artifacts import Arrays
     from flip_lab.runs.run import Run
 
-Which: TypeAlias = "int | Stage | Literal['latest']"
-"""A version's number; a stage, for what came into it last; or the highest number."""
 
-
-class Models:
+class Models(DeliveredModels):
     """The model registry of a lab.
 
     A version is a file of arrays that never changes, known by its hash, with all that was
@@ -52,10 +47,6 @@ class Models:
     Args:
         lab: The lab's directory.
     """
-
-    def __init__(self, lab: LabDir) -> None:
-        """Read nothing yet."""
-        self._lab = lab
 
     def register(
         self,
@@ -149,34 +140,6 @@ class Models:
 
     def __len__(self) -> int:
         return len(registered_in(self._lab))
-
-    def version(self, name: str, version: Which = "production") -> ModelVersion:
-        """Give one version.
-
-        Args:
-            name: The model.
-            version: Its number, a stage, or ``"latest"``.
-
-        Raises:
-            ModelNotFoundError: If there is none.
-        """
-        models = registered_in(self._lab)
-        if not isinstance(version, str):
-            return find_version(models, name, version)
-        model = find_model(models, name)
-        if version not in (*STAGES, "latest"):
-            raise ModelNotFoundError(
-                f"{version!r} is neither a number nor a stage.",
-                fix=nearest(version, (*STAGES, "latest")),
-            )
-        found = model.latest if version == "latest" else model.newest(version)
-        if found is None:
-            raise ModelNotFoundError(
-                f"No version of {name!r} is in the stage {version!r}.",
-                fix="Its versions: "
-                + ", ".join(f"{n} ({v.stage})" for n, v in model.versions.items()),
-            )
-        return found
 
     def promote(self, name: str, version: int, stage: Stage) -> ModelVersion:
         """Move a version to a stage.
