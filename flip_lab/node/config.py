@@ -11,34 +11,29 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TypeAlias
 
 import tomli_w
 
 from flip_lab.core.errors import HubStateError, InvalidValueError
+from flip_lab.fl.data.site_source import DataSource, NodeScalar, site_config
 from flip_lab.node.tables import Table
+
+__all__ = [
+    "DataSource",
+    "NodeConfig",
+    "NodeLimits",
+    "NodeScalar",
+    "ServeSettings",
+    "checked_allowance",
+    "load_node",
+    "write_node",
+]
 
 FILE_NAME = "node.toml"
 SCENARIOS = "scenarios"
 ANYTHING = "any"
 _SERVE_FILES = ("token-file", "certificate", "key")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
-NodeScalar: TypeAlias = bool | int | float | str
-"""What Flower's node configuration may hold."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSource:
-    """Where a site's data is: a kind of reader, and what that reader needs to know.
-
-    Attributes:
-        kind: ``csv``, ``npz``, ``sql``, ``dicom``, or what an installed package adds under
-            the entry point group ``flip_lab.site_data``.
-        options: The reader's own settings; see ``flip_lab.fl.data.site``.
-    """
-
-    kind: str
-    options: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +106,10 @@ class NodeConfig:
     logs_tail_lines: int = 0
     workers: int = 0
     serve: ServeSettings | None = None
+
+    def node_config(self) -> dict[str, NodeScalar]:
+        """Give what clients see as their node configuration, the data among it."""
+        return {**self.config, **(site_config(self.data, self.directory))}
 
     @property
     def key_file(self) -> Path:
@@ -201,19 +200,28 @@ def _address(node: Table) -> str:
 
 
 def _allow(node: Table) -> tuple[str, ...]:
-    """Check the list of apps that may run.
-
-    Raises:
-        InvalidValueError: If an entry means nothing.
-    """
     allow = node.texts("allow", (SCENARIOS,))
     for entry in allow:
-        if entry not in {SCENARIOS, ANYTHING} and not _HASH.fullmatch(entry):
-            raise InvalidValueError(
-                f"{node.where} allows {entry!r}.",
-                fix=f'Write "{SCENARIOS}", "{ANYTHING}" or "sha256:" and 64 hex digits.',
-            )
+        checked_allowance(entry, node.where)
     return allow
+
+
+def checked_allowance(entry: str, where: str) -> str:
+    """Give an entry of the list of apps that may run.
+
+    Args:
+        entry: ``scenarios``, ``any`` or ``sha256:<app hash>``.
+        where: What to call its place in the error.
+
+    Raises:
+        InvalidValueError: If it means nothing.
+    """
+    if entry in {SCENARIOS, ANYTHING} or _HASH.fullmatch(entry):
+        return entry
+    raise InvalidValueError(
+        f"{where} allows {entry!r}.",
+        fix=f'Write "{SCENARIOS}", "{ANYTHING}" or "sha256:" and 64 hex digits.',
+    )
 
 
 def _scalars(config: Table) -> dict[str, NodeScalar]:

@@ -11,10 +11,8 @@ the wrong moment loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from struct import Struct
 from threading import Lock
 from typing import TypeVar
 
@@ -25,58 +23,29 @@ from flwr.proto.fleet_pb2 import (
 )
 from flwr.proto.message_pb2 import (
     ConfirmMessageReceivedRequest,
-    ObjectTree,
     PullObjectRequest,
     PushObjectRequest,
 )
 from flwr.server.superlink.linkstate import LinkState
 from flwr.supercore.error import FlowerError
-from flwr.supercore.inflatable.inflatable_object import get_object_id, iterate_object_tree
+from flwr.supercore.inflatable.inflatable_object import get_object_id
 from flwr.superlink.servicer.fleet import fleet_handlers
 from google.protobuf.message import DecodeError
 
-PULL_PATH = "/v1/fleet/flip-pull"
-PUSH_PATH = "/v1/fleet/flip-push"
-GOT_HEADER = "x-flip-got"
-MOST_INLINE_BYTES = 4 * 2**20
-"""Larger messages go in Flower's way, object by object, so that nobody holds all of one."""
+from flip_lab.engines.flower.fleet_frames import (
+    GOT_HEADER,
+    MOST_INLINE_BYTES,
+    PULL_PATH,
+    PUSH_PATH,
+    ExchangeError,
+    framed,
+    object_ids,
+    unframed,
+)
 
-_LENGTH = Struct(">Q")
+__all__ = ["GOT_HEADER", "PULL_PATH", "PUSH_PATH", "ExchangeError", "FleetDesk"]
+
 _Request = TypeVar("_Request", PullMessagesRequest, PushMessagesRequest)
-
-
-class ExchangeError(ValueError):
-    """A request that no node of ours would send."""
-
-
-def framed(parts: Iterable[bytes]) -> bytes:
-    """Join parts, each behind its length."""
-    return b"".join(piece for part in parts for piece in (_LENGTH.pack(len(part)), part))
-
-
-def unframed(body: bytes) -> list[bytes]:
-    """Take joined parts apart.
-
-    Raises:
-        ExchangeError: If they were not joined by ``framed``.
-    """
-    parts: list[bytes] = []
-    start = 0
-    while start < len(body):
-        if start + _LENGTH.size > len(body):
-            raise ExchangeError("The request ends in the middle of a length.")
-        [length] = _LENGTH.unpack_from(body, start)
-        start += _LENGTH.size
-        if start + length > len(body):
-            raise ExchangeError("The request ends in the middle of a part.")
-        parts.append(body[start : start + length])
-        start += length
-    return parts
-
-
-def object_ids(tree: ObjectTree) -> list[str]:
-    """List the objects of a message, each once, children before parents."""
-    return [*dict.fromkeys(each.object_id for each in iterate_object_tree(tree))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +109,21 @@ class FleetDesk:
             with self._lock:  # its run is over
                 self._given.pop(node_id, None)
             given = None
+
+    def owes(self, node_id: int, got: str) -> bool:
+        """Say whether a node was given a message that it does not have in hand.
+
+        Args:
+            node_id: The node.
+            got: As of ``pull``.
+        """
+        given = self._given.get(node_id)
+        return given is not None and given.message_id not in got.split(",")
+
+    def forget(self, node_id: int) -> None:
+        """Drop what a node was given: another process of it asks from now on."""
+        with self._lock:
+            self._given.pop(node_id, None)
 
     def _settle(self, node_id: int, given: _Given) -> None:
         del self._given[node_id]

@@ -1,0 +1,414 @@
+"""A node's connection to the Fleet API of a hub, or of a stock SuperLink.
+
+Flower's own connection ends the process when it is refused, interrupts it when a heartbeat
+is, and repeats for ever in between. This one raises, and its owner decides. It needs no
+thread: one event loop serves a hundred nodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.app import Message
+from flwr.app.message import remove_content_from_message
+from flwr.common.constant import TIMESTAMP_HEADER
+from flwr.common.serde import message_to_proto, user_config_from_proto
+from flwr.proto.fab_pb2 import GetFabRequest, GetFabResponse
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    ActivateNodeResponse,
+    DeactivateNodeRequest,
+    DeactivateNodeResponse,
+    PullMessagesRequest,
+    PullMessagesResponse,
+    PushMessagesRequest,
+    PushMessagesResponse,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest, SendNodeHeartbeatResponse
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    ConfirmMessageReceivedResponse,
+    PullObjectRequest,
+    PullObjectResponse,
+    PushObjectRequest,
+    PushObjectResponse,
+)
+from flwr.proto.node_pb2 import Node
+from flwr.proto.run_pb2 import GetRunRequest, GetRunResponse
+from flwr.supercore.constant import (
+    FLEET_HTTP_PUBLIC_KEY_HEADER,
+    FLEET_HTTP_SIGNATURE_HEADER,
+)
+from flwr.supercore.error import ApiErrorCode, FlowerError
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
+from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
+from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message as Proto
+
+from flip_lab.core.clock import at_utc, now_s, tick_s
+from flip_lab.core.errors import NodeLimitError
+from flip_lab.engines.flower.fleet_frames import (
+    GOT_HEADER,
+    MOST_INLINE_BYTES,
+    PULL_PATH,
+    PUSH_PATH,
+    framed,
+    object_ids,
+    unframed,
+)
+from flip_lab.engines.flower.fleet_objects import bare_message, deflated, inflated
+
+_HEARTBEAT_S = 10  # the shortest that Flower takes; two missed, and the node counts as away
+_CALL_S = 30.0
+_OBJECT_WAIT_S = 600.0  # a driver sends a message first, and its arrays after it
+_Answer = TypeVar("_Answer", bound=Proto)
+
+
+class RunOverError(Exception):
+    """The run that a call was about does not run any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulled:
+    """What came of asking for a message.
+
+    Attributes:
+        message: The message with its content; ``None`` when there is none.
+        problem: Why the message came without its content; empty when all is well.
+        was_held: Whether the hub held the question until there might be something: then
+            the next one may follow at once.
+        is_coming: Whether a message is there whose arrays are still on their way.
+    """
+
+    message: Message | None = None
+    problem: str = ""
+    was_held: bool = False
+    is_coming: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunApp:
+    """The app of a run, as the hub has it.
+
+    Attributes:
+        fab: The bundle.
+        overrides: Values of the run configuration that the run was started with.
+    """
+
+    fab: bytes
+    overrides: Mapping[str, bool | int | float | str]
+
+
+def read_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a node's private key, PEM or as OpenSSH writes it.
+
+    Raises:
+        ValueError: If it is no such key.
+        OSError: If it cannot be read.
+    """
+    content = path.read_bytes()
+    if b"OPENSSH" in content:
+        key = serialization.load_ssh_private_key(content, password=None)
+    else:
+        key = serialization.load_pem_private_key(content, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the key is of another kind than nodes have")  # noqa: TRY004
+    return key
+
+
+class FleetConnection:
+    """One node's calls; each may raise what ``httpx`` raises.
+
+    Args:
+        http: The client to call with; nodes of one process share one.
+        address: ``host:port``.
+        key: The node's private key.
+        most_bytes: Size of the largest message to fetch.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        address: str,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        most_bytes: int,
+    ) -> None:
+        """Nothing is sent yet."""
+        self._http = http
+        self._base = f"https://{address}"
+        self._key = key
+        self._public_key = public_key_to_bytes(key.public_key())
+        self._most_bytes = most_bytes
+        versions = RuntimeVersionMetadata.from_local_component("SuperNode").as_metadata()
+        self._headers = {
+            **dict(versions),
+            "content-type": PROTOBUF_MEDIA_TYPE,
+            "accept": PROTOBUF_MEDIA_TYPE,
+            FLEET_HTTP_PUBLIC_KEY_HEADER: b64encode(self._public_key).decode(),
+        }
+        self._node = Node()
+        self._seen = ""  # the hub's word on how far we have heard
+        self._got = ""
+        self._is_ours = True  # until a stock SuperLink does not know our paths
+
+    @property
+    def node_id(self) -> int:
+        """Flower's id of the node; 0 before ``activate``."""
+        return self._node.node_id
+
+    def _signed(self) -> dict[str, str]:
+        """Give the headers of one request; the hub takes each signature once."""
+        timestamp = at_utc(now_s()).isoformat()
+        signature = sign_message(self._key, timestamp.encode())
+        return {
+            **self._headers,
+            TIMESTAMP_HEADER: timestamp,
+            FLEET_HTTP_SIGNATURE_HEADER: b64encode(signature).decode(),
+        }
+
+    async def _post(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        wait_s: float = 0.0,
+    ) -> httpx.Response:
+        """Send one signed request.
+
+        Raises:
+            RunOverError: If it was about a run that is over.
+        """
+        response = await self._http.post(
+            self._base + path,
+            content=body,
+            headers={**self._signed(), **(headers or {})},
+            timeout=_CALL_S + wait_s,
+        )
+        if response.is_error:
+            error = FlowerError.from_json(response.text)
+            if error and error.code == ApiErrorCode.FLEET_RUN_STATUS_NOT_ALLOWED:
+                raise RunOverError
+            response.raise_for_status()
+        return response
+
+    async def _call(
+        self, name: str, request: Proto, answer: type[_Answer], *, wait_s: float = 0.0
+    ) -> _Answer:
+        headers = {"x-flip-wait": f"{wait_s:.0f}"} if wait_s else {}
+        response = await self._post(
+            f"/v1/fleet/{name}",
+            request.SerializeToString(deterministic=True),
+            headers=headers,
+            wait_s=wait_s,
+        )
+        return _parsed(answer, response.content)
+
+    async def activate(self) -> int:
+        """Come online; gives the node's id, the same each time."""
+        request = ActivateNodeRequest(
+            public_key=self._public_key, heartbeat_interval=_HEARTBEAT_S
+        )
+        answer = await self._call("activate-node", request, ActivateNodeResponse)
+        self._node = Node(node_id=answer.node_id)
+        self._seen, self._is_ours = "", True
+        return answer.node_id
+
+    async def beat(self, *, hold_s: float) -> bool:
+        """Say that the node lives.
+
+        Args:
+            hold_s: How long a hub of ours shall hold its answer: while it does, it notices
+                at once when this process is gone. A stock SuperLink answers at once.
+
+        Returns:
+            Whether the hub knows the node; one that was restarted does not.
+        """
+        request = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=_HEARTBEAT_S)
+        answer = await self._call(
+            "send-node-heartbeat", request, SendNodeHeartbeatResponse, wait_s=hold_s
+        )
+        return answer.success
+
+    async def deactivate(self) -> None:
+        """Say goodbye: from now on the node counts as away."""
+        request = DeactivateNodeRequest(node_id=self._node.node_id)
+        await self._call("deactivate-node", request, DeactivateNodeResponse)
+
+    async def app_of(self, run_id: int) -> RunApp:
+        """Fetch the app of a run.
+
+        Raises:
+            RunOverError: If the run is over.
+        """
+        asked = GetRunRequest(node=self._node, run_id=run_id)
+        run = (await self._call("get-run", asked, GetRunResponse)).run
+        wanted = GetFabRequest(node=self._node, hash_str=run.fab_hash, run_id=run_id)
+        fab = (await self._call("get-fab", wanted, GetFabResponse)).fab
+        return RunApp(
+            fab=fab.content, overrides=user_config_from_proto(run.override_config)
+        )
+
+    async def pull(self, *, wait_s: float) -> Pulled:
+        """Ask for the next message, and wait for one where the hub lets us.
+
+        Args:
+            wait_s: How long a hub of ours may hold the question.
+
+        Raises:
+            HTTPStatusError: If the hub refuses.
+        """
+        if not self._is_ours:
+            return await self._pull_stock()
+        headers = {
+            "x-flip-wait": f"{wait_s:.0f}",
+            "x-flip-seen": self._seen,
+            GOT_HEADER: self._got,
+        }
+        body = PullMessagesRequest(node=self._node).SerializeToString()
+        try:
+            response = await self._post(PULL_PATH, body, headers=headers, wait_s=wait_s)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code not in {404, 405}:
+                raise
+            self._is_ours = False
+            return await self._pull_stock()
+        frames = unframed(response.content)
+        if not frames:
+            return Pulled(is_coming=True)
+        self._seen = response.headers.get("x-flip-news", "")
+        answer = _parsed(PullMessagesResponse, frames[0])
+        pulled = await self._message(answer, frames[1:], was_held=bool(self._seen))
+        if answer.messages_list:
+            self._got = answer.messages_list[0].metadata.message_id
+        return pulled
+
+    async def _pull_stock(self) -> Pulled:
+        request = PullMessagesRequest(node=self._node)
+        answer = await self._call("pull-messages", request, PullMessagesResponse)
+        return await self._message(answer, [], was_held=False)
+
+    async def _message(
+        self, answer: PullMessagesResponse, contents: list[bytes], *, was_held: bool
+    ) -> Pulled:
+        """Build the message of its objects, those that came and those to be fetched."""
+        if not answer.messages_list:
+            return Pulled(was_held=was_held)
+        try:
+            message, problem = await self._whole(answer, contents), ""
+        except ValueError as error:
+            message, problem = bare_message(answer), str(error)
+        return Pulled(message=message, problem=problem, was_held=was_held)
+
+    async def _whole(self, answer: PullMessagesResponse, contents: list[bytes]) -> Message:
+        """Fetch what did not come along, and build the message.
+
+        Raises:
+            ValueError: If that cannot be, or the message is larger than the site allows.
+        """
+        tree = answer.message_object_trees[0]
+        run_id = answer.messages_list[0].metadata.run_id
+        ids = object_ids(tree)
+        found = dict(zip(ids, contents, strict=False))
+        room = self._most_bytes - sum(map(len, contents))
+        for object_id in ids[len(contents) :]:
+            found[object_id] = await self._object(run_id, object_id)
+            room -= len(found[object_id])
+            if room < 0:
+                break
+        if not contents:
+            confirmed = ConfirmMessageReceivedRequest(
+                node=self._node, run_id=run_id, message_object_id=tree.object_id
+            )
+            await self._call(
+                "confirm-message-received", confirmed, ConfirmMessageReceivedResponse
+            )
+        if room < 0:
+            most = self._most_bytes / 2**20
+            raise ValueError(f"it is larger than the {most:.0f} MiB that the site takes")
+        return await asyncio.to_thread(inflated, tree, found)
+
+    async def _object(self, run_id: int, object_id: str) -> bytes:
+        """Fetch one object, which may still be on its way to the hub.
+
+        Raises:
+            ValueError: If it is not there.
+        """
+        request = PullObjectRequest(node=self._node, run_id=run_id, object_id=object_id)
+        end_s, pause_s = tick_s() + _OBJECT_WAIT_S, 0.05
+        while True:
+            answer = await self._call("pull-object", request, PullObjectResponse)
+            if answer.object_available:
+                return answer.object_content
+            if not answer.object_found or tick_s() > end_s:
+                raise ValueError(f"the hub has no object {object_id}")
+            await asyncio.sleep(pause_s)
+            pause_s = min(1.5 * pause_s, 1.0)
+
+    async def push(self, reply: Message, *, duration_s: float) -> None:
+        """Send a reply, whole or not at all.
+
+        Args:
+            reply: The reply.
+            duration_s: Seconds that the client took, for Flower's accounts.
+
+        Raises:
+            NodeLimitError: If it is larger than the site lets out.
+            RunOverError: If nobody waits for it any more.
+        """
+        parts = await asyncio.to_thread(deflated, reply)
+        size = parts.size_bytes
+        if size > self._most_bytes:
+            raise NodeLimitError(
+                f"The client's reply has {size / 2**20:.0f} MiB; this site lets "
+                f"{self._most_bytes / 2**20:.0f} MiB out.",
+                fix="Reply with less, or let the site raise message-mb in its node.toml.",
+            )
+        request = PushMessagesRequest(
+            node=self._node,
+            messages_list=[message_to_proto(remove_content_from_message(reply))],
+            message_object_trees=[parts.tree],
+            clientapp_runtime_list=[duration_s],
+        )
+        if self._is_ours and size <= MOST_INLINE_BYTES:
+            body = framed([request.SerializeToString(), *parts.contents.values()])
+            await self._post(PUSH_PATH, body)
+        else:
+            await self._push_stock(request, parts.contents)
+
+    async def _push_stock(
+        self, request: PushMessagesRequest, contents: Mapping[str, bytes]
+    ) -> None:
+        answer = await self._call("push-messages", request, PushMessagesResponse)
+        run_id = request.messages_list[0].metadata.run_id
+        for object_id in answer.objects_to_push:
+            pushed = PushObjectRequest(
+                node=self._node,
+                run_id=run_id,
+                object_id=object_id,
+                object_content=contents[object_id],
+                session_id=answer.session_id,
+            )
+            await self._call("push-object", pushed, PushObjectResponse)
+
+
+def _parsed(kind: type[_Answer], body: bytes) -> _Answer:
+    """Read an answer.
+
+    Raises:
+        RemoteProtocolError: If it is something else; whoever waits tries again.
+    """
+    try:
+        return kind.FromString(body)
+    except DecodeError as error:
+        raise httpx.RemoteProtocolError(f"the answer is no {kind.__name__}") from error

@@ -1,0 +1,160 @@
+"""The apps that a node has received, each unpacked once in a directory of its own."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from flwr.clientapp import ClientApp
+
+from flip_lab.core.errors import AppImportError
+from flip_lab.engines.failures import failure_tail
+
+_MOST_APPS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteApp:
+    """An app that lies unpacked at the site.
+
+    Attributes:
+        app_hash: Hash of its code.
+        directory: Where its files are.
+        client_ref: ``module:attribute`` of its ClientApp.
+    """
+
+    app_hash: str
+    directory: Path
+    client_ref: str
+
+
+class AppShelf:
+    """Where received apps lie; the oldest go when there are too many.
+
+    Args:
+        directory: Where to; made when the first app comes.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Look at nothing yet."""
+        self._directory = directory
+
+    def put(self, app_hash: str, files: Mapping[str, bytes], client_ref: str) -> SiteApp:
+        """Unpack an app, unless it lies here already.
+
+        Args:
+            app_hash: Hash of its code.
+            files: Content by relative path, checked (``read_fab``).
+            client_ref: ``module:attribute`` of its ClientApp.
+        """
+        place = self._directory / app_hash
+        if not place.exists():
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh = Path(tempfile.mkdtemp(dir=self._directory, prefix=".new-"))
+            for name, content in files.items():
+                path = fresh / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            try:
+                fresh.rename(place)
+            except OSError:  # another node of this process was faster
+                shutil.rmtree(fresh, ignore_errors=True)
+            self._sweep()
+        os.utime(place)  # the newest is the one that was used last
+        return SiteApp(app_hash=app_hash, directory=place, client_ref=client_ref)
+
+    def _sweep(self) -> None:
+        apps = [each for each in self._directory.iterdir() if not each.name.startswith(".")]
+        apps.sort(key=lambda each: each.stat().st_mtime, reverse=True)
+        for old in apps[_MOST_APPS:]:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@dataclass(kw_only=True)
+class _Loaded:
+    """An app in this process, and the modules that are its own."""
+
+    app: ClientApp | None = None
+    modules: dict[str, ModuleType] = field(default_factory=dict[str, ModuleType])
+
+
+class LoadedApps:
+    """The apps that this process has imported; used by one thread at a time.
+
+    Two apps may have modules of the same names. So an app's own modules are importable
+    only while the app is in use, and kept aside in between.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is imported yet."""
+        self._loaded: dict[str, _Loaded] = {}
+
+    @contextmanager
+    def use(self, site_app: SiteApp) -> Generator[ClientApp]:
+        """Give an app, with its modules importable in the block.
+
+        Raises:
+            AppImportError: If it cannot be imported, or is no ClientApp.
+        """
+        loaded = self._loaded.setdefault(site_app.app_hash, _Loaded())
+        own = _own_names(site_app.directory)
+        hidden = _taken_out(own)
+        sys.modules.update(loaded.modules)
+        entry = str(site_app.directory)
+        sys.path.insert(0, entry)
+        importlib.invalidate_caches()
+        try:
+            if loaded.app is None:
+                loaded.app = _client_app(site_app)
+            yield loaded.app
+        finally:
+            if entry in sys.path:
+                sys.path.remove(entry)
+            loaded.modules = _taken_out(own)
+            sys.modules.update(hidden)
+
+
+def _own_names(directory: Path) -> set[str]:
+    """Name the modules and packages that lie in an app's directory."""
+    entries = directory.iterdir()
+    return {each.stem for each in entries if each.suffix == ".py" or each.is_dir()}
+
+
+def _taken_out(names: set[str]) -> dict[str, ModuleType]:
+    """Take modules of these names, and those inside them, out of what is imported."""
+    found = [name for name in sys.modules if name.partition(".")[0] in names]
+    return {name: sys.modules.pop(name) for name in found}
+
+
+def _client_app(site_app: SiteApp) -> ClientApp:
+    """Import an app from its directory.
+
+    Raises:
+        AppImportError: If that raises, or gives something else.
+    """
+    module, _, attribute = site_app.client_ref.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+    except (Exception, SystemExit) as raised:
+        raise AppImportError(
+            f"Importing {site_app.client_ref!r} raised {type(raised).__name__}.",
+            fix="Mend the module, or let the site install what it imports.",
+            detail=failure_tail(raised),
+        ) from raised
+    if not isinstance(found, ClientApp):
+        raise AppImportError(
+            f"{site_app.client_ref!r} is a {type(found).__name__}, not a ClientApp.",
+            fix="Point [tool.flwr.app.components] at a ClientApp object.",
+        )
+    return found

@@ -1,0 +1,55 @@
+"""The connections of a process's nodes to their hubs, with whom each of them trusts."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx
+
+from flip_lab.core.errors import HubStateError
+from flip_lab.node.config import NodeConfig
+
+_KEEP_S = 60.0
+
+
+class HttpClients:
+    """One client for each authority, shared by the nodes that trust it."""
+
+    def __init__(self) -> None:
+        """Connect to nothing yet."""
+        self._clients: dict[bytes, httpx.AsyncClient] = {}
+
+    def of(self, config: NodeConfig) -> httpx.AsyncClient:
+        """Give the client of a node; another one when its ``ca.crt`` has changed.
+
+        Raises:
+            HubStateError: If ``ca.crt`` cannot be read.
+        """
+        path = config.root_certificates
+        try:
+            roots = path.read_bytes() if path else b""
+            if roots not in self._clients:
+                self._clients[roots] = _client(roots)
+        except (OSError, ssl.SSLError, UnicodeDecodeError) as error:
+            raise HubStateError(
+                f"The certificate of the node's hub, {path}, cannot be read ({error}).",
+                fix="Fetch the hub's ca.crt again, in PEM.",
+            ) from error
+        return self._clients[roots]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients.values():
+            await client.aclose()
+
+
+def _client(roots: bytes) -> httpx.AsyncClient:
+    context = ssl.create_default_context()
+    if roots:  # and nobody else
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=roots.decode("ascii"))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    limits = httpx.Limits(
+        max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEP_S
+    )
+    return httpx.AsyncClient(verify=context, limits=limits)

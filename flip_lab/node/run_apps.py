@@ -1,0 +1,89 @@
+"""The runs that a node has met: which app each brings, and whether the site allows it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flip_lab.core.errors import FlipLabError
+from flip_lab.engines.flower.fab_contents import FabContents, read_fab
+from flip_lab.engines.flower.fleet import FleetConnection, RunApp
+from flip_lab.node.allowed import check_allowed
+from flip_lab.node.app_shelf import AppShelf, SiteApp
+from flip_lab.node.config import NodeConfig, NodeScalar, load_node
+
+_MOST_RUNS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteRun:
+    """A run whose app may be called here.
+
+    Attributes:
+        app: The app, unpacked.
+        key: What contexts are kept by: FLIP Lab's id of the run, else Flower's number.
+        run_config: Flower's run configuration.
+        seed: The run's seed; ``None`` when it has none for us.
+        is_ours: Whether FLIP Lab drives it, and takes facts off the replies.
+    """
+
+    app: SiteApp
+    key: str
+    run_config: Mapping[str, NodeScalar]
+    seed: int | None
+    is_ours: bool
+
+
+class RunApps:
+    """Fetches, checks and unpacks the app of each run once.
+
+    Args:
+        config: The site's settings; what it allows is read again for each new run.
+        shelf: Where apps lie.
+    """
+
+    def __init__(self, config: NodeConfig, shelf: AppShelf) -> None:
+        """Know no run yet."""
+        self._config = config
+        self._shelf = shelf
+        self._fetched: OrderedDict[int, FabContents] = OrderedDict()
+        self._overrides: dict[int, RunApp] = {}
+
+    async def of(self, run_id: int, connection: FleetConnection) -> SiteRun:
+        """Give a run's app, if it may be called.
+
+        Args:
+            run_id: Flower's number of the run.
+            connection: Where to fetch it.
+
+        Raises:
+            AppNotAllowedError: If the site does not allow it.
+            RunOverError: If the run is over.
+        """
+        if run_id not in self._fetched:
+            found = await connection.app_of(run_id)
+            self._fetched[run_id] = read_fab(found.fab)
+            self._overrides[run_id] = found
+            while len(self._fetched) > _MOST_RUNS:
+                old, _ = self._fetched.popitem(last=False)
+                del self._overrides[old]
+        contents = self._fetched[run_id]
+        check_allowed(self._present(), contents)
+        app = self._shelf.put(contents.app_hash, contents.files, contents.client_ref)
+        run, seed = contents.run.get("run"), contents.run.get("seed")
+        is_ours = isinstance(run, str) and bool(run)
+        return SiteRun(
+            app=app,
+            key=str(run) if is_ours else str(run_id),
+            run_config={**contents.run_config, **self._overrides[run_id].overrides},
+            seed=seed if isinstance(seed, int) and seed >= 0 else None,
+            is_ours=is_ours,
+        )
+
+    def _present(self) -> NodeConfig:
+        """Read what the site allows now; a file that cannot be read changes nothing."""
+        try:
+            return load_node(self._config.directory)
+        except FlipLabError:
+            return self._config
