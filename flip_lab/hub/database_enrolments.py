@@ -167,7 +167,10 @@ class Enrolments:
                 or the name belongs to a node.
         """
         with self._connections.writing() as connection:
-            found = _redeemable(connection, enrolment_id, secret)
+            found = _shown(connection, enrolment_id, secret)
+            if _is_done(connection, found, device):  # its answer may have got lost
+                return found
+            _see_that_it_is_open(found)
             _see_that_the_key_is_new(connection, device.fingerprint)
             _see_that_the_name_is_free(connection, found.name)
             now = now_s()
@@ -191,11 +194,11 @@ class Enrolments:
         return found
 
 
-def _redeemable(connection: Connection, enrolment_id: str, secret: str) -> EnrolmentRecord:
-    """Give the enrolment that a device may use.
+def _shown(connection: Connection, enrolment_id: str, secret: str) -> EnrolmentRecord:
+    """Give the enrolment whose secret a device knows.
 
     Raises:
-        EnrolmentError: If it may not.
+        EnrolmentError: If there is none.
     """
     wanted = select(enrolments).where(enrolments.c.id == enrolment_id)
     row = connection.execute(wanted).one_or_none()
@@ -205,7 +208,17 @@ def _redeemable(connection: Connection, enrolment_id: str, secret: str) -> Enrol
             f"The hub knows no enrolment token {enrolment_id!r} with this secret.",
             fix="Copy the token whole; flip-lab hub enrol-token makes a new one.",
         )
-    record = _record(row)
+    return _record(row)
+
+
+def _is_done(connection: Connection, found: EnrolmentRecord, device: Device) -> bool:
+    """Say whether this very device has enrolled with this very token."""
+    mine = (nodes.c.fingerprint == device.fingerprint) & (nodes.c.status == "enrolled")
+    owner = connection.execute(select(nodes.c.name).where(mine)).scalar()
+    return found.state == "used" and owner == found.name
+
+
+def _see_that_it_is_open(record: EnrolmentRecord) -> None:
     if record.state != "open":
         since_s = record.used_s or record.withdrawn_s or record.expires_s
         raise EnrolmentError(
@@ -214,7 +227,6 @@ def _redeemable(connection: Connection, enrolment_id: str, secret: str) -> Enrol
             fix="Ask for a new one (flip-lab hub enrol-token). If you did not use it "
             "yourself, let the hub's admin revoke the node.",
         )
-    return record
 
 
 def _see_that_the_key_is_new(connection: Connection, fingerprint: str) -> None:

@@ -143,8 +143,8 @@ def _readme(enrolment: EnrolmentMade) -> str:
 
 With this kit a device joins the federation of the hub at `{enrolment.address}`.
 
-**The token in `{TOKEN_FILE}` is good once, until {ends:%Y-%m-%d %H:%M} UTC.** Whoever has it
-can join in your place: hand the kit over as you would hand over a password.
+**The token in `{TOKEN_FILE}` is good once, until {ends:%Y-%m-%d %H:%M} UTC.** Whoever has
+it can join in your place: hand the kit over as you would hand over a password.
 
 | file | what it is |
 |---|---|
