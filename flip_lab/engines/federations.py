@@ -1,10 +1,16 @@
 """Federations of real nodes by name, from ``flip-lab.toml``.
 
-A federation is a SuperLink that somebody runs::
+A federation is a hub that somebody runs, and that gave you a token::
 
     [federations.hospitals]
-    address = "hub.example.org:8000"
+    address = "hub.example.org:8443"
     root-certificates = "certificates/ca.crt"
+    token = "hospitals.token"
+
+or a stock SuperLink of Flower, whose secret stands in a file::
+
+    [federations.clinics]
+    address = "superlink.example.org:8000"
     superexec-secret = "superexec.secret"
 
 Paths are relative to that file. Without ``root-certificates`` the system's authorities
@@ -28,7 +34,9 @@ from flip_lab.core.errors import (
 )
 
 FILE_NAME = "flip-lab.toml"
-_KEYS = ("address", "root-certificates", "superexec-secret")
+DEFAULT_HUB_WAIT_S = 600.0
+_PROOFS = ("token", "superexec-secret")
+_KEYS = ("address", "root-certificates", *_PROOFS, "hub-wait-s", "accept-non-finite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +45,22 @@ class FederationConfig:
 
     Attributes:
         name: What ``on=`` says.
-        address: ``host:port`` of the SuperLink.
+        address: ``host:port`` of the hub or SuperLink.
         root_certificates: PEM file of the authorities to trust; ``None``: the system's.
-        superexec_secret: File with the secret that the SuperLink was started with.
+        token: File with our token for a hub; ``None`` for a stock SuperLink.
+        superexec_secret: File with the secret that a stock SuperLink was started with;
+            ``None`` for a hub. Exactly one of the two is given.
+        hub_wait_s: How long a run waits for a hub or SuperLink that is away, seconds.
+        accept_non_finite: Whether replies may hold NaN and infinite values.
     """
 
     name: str
     address: str
     root_certificates: Path | None
-    superexec_secret: Path
+    token: Path | None = None
+    superexec_secret: Path | None = None
+    hub_wait_s: float = DEFAULT_HUB_WAIT_S
+    accept_non_finite: bool = False
 
 
 def load_federation(name: str, search_from: Path) -> FederationConfig:
@@ -113,7 +128,7 @@ def _checked(name: str, table: object, path: Path) -> FederationConfig:
 
     Raises:
         UnknownKeyError: If it holds a key that means nothing.
-        InvalidValueError: If a value is missing or no text.
+        InvalidValueError: If a value is missing or of the wrong kind.
     """
     where = f"[federations.{name}] in {path}"
     values: Mapping[str, object] = (
@@ -122,19 +137,57 @@ def _checked(name: str, table: object, path: Path) -> FederationConfig:
     for key in values:
         if key not in _KEYS:
             raise UnknownKeyError(f"{where} has {key!r}.", fix=nearest(key, _KEYS))
-
-    def text(key: str) -> str:
-        value = values.get(key)
-        if isinstance(value, str) and value:
-            return value
+    if sum(key in values for key in _PROOFS) > 1:
         raise InvalidValueError(
-            f"{where} has {key} = {value!r}.", fix=f"Give {key} as text in quotes."
+            f"{where} has both token and superexec-secret.",
+            fix="Keep token for a hub, superexec-secret for a stock SuperLink.",
         )
-
-    roots = "root-certificates"
+    if not any(key in values for key in _PROOFS):
+        raise InvalidValueError(
+            f"{where} has neither token nor superexec-secret.",
+            fix="Give token for a hub, superexec-secret for a stock SuperLink.",
+        )
+    table_of = _Table(where=where, values=values, directory=path.parent)
     return FederationConfig(
         name=name,
-        address=text("address"),
-        root_certificates=path.parent / text(roots) if roots in values else None,
-        superexec_secret=path.parent / text("superexec-secret"),
+        address=table_of.text("address"),
+        root_certificates=table_of.path("root-certificates"),
+        token=table_of.path("token"),
+        superexec_secret=table_of.path("superexec-secret"),
+        hub_wait_s=table_of.seconds("hub-wait-s", DEFAULT_HUB_WAIT_S),
+        accept_non_finite=table_of.flag("accept-non-finite"),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """One table of the file, with reading that tells where a wrong value stands."""
+
+    where: str
+    values: Mapping[str, object]
+    directory: Path
+
+    def _wrong(self, key: str, fix: str) -> InvalidValueError:
+        value = self.values.get(key)
+        return InvalidValueError(f"{self.where} has {key} = {value!r}.", fix=fix)
+
+    def text(self, key: str) -> str:
+        value = self.values.get(key)
+        if isinstance(value, str) and value:
+            return value
+        raise self._wrong(key, f"Give {key} as text in quotes.")
+
+    def path(self, key: str) -> Path | None:
+        return self.directory / self.text(key) if key in self.values else None
+
+    def seconds(self, key: str, default: float) -> float:
+        value = self.values.get(key, default)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+            return float(value)
+        raise self._wrong(key, f"Give {key} as a number of seconds, 0 or more.")
+
+    def flag(self, key: str) -> bool:
+        value = self.values.get(key, False)
+        if isinstance(value, bool):
+            return value
+        raise self._wrong(key, f"Give {key} as true or false.")

@@ -103,12 +103,12 @@ def _header_bytes(dtype: np.dtype[Any], shape: tuple[int, ...], is_fortran: bool
 def _snapshot(cls: type[Array], ndarray: NDArray[Any]) -> Array:
     """Stand in for ``Array.from_numpy_ndarray``: keep a copy of the values."""
     del cls
-    if isinstance(ndarray, np.ndarray) and _is_plain(ndarray.dtype):  # pyright: ignore[reportUnnecessaryIsInstance]  # apps err
+    if isinstance(ndarray, np.ndarray) and is_plain(ndarray.dtype):  # pyright: ignore[reportUnnecessaryIsInstance]  # apps err
         return backed(_copy(ndarray))
     return _from_numpy_ndarray(ndarray)
 
 
-def _is_plain(dtype: np.dtype[Any]) -> bool:
+def is_plain(dtype: np.dtype[Any]) -> bool:
     """Whether pickling keeps it: of another machine's byte order it makes our own."""
     return dtype.kind in _PLAIN_KINDS and dtype.isnative
 

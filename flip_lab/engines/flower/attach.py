@@ -1,48 +1,50 @@
-"""This process as the ServerApp of a run on a real SuperLink.
+"""This process as the ServerApp of a run on a real SuperLink or hub.
 
-The SuperLink runs with ``--isolation process`` and a secret, and no executor of its own.
-We start a run there, claim its ServerApp task with the secret and drive the nodes from
-here, so a run on devices is controlled, recorded and debugged like a simulated one.
+A stock SuperLink runs with ``--isolation process`` and a secret, and no executor of its
+own; a hub adds the secret itself, for those whose token may drive runs. We start a run
+there, claim its ServerApp task and drive the nodes from here, so a run on devices is
+controlled, recorded and debugged like a simulated one.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
-from http import HTTPStatus
 from threading import Lock
 
 import httpx
 from flwr.app import Message
-from flwr.common.constant import SubStatus
+from flwr.common.constant import SUPERLINK_NODE_ID, SubStatus
 from flwr.common.serde import run_from_proto
+from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
+    GetNodesRequest,
+    PullAppMessagesRequest,
     PullTaskInputRequest,
+    PushAppMessagesRequest,
     PushTaskOutputRequest,
     SendTaskHeartbeatRequest,
 )
 from flwr.supercore.fab import Fab
-from flwr.supercore.heartbeat import HeartbeatSender
 from flwr.supercore.interceptors import SuperExecAuthHttpInterceptor
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from flip_lab.core.errors import EngineError, FederationUnreachableError
-from flip_lab.engines.flower.control import (
-    ControlClient,
-    SuperLink,
-    VersionHeaders,
-    coded_errors,
-)
-from flip_lab.engines.flower.fab import build_fab
-from flip_lab.engines.flower.runtime import CalmGrid, runtime_client
+from flip_lab.engines.flower.control import ControlClient, SuperLink, introduced
+from flip_lab.engines.flower.fetching import Arrival, Fetcher
+from flip_lab.engines.flower.heartbeat import Heartbeat
+from flip_lab.engines.flower.objects import ObjectCalls
+from flip_lab.engines.flower.outgoing import Parcels, pack
+from flip_lab.engines.flower.refusals import coded_errors
+from flip_lab.engines.flower.runtime import LongPoll, runtime_client, server_app_client
 
 _LOG = logging.getLogger(__name__)
-_REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _ATTACHED = Lock()  # Flower keeps the identity of the task process-wide
+_TOO_LARGE = 413
 
 
 class Ending(StrEnum):
@@ -57,151 +59,170 @@ class Attachment:
     """One run on a SuperLink whose ServerApp is this process.
 
     Made by ``attach``; every call may raise ``FederationUnreachableError``.
+
+    Args:
+        superlink: Where the run is.
+        token: Stands for its task.
     """
 
     def __init__(self, superlink: SuperLink, token: str) -> None:
         """Take the task that the token stands for, and keep it alive by heartbeats."""
-        self._superlink = superlink
-        self._grid = CalmGrid(superlink, token)
-        # No retries here: they would sleep in the thread that ``close`` waits for.
-        self._pulse = runtime_client(superlink, self._grid.credentials())
-        self._heartbeat = HeartbeatSender(self._beat)
-        self._asked: dict[str, int] = {}
-        with coded_errors(superlink.address):
-            task = self._grid.client.PullTaskInput(PullTaskInputRequest())
+        self._address = superlink.address
+        self._long_poll = LongPoll()
+        self._client = server_app_client(superlink, token, self._long_poll)
+        self._pulse = server_app_client(superlink, token)
+        try:
+            with coded_errors(superlink.address):
+                task = self._client.PullTaskInput(PullTaskInputRequest())
+        except BaseException:
+            self._client.close()
+            self._pulse.close()
+            raise
         self.run: Run = run_from_proto(task.run)
-        self._grid.set_run(self.run)
+        self._objects = ObjectCalls(
+            self._client,
+            Node(node_id=SUPERLINK_NODE_ID),
+            self.run.run_id,
+            in_batches=superlink.token is not None,
+        )
+        self._fetcher = Fetcher(self._objects)
         # ``Message()`` reads who sends it from here.
         TaskIdentity.task_id = task.task_id
         TaskIdentity.run_id = self.run.run_id
         TaskIdentity.node_id = task.context.node_id
-        self._heartbeat.start()
+        beat = SendTaskHeartbeatRequest()
+        self._heartbeat = Heartbeat(lambda: self._pulse.SendTaskHeartbeat(beat))
 
-    def _beat(self) -> bool:
-        """Say that we live; ``False`` asks Flower's thread to try again soon."""
-        try:
-            self._pulse.SendTaskHeartbeat(SendTaskHeartbeatRequest())
-        except httpx.TransportError:
-            return False
-        except httpx.HTTPStatusError as error:
-            # A refusal is final, and the next push or pull meets and reports it.
-            return not error.response.is_server_error
-        return True
-
-    @contextmanager
-    def _explained(self) -> Generator[None]:
-        """Report a refused token with the SuperLink's own word on the run.
-
-        Raises:
-            FederationUnreachableError: If the SuperLink does not answer, or refuses.
-        """
-        try:
-            with coded_errors(self._superlink.address):
-                yield
-        except FederationUnreachableError as error:
-            cause = error.__cause__
-            refused = isinstance(cause, httpx.HTTPStatusError)
-            if not refused or cause.response.status_code not in _REFUSALS:
-                raise
-            with ControlClient(self._superlink) as control:
-                status = control.run_status(self.run.run_id)
-            raise FederationUnreachableError(
-                f"The SuperLink at {self._superlink.address} takes no more orders for "
-                f"this run; it says: {status}.",
-                fix="Launch it again, unless somebody stopped it there on purpose.",
-            ) from cause
+    @property
+    def is_news_told(self) -> bool:
+        """Whether a hub holds our requests for replies until there may be some."""
+        return self._long_poll.is_heard and not self._fetcher.is_underway
 
     def online_node_ids(self) -> list[int]:
         """List the nodes that are connected now, in order of their ids."""
-        with self._explained():
-            return sorted(self._grid.get_node_ids())
+        with coded_errors(self._address):
+            nodes = self._client.GetNodes(GetNodesRequest()).nodes
+        return sorted(node.node_id for node in nodes)
 
-    def push(self, messages: Sequence[Message]) -> list[str]:
-        """Send messages and give their ids, in the same order.
+    def push(self, messages: Sequence[Message], check: Callable[[], None]) -> set[str]:
+        """Send messages; each is stamped with its id.
+
+        Args:
+            messages: What to send, of this run; contents that they share travel once.
+            check: Called before each part of them; may raise to leave.
+
+        Returns:
+            The ids of those that were not taken: the node is not registered any more.
 
         Raises:
             EngineError: If they are larger than the SuperLink takes at once.
         """
-        with self._explained():
-            accepted = list(self._grid.push_messages(messages))
-        if len(accepted) != len(messages):
-            raise EngineError(
-                f"The SuperLink does not take {len(messages)} messages at once.",
-                fix="Sample fewer nodes per round.",
+        parcels = pack(messages)
+        with self._sized(len(messages)), coded_errors(self._address):
+            taken = self._push(parcels, check)
+        return {message_id for message_id in parcels.ids if message_id not in taken}
+
+    def _push(self, parcels: Parcels, check: Callable[[], None]) -> set[str]:
+        answer = self._client.PushMessages(
+            PushAppMessagesRequest(
+                messages_list=parcels.messages, message_object_trees=parcels.trees
             )
-        # An empty id says that the node is no longer registered. We wait for a reply all
-        # the same: the SuperLink answers a question about a message it never had.
-        ids = [message.metadata.message_id for message in messages]
-        nodes = (message.metadata.dst_node_id for message in messages)
-        self._asked.update(zip(ids, nodes, strict=True))
-        return ids
+        )
+        contents = parcels.contents(answer.objects_to_push, check)
+        self._objects.push(contents, answer.session_id)
+        return set(answer.message_ids)
 
-    def pull(self, message_ids: Sequence[str]) -> list[Message]:
-        """Give the replies that are there; each is handed over once and says its node."""
-        with self._explained():
-            replies = list(self._grid.pull_messages(message_ids))
-        for reply in replies:
-            # The SuperLink answers for a lost node in its own name; say which it was.
-            node_id = self._asked.pop(reply.metadata.reply_to_message_id)
-            reply.metadata.__dict__["_src_node_id"] = node_id
-        return replies
+    @contextmanager
+    def _sized(self, num_messages: int) -> Generator[None]:
+        """Explain a refusal for size.
 
-    def close(self, ending: Ending, details: str = "") -> None:
+        Raises:
+            EngineError: If that is why.
+            FederationUnreachableError: If it is not.
+        """
+        try:
+            yield
+        except FederationUnreachableError as error:
+            cause = error.__cause__
+            if not isinstance(cause, httpx.HTTPStatusError):
+                raise
+            if cause.response.status_code != _TOO_LARGE:
+                raise
+            raise EngineError(
+                f"The SuperLink does not take {num_messages} messages at once.",
+                fix="Sample fewer nodes per round.",
+            ) from cause
+
+    def pull(self, limits: Mapping[str, int], *, wait_s: float) -> list[Arrival]:
+        """Give what has arrived whole; each is handed over once.
+
+        Args:
+            limits: The largest reply to take, bytes, by the id of the message.
+            wait_s: How long a hub may hold the request, seconds.
+        """
+        wanted = [key for key in limits if not self._fetcher.has(key)]
+        with coded_errors(self._address):
+            if wanted:
+                request = PullAppMessagesRequest(message_ids=wanted)
+                wait_s = 0.0 if self._fetcher.is_underway else wait_s
+                answer = self._long_poll.pull(self._client, request, wait_s)
+                self._fetcher.announce(answer)
+            return self._fetcher.collect(limits)
+
+    def retire(self) -> None:
+        """Give no sign of life any more: the run goes on elsewhere."""
+        self._heartbeat.close()
+
+    def close(self, ending: Ending | None, details: str = "") -> None:
         """Tell the SuperLink how the run ended and let go of it.
 
         A SuperLink that cannot be told any more is no error: the results are here.
 
         Args:
-            ending: What ``flwr list`` shall show.
+            ending: What ``flwr list`` shall show; ``None`` tells nothing: it is over there.
             details: One sentence for a run that did not complete.
         """
-        self._grid.hurry()
-        output = PushTaskOutputRequest(sub_status=ending.value, details=details)
+        self.retire()
         try:
-            self._grid.client.PushTaskOutput(output)
+            if ending is not None:
+                output = PushTaskOutputRequest(sub_status=ending.value, details=details)
+                self._client.PushTaskOutput(output)
         except httpx.HTTPError as error:
             _LOG.warning("The SuperLink did not hear that the run ended: %s", error)
         finally:
-            if self._heartbeat.is_running:
-                self._heartbeat.stop()
+            self._objects.close()
             self._pulse.close()
-            self._grid.close()
-            _ATTACHED.release()
+            self._client.close()
 
 
-def attach(
-    superlink: SuperLink,
-    *,
-    files: Mapping[str, bytes],
-    run_config: Mapping[str, bool | int | float | str],
-) -> Attachment:
-    """Start a run on a SuperLink and become its ServerApp.
-
-    Args:
-        superlink: Where, and with which secret.
-        files: The app for the nodes, by relative path, with its ``pyproject.toml``.
-        run_config: The run configuration that ClientApps shall read.
+@contextmanager
+def only_driver() -> Generator[None]:
+    """Be the only one of this process that drives runs on real devices.
 
     Raises:
-        AppError: If Flower does not take the app.
-        EngineError: If this process already drives a run on a SuperLink.
-        FederationUnreachableError: If the SuperLink does not answer, or refuses us.
+        EngineError: If this process already drives one.
     """
-    fab = build_fab(files, run_config)
     if not _ATTACHED.acquire(blocking=False):
         raise EngineError(
             "This process already drives a run on real devices.",
             fix="End that run first, or launch this one in a process of its own.",
         )
     try:
-        return _start(superlink, fab)
-    except BaseException:
+        yield
+    finally:
         _ATTACHED.release()
-        raise
 
 
-def _start(superlink: SuperLink, fab: Fab) -> Attachment:
-    """Start a run and claim it, or leave none behind."""
+def attach(superlink: SuperLink, fab: Fab) -> Attachment:
+    """Start a run on a SuperLink and become its ServerApp, or leave none behind.
+
+    Args:
+        superlink: Where, and what proves that we may.
+        fab: The app for the nodes; its hash is that of no other run.
+
+    Raises:
+        FederationUnreachableError: If the SuperLink does not answer, or refuses us.
+    """
     with ControlClient(superlink) as control:
         run_id = control.start_run(fab)
         try:
@@ -218,14 +239,16 @@ def _acquire(superlink: SuperLink, fab: Fab) -> str:
     Raises:
         FederationUnreachableError: If the secret is wrong, or somebody was faster.
     """
-    signature = SuperExecAuthHttpInterceptor(
-        master_secret=superlink.superexec_secret,
-        protected_methods=frozenset({"/flwr.proto.Runtime/AcquireTask"}),
-    )
+    interceptors = introduced(superlink, "SuperExec")
+    if superlink.superexec_secret is not None:
+        signature = SuperExecAuthHttpInterceptor(
+            master_secret=superlink.superexec_secret,
+            protected_methods=frozenset({"/flwr.proto.Runtime/AcquireTask"}),
+        )
+        interceptors.append(signature)
     # Named for agents, but the SuperLink compares nothing but the hash; asking for a type
     # of task instead would give us the oldest run of anybody.
     request = AcquireTaskRequest(agentapp_fab_hashes=[fab.hash_str])
-    interceptors = [VersionHeaders("SuperExec"), signature]
     with (
         coded_errors(superlink.address),
         runtime_client(superlink, interceptors) as client,

@@ -1,18 +1,16 @@
-"""What we ask of a SuperLink's Control API, with errors that say what to do.
+"""What we ask of the Control API of a SuperLink or hub, with errors that say what to do.
 
-Flower 1.41 speaks protobuf over HTTPS. Its own clients end or interrupt the process when
-they are refused (a rejected version exits, a rejected token raises SIGINT); ours raise.
+Flower 1.41 speaks protobuf over HTTPS.
 """
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Self
 
 import httpx
+from flwr.common.constant import Status, SubStatus
 from flwr.common.serde import fab_to_proto
 from flwr.proto.control_pb2 import (
     ListNodesRequest,
@@ -22,27 +20,41 @@ from flwr.proto.control_pb2 import (
     StopRunRequest,
 )
 from flwr.supercore.control import ControlHttpClient
-from flwr.supercore.error import FlowerError
 from flwr.supercore.fab import Fab
-from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
+from flwr.supercore.protobuf.client import (
+    ProtobufCall,
+    ProtobufClient,
+    ProtobufClientInterceptor,
+    ProtobufRequestContext,
+)
 from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 
 from flip_lab.core.errors import FederationUnreachableError
+from flip_lab.engines.flower.refusals import coded_errors
+
+_TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=15.0, pool=15.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuperLink:
-    """How to reach a SuperLink, and what proves that we may drive runs on it.
+    """How to reach a SuperLink or hub, and what proves that we may drive runs on it.
 
     Attributes:
-        address: ``host:port``, as the SuperLink's certificate names it.
+        address: ``host:port``, as its certificate names it.
         root_certificates: Authorities to trust, PEM; ``None`` trusts the system's.
-        superexec_secret: The secret the SuperLink was started with, byte for byte.
+        superexec_secret: The secret that a stock SuperLink was started with, byte for
+            byte; ``None`` for a hub, which adds it itself.
+        token: Our token for a hub; ``None`` for a stock SuperLink.
     """
 
     address: str
     root_certificates: bytes | None
-    superexec_secret: bytes
+    superexec_secret: bytes | None = None
+    token: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Give what each request of ours carries to say whose it is."""
+        return {} if self.token is None else {"authorization": f"Bearer {self.token}"}
 
 
 class VersionHeaders:
@@ -61,55 +73,63 @@ class VersionHeaders:
         return call_next(context)
 
 
-@contextmanager
-def coded_errors(address: str) -> Generator[None]:
-    """Turn what goes wrong between us and a SuperLink into one coded error.
+class PersonHeaders:
+    """Says who we are, to a hub."""
 
-    Raises:
-        FederationUnreachableError: It does not answer, is not the one we trust, or refuses.
+    def __init__(self, superlink: SuperLink) -> None:
+        """Speak as the person whose token it is."""
+        self._headers = superlink.headers()
+
+    def intercept(
+        self, context: ProtobufRequestContext, call_next: ProtobufCall
+    ) -> httpx.Response:
+        """Add the headers and leave the answer to the caller."""
+        context.request.headers.update(self._headers)
+        return call_next(context)
+
+
+def introduced(superlink: SuperLink, component: str) -> list[ProtobufClientInterceptor]:
+    """Give what says who asks: a version of one of Flower's components, and a person."""
+    return [VersionHeaders(component), PersonHeaders(superlink)]
+
+
+def limit_waits(client: ProtobufClient, timeout: httpx.Timeout = _TIMEOUT) -> None:
+    """Let no call of a client wait as long as Flower would: half a minute for each step."""
+    client._client.timeout = timeout  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # it has no other door
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStanding:
+    """Where a run stands, in a SuperLink's own words.
+
+    Attributes:
+        status: ``pending``, ``starting``, ``running`` or ``finished``.
+        sub_status: How it finished: ``completed``, ``failed`` or ``stopped``.
+        details: A sentence on that, if there is one.
     """
-    try:
-        yield
-    except httpx.HTTPStatusError as error:
-        what, fix = _refused(address, error)
-        raise FederationUnreachableError(what, fix=fix) from error
-    except (httpx.TransportError, ssl.SSLError) as error:
-        what, fix = _unreachable(address, error)
-        raise FederationUnreachableError(what, fix=fix) from error
 
+    status: str
+    sub_status: str
+    details: str
 
-def _unreachable(address: str, error: Exception) -> tuple[str, str]:
-    """Say what happened and what to do."""
-    if isinstance(error, ssl.SSLError):
-        return (
-            f"The root certificates for {address} cannot be read ({error}).",
-            "Let root-certificates name a PEM file with the authority's certificate.",
-        )
-    if "certificate" in str(error).lower():
-        return (
-            f"The certificate of the SuperLink at {address} is not trusted ({error}).",
-            "Let root-certificates name its authority, and use an address that it names.",
-        )
-    return (
-        f"The SuperLink at {address} does not answer ({type(error).__name__}: {error}).",
-        "Check that it runs, that host:port is right, and that no firewall is between.",
-    )
+    @property
+    def is_finished(self) -> bool:
+        """Whether it is over."""
+        return self.status == Status.FINISHED
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether somebody stopped it there on purpose."""
+        return self.is_finished and self.sub_status == SubStatus.STOPPED
 
-def _refused(address: str, error: httpx.HTTPStatusError) -> tuple[str, str]:
-    """Say what happened and what to do."""
-    said = FlowerError.from_json(error.response.text)
-    reason = said.message if said else error.response.reason_phrase
-    path = error.request.url.path
-    fix = "Look into the SuperLink's log; its Flower version must be ours, up to the patch."
-    if path.endswith("/acquire-task"):
-        fix = "Let superexec-secret name a copy of the very file the SuperLink was given."
-    status = error.response.status_code
-    return f"The SuperLink at {address} refused {path} (HTTP {status}: {reason}).", fix
+    def __str__(self) -> str:
+        """Say it in words, such as ``finished, stopped: by the user``."""
+        standing = ", ".join(part for part in (self.status, self.sub_status) if part)
+        return f"{standing}: {self.details}" if self.details else standing
 
 
 class ControlClient:
-    """A connection to a SuperLink's Control API; every call may raise FLIP-503.
+    """A connection to a Control API; every call may raise FLIP-503.
 
     Args:
         superlink: Where it is and whom we trust.
@@ -123,8 +143,9 @@ class ControlClient:
                 server_address=superlink.address,
                 insecure=False,
                 root_certificates=superlink.root_certificates,
-                interceptors=[VersionHeaders("flwr CLI")],
+                interceptors=introduced(superlink, "flwr CLI"),
             )
+        limit_waits(self._client)
 
     def __enter__(self) -> Self:
         """Close with the ``with`` block."""
@@ -154,13 +175,27 @@ class ControlClient:
         with coded_errors(self._address):
             self._client.StopRun(StopRunRequest(run_id=flower_run_id))
 
+    def find_run(self, flower_run_id: int) -> RunStanding | None:
+        """Say where a run stands; ``None`` if nobody there knows it."""
+        try:
+            with coded_errors(self._address):
+                runs = self._client.ListRuns(ListRunsRequest(run_id=flower_run_id)).run_dict
+        except FederationUnreachableError as error:
+            cause = error.__cause__
+            is_answer = isinstance(cause, httpx.HTTPStatusError)
+            if is_answer and cause.response.status_code == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        if flower_run_id not in runs:
+            return None
+        status = runs[flower_run_id].status
+        return RunStanding(
+            status=status.status, sub_status=status.sub_status, details=status.details
+        )
+
     def run_status(self, flower_run_id: int) -> str:
         """Say in words where a run stands, such as ``finished, stopped: by the user``."""
-        with coded_errors(self._address):
-            request = ListRunsRequest(run_id=flower_run_id)
-            status = self._client.ListRuns(request).run_dict[flower_run_id].status
-        standing = ", ".join(part for part in (status.status, status.sub_status) if part)
-        return f"{standing}: {status.details}" if status.details else standing
+        return str(self.find_run(flower_run_id) or "unknown")
 
     def register_node(self, public_key: bytes) -> int:
         """Admit the node that holds this key and give its node id.

@@ -142,8 +142,9 @@ def answer(status: int) -> httpx.HTTPStatusError:
     [
         (answer(500), 2),
         (answer(503), 2),
-        (httpx.ReadTimeout("slow"), 2),
-        (httpx.ConnectError("refused"), 2),
+        (httpx.ReadTimeout("slow"), 1),
+        (httpx.ReadError("stale connection"), 2),
+        (httpx.ConnectError("nobody there: for those who can wait longer"), 1),
         (answer(401), 1),
         (answer(403), 1),
         (httpx.ConnectError("certificate verify failed"), 1),
@@ -178,4 +179,4 @@ def test_patience_ends() -> None:
         raise answer(500)
 
     with pytest.raises(httpx.HTTPStatusError):
-        retries(max_time_s=0).invoke(call)
+        retries(max_tries=1).invoke(call)

@@ -1,0 +1,200 @@
+"""A run on a hub or SuperLink that outlives it: away, started again, or another one.
+
+A SuperLink keeps runs in memory and gives up one whose driver is silent for a minute. So
+the run process keeps what it needs to begin again: the app's bundle. When nobody answers it
+waits; when somebody answers who no longer knows the run it starts it there once more, as
+another run of Flower's. What was asked and not answered is asked again by the Grid.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock
+from time import sleep
+from typing import NoReturn, TypeVar
+
+from flip_lab.core.clock import tick_s
+from flip_lab.core.errors import FederationUnreachableError
+from flip_lab.core.notice import Notice, Notify
+from flip_lab.engines.flower.attach import Attachment, Ending, attach
+from flip_lab.engines.flower.control import ControlClient, SuperLink
+from flip_lab.engines.flower.fab import Fab
+from flip_lab.engines.flower.refusals import Verdict, verdict_on
+
+_LOG = logging.getLogger(__name__)
+_PAUSES_S = (0.2, 3.0)
+_LOOK_UP_S = 0.2
+_Got = TypeVar("_Got")
+
+
+class HubSession:
+    """The run of this process on a hub; safe to call from several threads.
+
+    Args:
+        superlink: The hub or SuperLink.
+        fab: The app for its nodes.
+        wait_s: How long the run waits for a hub that is away, seconds.
+        check: Called often while waiting; raises to leave.
+        notify: Told when the hub is lost, and when it is back.
+    """
+
+    def __init__(
+        self,
+        superlink: SuperLink,
+        fab: Fab,
+        *,
+        wait_s: float,
+        check: Callable[[], None],
+        notify: Notify,
+    ) -> None:
+        """Attach; a hub that is away now is an error at once."""
+        self._superlink = superlink
+        self._fab = fab
+        self._wait_s = wait_s
+        self._check = check
+        self._notify = notify
+        self._recovering = Lock()
+        self._retired: list[Attachment] = []
+        self._attachment = attach(superlink, fab)
+        self.attached_s = tick_s()
+
+    @property
+    def attachment(self) -> Attachment:
+        """The run as it is now; another one after the hub forgot it."""
+        return self._attachment
+
+    def call(self, work: Callable[[Attachment], _Got]) -> _Got:
+        """Do something with the run, as often as it takes.
+
+        Args:
+            work: What to do; done again on another attachment if the hub was lost.
+
+        Raises:
+            FederationUnreachableError: If somebody stopped the run on the hub, if the hub
+                is away for longer than the run waits, or if it refuses us.
+        """
+        while True:
+            attachment = self._attachment
+            try:
+                return work(attachment)
+            except FederationUnreachableError as error:
+                self._recover(attachment, error)
+
+    def _recover(self, attachment: Attachment, error: FederationUnreachableError) -> None:
+        """Come back when the hub can be worked with again.
+
+        Raises:
+            FederationUnreachableError: If it cannot, or should not.
+        """
+        with self._recovering:
+            if attachment is not self._attachment:
+                return  # another thread was faster
+            verdict = verdict_on(error)
+            if verdict is Verdict.FINAL:
+                raise error
+            since_s = tick_s()
+            self._tell_lost(error)
+            is_new = self._come_back(attachment, verdict, since_s)
+            self._tell_back(tick_s() - since_s, is_new=is_new)
+
+    def _come_back(self, attachment: Attachment, verdict: Verdict, since_s: float) -> bool:
+        """Try until the hub takes orders; gives whether the run was started again."""
+        pause_s = _PAUSES_S[0]
+        while True:
+            try:
+                if verdict is Verdict.OUSTED:
+                    self._begin_again(attachment)
+                else:
+                    attachment.online_node_ids()
+            except FederationUnreachableError as error:
+                verdict = self._next(verdict, error)
+                if tick_s() - since_s >= self._wait_s:
+                    self._give_up(error)
+            else:
+                return verdict is Verdict.OUSTED
+            if verdict is Verdict.AWAY:
+                self._pause(pause_s)
+                pause_s = min(pause_s * 1.5, _PAUSES_S[1])
+
+    @staticmethod
+    def _next(before: Verdict, error: FederationUnreachableError) -> Verdict:
+        """Judge what an attempt to come back met.
+
+        Raises:
+            FederationUnreachableError: If another attempt would meet it too.
+        """
+        verdict = verdict_on(error)
+        # Refused while beginning again: it is our token that nobody takes.
+        is_refused = before is verdict is Verdict.OUSTED
+        if verdict is Verdict.FINAL or is_refused:
+            raise error
+        # A hub that was asked to begin again and went away has forgotten us even so.
+        return verdict
+
+    def _begin_again(self, old: Attachment) -> None:
+        """Start the run once more where nobody knows it.
+
+        Raises:
+            FederationUnreachableError: Also if somebody stopped it there on purpose.
+        """
+        run_id = old.run.run_id
+        with ControlClient(self._superlink) as control:
+            standing = control.find_run(run_id)
+            if standing is not None and standing.is_stopped:
+                raise FederationUnreachableError(
+                    f"Somebody stopped this run on the SuperLink at "
+                    f"{self._superlink.address}; it says: {standing}.",
+                    fix="Resume it, unless that was on purpose: run.resume() goes on after "
+                    "the last round that ended.",
+                )
+            if standing is not None and not standing.is_finished:
+                with suppress(FederationUnreachableError):
+                    control.stop_run(run_id)
+        _LOG.info(
+            "Nobody drives run %s any more (%s); starting it again.", run_id, standing
+        )
+        fresh = attach(self._superlink, self._fab)
+        old.retire()
+        self._retired.append(old)  # another thread may be using it
+        self.attached_s = tick_s()
+        self._attachment = fresh
+
+    def _give_up(self, error: FederationUnreachableError) -> NoReturn:
+        """Let the run fail.
+
+        Raises:
+            FederationUnreachableError: Always.
+        """
+        raise FederationUnreachableError(
+            f"The hub was away for longer than the {self._wait_s:.0f} s that this run "
+            f"waits. {error.what}",
+            fix="Resume the run when the hub is back, or let it wait longer: hub-wait-s in "
+            "flip-lab.toml.",
+        ) from error.__cause__
+
+    def _pause(self, duration_s: float) -> None:
+        end_s = tick_s() + duration_s
+        while (rest_s := end_s - tick_s()) > 0:
+            self._check()
+            sleep(min(rest_s, _LOOK_UP_S))
+
+    def _tell_lost(self, error: FederationUnreachableError) -> None:
+        told = f"{error.what} The run waits for it, {self._wait_s:.0f} s at most."
+        self._notify(Notice(code="hub_lost", message=told))
+
+    def _tell_back(self, away_s: float, *, is_new: bool) -> None:
+        how = "It still knows this run."
+        if is_new:
+            how = (
+                "The run was started there again; what is not answered yet is asked again."
+            )
+        told = f"The hub is back after {away_s:.1f} s. {how}"
+        self._notify(Notice(code="hub_back", message=told))
+
+    def close(self, ending: Ending, details: str = "") -> None:
+        """Tell the hub how the run ended, and let go of it."""
+        self._attachment.close(ending, details)
+        for attachment in self._retired:
+            attachment.close(None)
