@@ -29,6 +29,9 @@ settings.register_profile("flip", deadline=None, derandomize=True, max_examples=
 settings.load_profile("flip")
 
 
+_TESTS = Path(__file__).parent
+
+
 def chromium() -> str | None:
     """Give the path of Debian's chromium, where it is installed."""
     return shutil.which("chromium")
@@ -46,8 +49,14 @@ def _missing(marker: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what this machine cannot run."""
+    """Skip, with the reason, what this machine cannot run, and share out the rest.
+
+    What starts servers, clusters and browsers goes to one worker, one after another, and
+    unit tests to the others meanwhile.
+    """
     for item in items:
+        if item.path.relative_to(_TESTS).parts[0] != "unit":
+            item.add_marker(pytest.mark.xdist_group("whole-machine"))
         for marker in ("browser", "ray", "cluster"):
             if item.get_closest_marker(marker) and (reason := _missing(marker)):
                 item.add_marker(pytest.mark.skip(reason=reason))
