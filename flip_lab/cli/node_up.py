@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,7 @@ InDirectory = Annotated[
 
 
 @guarded
-def up(
+def up(  # noqa: PLR0917  # one parameter for each option
     directory: Directory = Path(),
     count: Annotated[
         int, typer.Option(min=1, help="Run this many nodes in one process, for load tests.")
@@ -40,6 +41,9 @@ def up(
     drain: Annotated[
         float, typer.Option(min=0, help="Seconds for work under way when asked to end.")
     ] = 80.0,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Answer predictions, as [serve] says.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run this site's node until it is asked to end (SIGTERM, Ctrl-C).
@@ -49,10 +53,12 @@ def up(
     under way; a second one ends it at once.
     """
     _same_environment()
-    from flip_lab.node.config import load_node
+    from flip_lab.node.config import ServeSettings, load_node
     from flip_lab.node.running import run_nodes
 
     configs = [load_node(each) for each in _directories(directory, parent, count)]
+    if serve:
+        configs = [replace(c, serve=c.serve or ServeSettings()) for c in configs]
     first = configs[0]
 
     def tell() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from contextlib import suppress
 
 import httpx
 
@@ -12,10 +14,15 @@ from flip_lab.core.errors import (
     DeviceError,
     FederationUnreachableError,
     FlipLabError,
+    HubBusyError,
     NodeRevokedError,
     VersionMismatchError,
 )
 
+_KINDS: Mapping[object, type[FlipLabError]] = {
+    kind.code: kind
+    for kind in (ClockSkewError, HubBusyError, NodeRevokedError, VersionMismatchError)
+}
 _FIRST_S = 0.5
 _LONGEST_S = 20.0
 _TEXT = 300
@@ -57,25 +64,17 @@ def explained(error: Exception, *, hub: str, name: str) -> FlipLabError:
 
 def _refused(response: httpx.Response, *, hub: str, name: str) -> FlipLabError:
     said = " ".join(response.text.split())[:_TEXT]
+    with suppress(ValueError, KeyError, TypeError):  # a hub of ours says it itself
+        problem = response.json()
+        told, fix, code = str(problem["detail"]), str(problem["fix"]), problem["code"]
+        return _KINDS.get(code, DeviceError)(f"{hub}: {told}", fix=fix)
     if response.status_code in {401, 403}:
-        if "clock" in said.lower() or "timestamp" in said.lower():
-            here = at_utc(now_s()).isoformat(timespec="seconds")
-            return ClockSkewError(
-                f"The hub at {hub} does not take the time of this machine, {here}: {said}",
-                fix="Set the clock, for example with `timedatectl set-ntp true`.",
-            )
         return NodeRevokedError(
-            f"The hub at {hub} does not let {name!r} in (HTTP {response.status_code}: "
-            f"{said}).",
-            fix="Ask the hub's administrator whether this node is enrolled; check the "
-            "clock, too.",
-        )
-    if response.status_code in {412, 426}:
-        return VersionMismatchError(
-            f"The hub at {hub} does not understand this version: {said}",
-            fix="Install the hub's version of FLIP Lab and Flower.",
+            f"{hub} does not let {name!r} in (HTTP {response.status_code}: {said}).",
+            fix="Let its administrator register this node's key, and set the clock of this "
+            f"machine: it says {at_utc(now_s()).isoformat(timespec='seconds')}.",
         )
     return DeviceError(
-        f"The hub at {hub} answered HTTP {response.status_code}: {said}",
+        f"{hub} answered HTTP {response.status_code}: {said}",
         fix="Nothing to do if it recovers; else look into the hub's log.",
     )

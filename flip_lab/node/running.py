@@ -15,6 +15,7 @@ from flip_lab.core.errors import HubBusyError, HubStateError
 from flip_lab.node.app_shelf import AppShelf
 from flip_lab.node.callers import caller_for
 from flip_lab.node.config import NodeConfig
+from flip_lab.node.deliveries_beside import models_beside
 from flip_lab.node.http_clients import HttpClients
 from flip_lab.node.runner import NodeRunner, Surroundings
 
@@ -59,6 +60,7 @@ def run_nodes(
             shelf=AppShelf(first.directory / "apps"),
             num_nodes=len(configs),
         )
+        cleanup.enter_context(models_beside(configs))
         asyncio.run(_run(configs, around, clients, on_ready, drain_s))
 
 

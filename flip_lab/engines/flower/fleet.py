@@ -8,18 +8,13 @@ thread: one event loop serves a hundred nodes.
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
 
 import httpx
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Message
 from flwr.app.message import remove_content_from_message
-from flwr.common.constant import TIMESTAMP_HEADER
 from flwr.common.serde import message_to_proto, user_config_from_proto
 from flwr.proto.fab_pb2 import GetFabRequest, GetFabResponse
 from flwr.proto.fleet_pb2 import (
@@ -43,18 +38,8 @@ from flwr.proto.message_pb2 import (
 )
 from flwr.proto.node_pb2 import Node
 from flwr.proto.run_pb2 import GetRunRequest, GetRunResponse
-from flwr.supercore.constant import (
-    FLEET_HTTP_PUBLIC_KEY_HEADER,
-    FLEET_HTTP_SIGNATURE_HEADER,
-)
-from flwr.supercore.error import ApiErrorCode, FlowerError
-from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
-from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
-from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
-from google.protobuf.message import DecodeError
-from google.protobuf.message import Message as Proto
 
-from flip_lab.core.clock import at_utc, now_s, tick_s
+from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import NodeLimitError
 from flip_lab.engines.flower.fleet_frames import (
     GOT_HEADER,
@@ -66,15 +51,17 @@ from flip_lab.engines.flower.fleet_frames import (
     unframed,
 )
 from flip_lab.engines.flower.fleet_objects import bare_message, deflated, inflated
+from flip_lab.engines.flower.fleet_wire import (
+    FleetWire,
+    RunOverError,
+    parsed,
+    read_node_key,
+)
+
+__all__ = ["FleetConnection", "Pulled", "RunApp", "RunOverError", "read_node_key"]
 
 _HEARTBEAT_S = 10  # the shortest that Flower takes; two missed, and the node counts as away
-_CALL_S = 30.0
 _OBJECT_WAIT_S = 600.0  # a driver sends a message first, and its arrays after it
-_Answer = TypeVar("_Answer", bound=Proto)
-
-
-class RunOverError(Exception):
-    """The run that a call was about does not run any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,23 +95,6 @@ class RunApp:
     overrides: Mapping[str, bool | int | float | str]
 
 
-def read_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """Read a node's private key, PEM or as OpenSSH writes it.
-
-    Raises:
-        ValueError: If it is no such key.
-        OSError: If it cannot be read.
-    """
-    content = path.read_bytes()
-    if b"OPENSSH" in content:
-        key = serialization.load_ssh_private_key(content, password=None)
-    else:
-        key = serialization.load_pem_private_key(content, password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError("the key is of another kind than nodes have")  # noqa: TRY004
-    return key
-
-
 class FleetConnection:
     """One node's calls; each may raise what ``httpx`` raises.
 
@@ -144,18 +114,8 @@ class FleetConnection:
         most_bytes: int,
     ) -> None:
         """Nothing is sent yet."""
-        self._http = http
-        self._base = f"https://{address}"
-        self._key = key
-        self._public_key = public_key_to_bytes(key.public_key())
+        self._wire = FleetWire(http, address, key)
         self._most_bytes = most_bytes
-        versions = RuntimeVersionMetadata.from_local_component("SuperNode").as_metadata()
-        self._headers = {
-            **dict(versions),
-            "content-type": PROTOBUF_MEDIA_TYPE,
-            "accept": PROTOBUF_MEDIA_TYPE,
-            FLEET_HTTP_PUBLIC_KEY_HEADER: b64encode(self._public_key).decode(),
-        }
         self._node = Node()
         self._seen = ""  # the hub's word on how far we have heard
         self._got = ""
@@ -166,60 +126,12 @@ class FleetConnection:
         """Flower's id of the node; 0 before ``activate``."""
         return self._node.node_id
 
-    def _signed(self) -> dict[str, str]:
-        """Give the headers of one request; the hub takes each signature once."""
-        timestamp = at_utc(now_s()).isoformat()
-        signature = sign_message(self._key, timestamp.encode())
-        return {
-            **self._headers,
-            TIMESTAMP_HEADER: timestamp,
-            FLEET_HTTP_SIGNATURE_HEADER: b64encode(signature).decode(),
-        }
-
-    async def _post(
-        self,
-        path: str,
-        body: bytes,
-        *,
-        headers: Mapping[str, str] | None = None,
-        wait_s: float = 0.0,
-    ) -> httpx.Response:
-        """Send one signed request.
-
-        Raises:
-            RunOverError: If it was about a run that is over.
-        """
-        response = await self._http.post(
-            self._base + path,
-            content=body,
-            headers={**self._signed(), **(headers or {})},
-            timeout=_CALL_S + wait_s,
-        )
-        if response.is_error:
-            error = FlowerError.from_json(response.text)
-            if error and error.code == ApiErrorCode.FLEET_RUN_STATUS_NOT_ALLOWED:
-                raise RunOverError
-            response.raise_for_status()
-        return response
-
-    async def _call(
-        self, name: str, request: Proto, answer: type[_Answer], *, wait_s: float = 0.0
-    ) -> _Answer:
-        headers = {"x-flip-wait": f"{wait_s:.0f}"} if wait_s else {}
-        response = await self._post(
-            f"/v1/fleet/{name}",
-            request.SerializeToString(deterministic=True),
-            headers=headers,
-            wait_s=wait_s,
-        )
-        return _parsed(answer, response.content)
-
     async def activate(self) -> int:
         """Come online; gives the node's id, the same each time."""
         request = ActivateNodeRequest(
-            public_key=self._public_key, heartbeat_interval=_HEARTBEAT_S
+            public_key=self._wire.public_key, heartbeat_interval=_HEARTBEAT_S
         )
-        answer = await self._call("activate-node", request, ActivateNodeResponse)
+        answer = await self._wire.call("activate-node", request, ActivateNodeResponse)
         self._node = Node(node_id=answer.node_id)
         self._seen, self._is_ours = "", True
         return answer.node_id
@@ -235,7 +147,7 @@ class FleetConnection:
             Whether the hub knows the node; one that was restarted does not.
         """
         request = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=_HEARTBEAT_S)
-        answer = await self._call(
+        answer = await self._wire.call(
             "send-node-heartbeat", request, SendNodeHeartbeatResponse, wait_s=hold_s
         )
         return answer.success
@@ -243,7 +155,7 @@ class FleetConnection:
     async def deactivate(self) -> None:
         """Say goodbye: from now on the node counts as away."""
         request = DeactivateNodeRequest(node_id=self._node.node_id)
-        await self._call("deactivate-node", request, DeactivateNodeResponse)
+        await self._wire.call("deactivate-node", request, DeactivateNodeResponse)
 
     async def app_of(self, run_id: int) -> RunApp:
         """Fetch the app of a run.
@@ -252,9 +164,9 @@ class FleetConnection:
             RunOverError: If the run is over.
         """
         asked = GetRunRequest(node=self._node, run_id=run_id)
-        run = (await self._call("get-run", asked, GetRunResponse)).run
+        run = (await self._wire.call("get-run", asked, GetRunResponse)).run
         wanted = GetFabRequest(node=self._node, hash_str=run.fab_hash, run_id=run_id)
-        fab = (await self._call("get-fab", wanted, GetFabResponse)).fab
+        fab = (await self._wire.call("get-fab", wanted, GetFabResponse)).fab
         return RunApp(
             fab=fab.content, overrides=user_config_from_proto(run.override_config)
         )
@@ -277,7 +189,9 @@ class FleetConnection:
         }
         body = PullMessagesRequest(node=self._node).SerializeToString()
         try:
-            response = await self._post(PULL_PATH, body, headers=headers, wait_s=wait_s)
+            response = await self._wire.post(
+                PULL_PATH, body, headers=headers, wait_s=wait_s
+            )
         except httpx.HTTPStatusError as error:
             if error.response.status_code not in {404, 405}:
                 raise
@@ -287,7 +201,7 @@ class FleetConnection:
         if not frames:
             return Pulled(is_coming=True)
         self._seen = response.headers.get("x-flip-news", "")
-        answer = _parsed(PullMessagesResponse, frames[0])
+        answer = parsed(PullMessagesResponse, frames[0])
         pulled = await self._message(answer, frames[1:], was_held=bool(self._seen))
         if answer.messages_list:
             self._got = answer.messages_list[0].metadata.message_id
@@ -295,7 +209,7 @@ class FleetConnection:
 
     async def _pull_stock(self) -> Pulled:
         request = PullMessagesRequest(node=self._node)
-        answer = await self._call("pull-messages", request, PullMessagesResponse)
+        answer = await self._wire.call("pull-messages", request, PullMessagesResponse)
         return await self._message(answer, [], was_held=False)
 
     async def _message(
@@ -330,7 +244,7 @@ class FleetConnection:
             confirmed = ConfirmMessageReceivedRequest(
                 node=self._node, run_id=run_id, message_object_id=tree.object_id
             )
-            await self._call(
+            await self._wire.call(
                 "confirm-message-received", confirmed, ConfirmMessageReceivedResponse
             )
         if room < 0:
@@ -347,7 +261,7 @@ class FleetConnection:
         request = PullObjectRequest(node=self._node, run_id=run_id, object_id=object_id)
         end_s, pause_s = tick_s() + _OBJECT_WAIT_S, 0.05
         while True:
-            answer = await self._call("pull-object", request, PullObjectResponse)
+            answer = await self._wire.call("pull-object", request, PullObjectResponse)
             if answer.object_available:
                 return answer.object_content
             if not answer.object_found or tick_s() > end_s:
@@ -382,14 +296,14 @@ class FleetConnection:
         )
         if self._is_ours and size <= MOST_INLINE_BYTES:
             body = framed([request.SerializeToString(), *parts.contents.values()])
-            await self._post(PUSH_PATH, body)
+            await self._wire.post(PUSH_PATH, body)
         else:
             await self._push_stock(request, parts.contents)
 
     async def _push_stock(
         self, request: PushMessagesRequest, contents: Mapping[str, bytes]
     ) -> None:
-        answer = await self._call("push-messages", request, PushMessagesResponse)
+        answer = await self._wire.call("push-messages", request, PushMessagesResponse)
         run_id = request.messages_list[0].metadata.run_id
         for object_id in answer.objects_to_push:
             pushed = PushObjectRequest(
@@ -399,16 +313,4 @@ class FleetConnection:
                 object_content=contents[object_id],
                 session_id=answer.session_id,
             )
-            await self._call("push-object", pushed, PushObjectResponse)
-
-
-def _parsed(kind: type[_Answer], body: bytes) -> _Answer:
-    """Read an answer.
-
-    Raises:
-        RemoteProtocolError: If it is something else; whoever waits tries again.
-    """
-    try:
-        return kind.FromString(body)
-    except DecodeError as error:
-        raise httpx.RemoteProtocolError(f"the answer is no {kind.__name__}") from error
+            await self._wire.call("push-object", pushed, PushObjectResponse)
