@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flip_lab.cli import deliveries
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import JsonOption, LabOption, lab_dir
 from flip_lab.cli.output import page, print_json, print_table, short, size
@@ -176,6 +177,11 @@ def delete(
     from flip_lab.runs.registry_actions import delete_model
 
     _tell(delete_model(lab_dir(lab), name, version), as_json=as_json, was="deleted: ")
+
+
+models.command()(deliveries.deliver)
+models.command()(deliveries.withdraw)
+models.command()(deliveries.deliveries)
 
 
 def _plain(version: ModelVersion) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import Any, Protocol
 
 from flip_lab.core.errors import DeliveryError, FlipLabError
 from flip_lab.node.config import NodeConfig
-from flip_lab.node.deliveries_line import SignedLine
 from flip_lab.node.serving.hub_key import hub_key, open_shelf
 from flip_lab.node.serving.manifest import Manifest, SignedManifest, verified_manifest
 
@@ -32,20 +30,6 @@ _PLACE = "/flip/v1/device"
 _SPARE_BYTES = 2**28  # what stays free on the disk, for clients and logs
 _PART_BYTES = 2**20
 _FIX_DISK = "Free some space at the node, and deliver the model again."
-
-
-def follow_deliveries(config: NodeConfig, is_over: threading.Event) -> None:
-    """Take in what the hub delivers until told to end; for a thread of its own.
-
-    Args:
-        config: The node's settings; it is enrolled at a hub of ours.
-        is_over: Ends it.
-
-    Raises:
-        HubStateError: If the node's directory lacks a key.
-    """
-    with SignedLine(config) as line:
-        Deliveries(config, line).follow(is_over)
 
 
 class HubLine(Protocol):
@@ -84,21 +68,14 @@ class Deliveries:
         self._shelf = open_shelf(config)
         self._unsigned: set[bytes] = set()
 
-    def follow(self, is_over: threading.Event, *, every_s: float = LOOK_EVERY_S) -> None:
-        """Take in deliveries as they come, until told to end; for a thread of its own.
-
-        Args:
-            is_over: Ends it.
-            every_s: Seconds between two looks.
-        """
-        while not is_over.is_set():
-            try:
-                self.take()
-            except FlipLabError as error:  # the hub is away, or the disk is full
-                _log.debug("No deliveries: %s", error)
-            except Exception:  # noqa: BLE001  # a thread that dies takes in nothing more
-                _log.exception("A delivery could not be dealt with.")
-            is_over.wait(every_s)
+    def look(self) -> None:
+        """Take in what there is; what goes wrong is the log's, and the next look's."""
+        try:
+            self.take()
+        except (FlipLabError, OSError) as error:  # the hub is away, or the disk is full
+            _log.debug("No deliveries: %s", error)
+        except Exception:  # noqa: BLE001  # a thread that dies takes in nothing more
+            _log.exception("A delivery could not be dealt with.")
 
     def take(self) -> int:
         """Take in what there is; say how many deliveries that were.

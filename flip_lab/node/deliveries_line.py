@@ -6,17 +6,18 @@ import json
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import httpx
 
 from flip_lab.core.errors import (
     DeliveryError,
     DeviceError,
-    FederationUnreachableError,
+    FlipLabError,
     HubStateError,
 )
 from flip_lab.node.config import NodeConfig
+from flip_lab.node.hub_line import refusal, unreachable
 from flip_lab.node.identity import load_identity
 from flip_lab.node.trust import context_for
 
@@ -70,7 +71,8 @@ class SignedLine:
 
         Raises:
             FederationUnreachableError: If the hub is away.
-            DeviceError: If it refuses, or does not answer JSON.
+            DeviceError: If it does not answer JSON.
+            FlipLabError: What it has against it.
         """
         body = b"" if told is None else json.dumps(told).encode()
         kind = {"content-type": "application/json"} if body else {}
@@ -98,7 +100,7 @@ class SignedLine:
 
         Raises:
             FederationUnreachableError: If the hub is away, or goes away meanwhile.
-            DeviceError: If it refuses.
+            FlipLabError: What it has against it.
             DeliveryError: If it sends another part than was asked for.
         """
         headers = self._identity.headers("GET", target)
@@ -119,22 +121,10 @@ class SignedLine:
             raise self._away(error) from error
 
     def _require_good(self, answer: httpx.Response) -> None:
-        """Check that the hub did what it was asked for.
-
-        Raises:
-            DeviceError: If it refused.
-        """
+        """Check that the hub did what it was asked for; else raise what it says."""
         if answer.is_success:
             return
-        try:
-            told = cast("dict[str, Any]", answer.json())
-            what, fix = str(told["detail"]), str(told["fix"])
-        except (ValueError, TypeError, KeyError):
-            what, fix = f"HTTP {answer.status_code}.", "See the hub's log."
-        raise DeviceError(f"The hub at {self._config.hub} refused: {what}", fix=fix)
+        raise refusal(answer, hub=self._config.hub)
 
-    def _away(self, error: httpx.HTTPError) -> FederationUnreachableError:
-        return FederationUnreachableError(
-            f"The hub at {self._config.hub} does not answer ({error or type(error)}).",
-            fix="Nothing need be done if it comes back; else check its address.",
-        )
+    def _away(self, error: httpx.HTTPError) -> FlipLabError:
+        return unreachable(error, hub=self._config.hub)
