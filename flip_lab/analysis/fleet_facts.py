@@ -12,6 +12,7 @@ import pandas as pd
 from flip_lab.core.errors import TwinError
 from flip_lab.core.events import EventKind, RunEvent, in_force
 from flip_lab.core.fleet import RecordedRun
+from flip_lab.core.policy import LATE
 
 _CLIENTS = {
     "run_id": "str",
@@ -21,9 +22,11 @@ _CLIENTS = {
     "num_examples": np.float64,
     "num_bytes": np.float64,
     "sent_s": np.float64,
+    "began_s": np.float64,
     "duration_s": np.float64,
     "node_s": np.float64,
     "failed": np.bool_,
+    "is_late": np.bool_,
     "is_first": np.bool_,
 }
 _ROUNDS = {
@@ -43,10 +46,11 @@ class FleetFacts:
     Attributes:
         clients: One row a message: ``run_id``, ``server_round``, ``phase``,
             ``partition_id`` (the node's id where it never told its partition),
-            ``num_examples``, ``num_bytes`` (down and up), ``sent_s`` (seconds since the
-            Unix epoch), ``duration_s`` (from dispatch until the reply is on record),
-            ``node_s`` (what the node says it worked; NaN where it says nothing),
-            ``failed``, ``is_first`` (of the node, in this run).
+            ``num_examples``, ``num_bytes`` (down and up), ``sent_s`` and ``began_s``
+            (seconds since the Unix epoch), ``duration_s`` (from dispatch until the reply
+            is on record; NaN where none ever came), ``node_s`` (what the node says it
+            worked; NaN where it says nothing), ``failed``, ``is_late`` (its round had
+            closed), ``is_first`` (of the node, in this run).
         rounds: One row a round that ended: ``run_id``, ``server_round``, ``duration_s``
             (pauses aside), ``ended_s``.
         outages: One row each time that a node was away: ``partition_id``, ``from_s``,
@@ -63,8 +67,9 @@ class FleetFacts:
 
     @property
     def answered(self) -> pd.DataFrame:
-        """The messages that were answered well."""
-        return self.clients[~self.clients["failed"]]
+        """The messages that were answered well, in time or late."""
+        silent = self.clients["duration_s"].isna()
+        return self.clients[~self.clients["failed"] & ~silent]
 
     def between(self, first: int, last: int) -> FleetFacts:
         """Keep what happened in these rounds, both ends included."""
@@ -87,16 +92,12 @@ def workload_of(events: Sequence[RunEvent]) -> pd.DataFrame:
         events: All its events.
 
     Returns:
-        ``server_round``, ``phase``, ``partition_id``, ``num_examples``, ``num_bytes`` and
-        ``is_first``, one row a message; no times.
+        ``server_round``, ``phase``, ``partition_id``, ``num_examples``, ``num_bytes`` (NaN
+        where the client did not tell) and ``is_first``, one row a message; no times.
     """
     rows = _client_rows("", in_force(events))
     names = ("server_round", "phase", "partition_id", "num_examples", "num_bytes")
-    frame = _framed(rows, _CLIENTS)[[*names, "failed", "is_first"]]
-    # a client that failed told no examples, and sent nothing back
-    unknown = frame["failed"].to_numpy()
-    frame.loc[unknown, ["num_examples", "num_bytes"]] = np.nan
-    return frame.drop(columns="failed")
+    return _framed(rows, _CLIENTS)[[*names, "is_first"]]
 
 
 def facts_of(runs: Sequence[RecordedRun]) -> FleetFacts:
@@ -163,26 +164,36 @@ def _client_rows(run_id: str, events: Sequence[RunEvent]) -> list[tuple[Any, ...
             sent_s[exchange] = event.time_s
         if event.kind is not EventKind.CLIENT or phase == "query":
             continue
-        node, told_s = _node_of(body), _number(body, "duration_s")
-        since_s = sent_s.get(exchange, event.time_s - told_s)
-        num_bytes = _number(body, "bytes_down") + _number(body, "bytes_up")
-        rows.append(
-            (
-                run_id,
-                event.server_round,
-                phase,
-                node,
-                _number(body, "num_examples"),
-                num_bytes,
-                since_s,
-                event.time_s - since_s,
-                told_s,
-                bool(body["error_code"]),
-                node not in seen,
-            )
-        )
+        node = _node_of(body)
+        since_s = sent_s.get(exchange, _number(body, "started_s"))
+        rows.append((run_id, event.server_round, *_told(event, since_s), node not in seen))
         seen.add(node)
     return rows
+
+
+def _told(event: RunEvent, sent_s: float) -> tuple[Any, ...]:
+    """Give what one client's fact says, in the order of the columns."""
+    body = event.body
+    is_late = body["error_code"] == LATE
+    failed = bool(body["error_code"]) and not is_late
+    up, began_s, told_s = (
+        _number(body, name) for name in ("bytes_up", "started_s", "duration_s")
+    )
+    took_s = event.time_s - sent_s
+    if is_late:  # nobody looked for it: it may have been found long after it came
+        took_s = began_s + told_s - sent_s if up else float("nan")
+    return (
+        body["phase"],
+        _node_of(body),
+        float("nan") if is_late or failed else _number(body, "num_examples"),
+        float("nan") if failed or not up else _number(body, "bytes_down") + up,
+        sent_s,
+        began_s,
+        took_s,
+        told_s,
+        failed,
+        is_late,
+    )
 
 
 def _with_node_times(clients: pd.DataFrame) -> pd.DataFrame:

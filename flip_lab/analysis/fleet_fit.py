@@ -51,15 +51,13 @@ def fit_server(facts: FleetFacts) -> ServerProfile:
     Args:
         facts: What was recorded; at least one round ended.
     """
-    ends = facts.clients["sent_s"] + facts.clients["duration_s"]
-    spans = (
-        facts.clients.assign(end_s=ends)
-        .groupby(["run_id", "server_round", "phase"])
-        .agg(begin=("sent_s", "min"), end=("end_s", "max"))
-    )
-    waited = (spans["end"] - spans["begin"]).groupby(["run_id", "server_round"]).sum()
     rounds = facts.rounds.set_index(["run_id", "server_round"])["duration_s"]
-    rest = (rounds - waited.reindex(rounds.index).fillna(0.0)).to_numpy(dtype=np.float64)
+    waited = _waited(facts.clients).reindex(rounds.index).fillna(0.0)
+    # a round that closed without somebody says nowhere how long it waited
+    short = facts.clients[facts.clients["is_late"]].set_index(["run_id", "server_round"])
+    whole = ~rounds.index.isin(short.index)
+    rest = (rounds - waited).to_numpy(dtype=np.float64)
+    rest = rest[whole] if whole.any() else rest
     return ServerProfile(
         overhead=_timing(np.log(np.maximum(rest[np.isfinite(rest)], _LEAST_S)), None),
         shared_log_sigma={
@@ -67,6 +65,17 @@ def fit_server(facts: FleetFacts) -> ServerProfile:
             for phase, rows in _usual(facts.answered).groupby("phase")
         },
     )
+
+
+def _waited(clients: pd.DataFrame) -> pd.Series[float]:
+    """Give the seconds of each round in which somebody was asked."""
+    spans = (
+        clients[~clients["is_late"]]
+        .assign(end_s=clients["sent_s"] + clients["duration_s"])
+        .groupby(["run_id", "server_round", "phase"])
+        .agg(begin=("sent_s", "min"), end=("end_s", "max"))
+    )
+    return (spans["end"] - spans["begin"]).groupby(["run_id", "server_round"]).sum()
 
 
 def _usual(answered: pd.DataFrame) -> pd.DataFrame:

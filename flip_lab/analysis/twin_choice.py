@@ -22,7 +22,7 @@ class WhatIf:
         slower: How many times longer nodes compute, by partition; below 1 is faster.
         examples_factor: How many times more examples each message works on, above 0.
         bytes_factor: How many times more bytes go each way, above 0: a larger model.
-        policy: When a round closes.
+        policy: When a round closes; ``None`` keeps the run's own policy.
 
     Raises:
         InvalidValueError: If a value is out of its range.
@@ -34,7 +34,7 @@ class WhatIf:
     slower: Mapping[int, float] = field(default_factory=dict[int, float])
     examples_factor: float = 1.0
     bytes_factor: float = 1.0
-    policy: RoundPolicy = field(default_factory=RoundPolicy)
+    policy: RoundPolicy | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""

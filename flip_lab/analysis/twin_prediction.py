@@ -8,13 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from flip_lab.analysis.columns import Reals, reals
+from flip_lab.analysis.columns import Reals
 from flip_lab.analysis.fleet import Fleet
 from flip_lab.analysis.inputs import require_share
 from flip_lab.analysis.twin_choice import WhatIf
-from flip_lab.analysis.twin_draws import Asked, Drawn, FleetDraws
+from flip_lab.analysis.twin_draws import FleetDraws
+from flip_lab.analysis.twin_phases import (
+    CLIENT_COLUMNS,
+    PhaseDraws,
+    Terms,
+    draw_phase,
+)
 from flip_lab.core.errors import TwinError
 from flip_lab.core.fleet import Estimate
+from flip_lab.core.policy import RoundPolicy
 
 NUM_DRAWS = 2_000
 _PHASES = ("train", "evaluate")
@@ -78,11 +85,12 @@ class Prediction:
         return Estimate(*map(float, np.quantile(draws, _ends(self.confidence))))
 
 
-def predict(
+def predict(  # noqa: PLR0913  # what to predict, and choices with a default
     fleet: Fleet,
     workload: pd.DataFrame,
     *,
     what_if: WhatIf | None = None,
+    policy: RoundPolicy | None = None,
     confidence: float = 0.9,
     num_draws: int = NUM_DRAWS,
     seed: int = 0,
@@ -97,6 +105,7 @@ def predict(
         fleet: Who works.
         workload: Who is asked what, as ``workload_of`` gives it.
         what_if: What is otherwise; ``None`` for nothing.
+        policy: The policy that the workload was made under, ``None`` for none.
         confidence: Of the intervals, between 0 and 1.
         num_draws: How many times to draw, 1 or more.
         seed: Of the generator.
@@ -113,15 +122,17 @@ def predict(
         raise TwinError(
             "Nobody is left to ask.", fix="Leave fewer nodes out, or take another run."
         )
+    terms = {phase: Terms.of(asked_otherwise, policy, phase) for phase in _PHASES}
     rounds: list[dict[str, object]] = []
     clients: list[pd.DataFrame] = []
     round_s: list[Reals] = []
     for server_round, rows in kept.groupby("server_round"):
         taken = draws.overhead_s()
-        told: list[_Phase] = []
+        told: list[PhaseDraws] = []
         for phase in _PHASES:
             if (rows["phase"] == phase).any():
-                told.append(_phase(draws, fleet, asked_otherwise, rows, phase))
+                cohort = rows[rows["phase"] == phase]
+                told.append(draw_phase(draws, fleet, asked_otherwise, cohort, terms[phase]))
                 taken = taken + told[-1].wall_s
                 frame = told[-1].clients(_ends(confidence))
                 clients.append(frame.assign(server_round=server_round, phase=phase))
@@ -130,106 +141,15 @@ def predict(
     return Prediction(
         what_if=asked_otherwise,
         rounds=pd.DataFrame(rounds),
-        clients=pd.concat(clients, ignore_index=True)[list(_CLIENT_COLUMNS)],
+        clients=pd.concat(clients, ignore_index=True)[
+            ["server_round", "phase", *CLIENT_COLUMNS]
+        ],
         round_s=np.stack(round_s, axis=1),
         confidence=confidence,
     )
 
 
-_CLIENT_COLUMNS = (
-    "server_round",
-    "phase",
-    "partition_id",
-    "predicted_s",
-    "low_s",
-    "high_s",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Phase:
-    """One phase of one round: draws of what happened."""
-
-    partitions: tuple[int, ...]
-    drawn: Drawn
-    is_asked: np.ndarray[tuple[int, int], np.dtype[np.bool_]]
-    wall_s: Reals
-    num_replies: Reals
-    is_met: np.ndarray[tuple[int], np.dtype[np.bool_]]
-
-    def clients(self, ends: Reals) -> pd.DataFrame:
-        """Give the times of single messages; those never asked have no row."""
-        rows: list[tuple[object, ...]] = []
-        for at, partition_id in enumerate(self.partitions):
-            seen = self.drawn.ready_s[self.is_asked[:, at], at]
-            seen = seen[np.isfinite(seen)]
-            if seen.size:
-                rows.append((partition_id, *np.quantile(seen, ends)))
-        return pd.DataFrame(rows, columns=list(_CLIENT_COLUMNS[2:]))
-
-
-def _phase(
-    draws: FleetDraws, fleet: Fleet, what_if: WhatIf, rows: pd.DataFrame, phase: str
-) -> _Phase:
-    cohort = rows[rows["phase"] == phase]
-    wanted = what_if.cohort_size or len(cohort)
-    num_more = what_if.policy.num_more(wanted) if phase == "train" else 0
-    asked = _candidates(cohort, fleet, what_if, may_grow=wanted != len(cohort) or num_more)
-    drawn = draws.messages(phase, asked)
-    in_cohort = np.arange(len(asked.partitions)) < len(cohort)
-    order = draws.random.random(drawn.ready_s.shape)
-    if what_if.cohort_size is None:
-        order += ~in_cohort  # the cohort first, others besides
-    order += 2.0 * drawn.is_away
-    place = order.argsort(axis=1).argsort(axis=1)
-    is_asked = (place < wanted + num_more) & ~drawn.is_away
-    wall_s, num_replies = _close(drawn, is_asked, what_if, wanted if num_more else None)
-    return _Phase(
-        partitions=tuple(asked.partitions),
-        drawn=drawn,
-        is_asked=is_asked,
-        wall_s=wall_s,
-        num_replies=num_replies,
-        is_met=num_replies >= what_if.policy.num_needed(wanted),
-    )
-
-
-def _candidates(
-    cohort: pd.DataFrame, fleet: Fleet, what_if: WhatIf, *, may_grow: bool | int
-) -> Asked:
-    """Give the round's cohort, and after it all others, where they may be asked."""
-    known = [int(node) for node in cohort["partition_id"]]
-    out = {*known, *what_if.without}
-    others = [node for node in fleet.by_partition if node not in out] if may_grow else []
-    usual = np.full(len(others), np.nan)
-    return Asked(
-        partitions=[*known, *others],
-        num_examples=np.concatenate([reals(cohort, "num_examples"), usual]),
-        num_bytes=np.concatenate([reals(cohort, "num_bytes"), usual]),
-        is_first=np.concatenate(
-            [cohort["is_first"].to_numpy(dtype=np.bool_), np.zeros(len(others), np.bool_)]
-        ),
-    )
-
-
-def _close(
-    drawn: Drawn,
-    is_asked: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
-    what_if: WhatIf,
-    goal: int | None,
-) -> tuple[Reals, Reals]:
-    """Say when each draw's phase closes, and with how many good replies."""
-    ready = np.where(is_asked, drawn.ready_s, np.inf)
-    wall = np.where(is_asked, drawn.known_s, 0.0).max(axis=1)
-    if goal is not None and goal <= ready.shape[1]:
-        wall = np.minimum(wall, np.sort(ready, axis=1)[:, goal - 1])
-    if what_if.policy.deadline_s is not None:
-        wall = np.minimum(wall, what_if.policy.deadline_s)
-    replies = (ready <= wall[:, None]).sum(axis=1).astype(np.float64)
-    return wall, replies if goal is None else np.minimum(replies, goal)
-
-
-def _row(taken: Reals, phases: list[_Phase], confidence: float) -> Mapping[str, object]:
+def _row(taken: Reals, phases: list[PhaseDraws], confidence: float) -> Mapping[str, object]:
     middle, low, high = np.quantile(taken, _ends(confidence))
     first = phases[0]  # training, unless it is a round of evaluation alone
     met = np.all([phase.is_met for phase in phases], axis=0)

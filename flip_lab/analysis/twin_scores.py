@@ -13,6 +13,7 @@ from flip_lab.analysis.fleet_facts import FleetFacts
 from flip_lab.analysis.inputs import require_share
 from flip_lab.analysis.twin_prediction import predict
 from flip_lab.core.errors import TwinError
+from flip_lab.core.policy import RoundPolicy
 
 _FEWEST_ROUNDS = 4
 
@@ -52,6 +53,7 @@ def compare(
     facts: FleetFacts,
     workload: pd.DataFrame,
     *,
+    policy: RoundPolicy | None = None,
     learn_share: float = 0.5,
     confidence: float = 0.9,
     seed: int = 0,
@@ -61,6 +63,7 @@ def compare(
     Args:
         facts: What one run recorded.
         workload: Who was asked what; its times, if it has any, are not read.
+        policy: The policy that the run was made under, ``None`` for none.
         learn_share: Share of the rounds to learn from, between 0 and 1.
         confidence: Of the intervals, between 0 and 1.
         seed: Of the draws.
@@ -81,7 +84,7 @@ def compare(
     num_learned = min(max(round(learn_share * len(ended)), 2), len(ended) - 1)
     last_learned = ended[num_learned - 1]
     fleet = Fleet.from_facts(facts.between(ended[0], last_learned))
-    told = predict(fleet, workload, confidence=confidence, seed=seed)
+    told = predict(fleet, workload, policy=policy, confidence=confidence, seed=seed)
     seen = {"rounds": facts.rounds, "clients": facts.answered}
     keys = {
         "rounds": ["server_round"],

@@ -14,13 +14,13 @@ from flip_lab.analysis.fleet_facts import FleetFacts, facts_of, workload_of
 from flip_lab.analysis.twin_choice import WhatIf
 from flip_lab.analysis.twin_prediction import Prediction, predict
 from flip_lab.analysis.twin_scores import TwinComparison, compare
-from flip_lab.core.policy import RoundPolicy
 from flip_lab.runs.forks import repeat_run, same_place
 from flip_lab.runs.rerun import Rerun, Told
 from flip_lab.runs.rerun import compare as compare_runs
 from flip_lab.runs.run import Run
 
 if TYPE_CHECKING:
+    from flip_lab.core.policy import RoundPolicy
     from flip_lab.store.layout import LabDir
 
 
@@ -112,7 +112,7 @@ class Twin:
         simulated = Run(self._lab, run_id)
         simulated.wait(timeout_s)
         events = simulated.events()
-        prediction = predict(self.fleet, workload_of(events))
+        prediction = predict(self.fleet, workload_of(events), policy=real.spec.policy)
         seen = self.facts.rounds.set_index("server_round")["duration_s"]
         rounds = prediction.rounds[["server_round", "predicted_s", "low_s", "high_s"]]
         self._replayed = Replay(
@@ -168,7 +168,8 @@ class Twin:
             slower: How many times longer nodes compute, by partition.
             examples_factor: How many times more examples each message works on.
             bytes_factor: How many times more bytes go each way: a larger model.
-            policy: When a round closes: deadline, quorum, over-selection.
+            policy: When a round closes: deadline, quorum, over-selection; ``None`` keeps
+                the run's own policy.
             confidence: Of the intervals, between 0 and 1.
 
         Returns:
@@ -186,7 +187,7 @@ class Twin:
             slower=dict(slower or {}),
             examples_factor=examples_factor,
             bytes_factor=bytes_factor,
-            policy=policy or RoundPolicy(),
+            policy=policy,
         )
         return predict(self.fleet, self._workload, what_if=question, confidence=confidence)
 

@@ -31,9 +31,8 @@ def federation_timeline(facts: FleetFacts, *, theme: Theme = "light") -> Figure:
     """Draw one lane a node, with its work, the ways of its messages and its outages.
 
     A bar begins when a message is sent and ends when the reply is on record. Its dark part
-    is as long as the node says that it worked, and stands first; the light part is all the
-    rest: both ways and waiting. The lowest lane is the server: what a round takes while
-    nobody is asked.
+    is the node's work, as it says; the light part is both ways and waiting. The lowest
+    lane is the server: what a round takes while nobody is asked.
 
     Args:
         facts: ``twin.facts`` of one run; ``facts.between(1, 5)`` keeps five rounds.
@@ -118,7 +117,14 @@ def _work(work: pd.DataFrame, origin: float, phase: str, palette: Palette) -> li
         return [whole]
     return [
         whole,
-        _bars(work, base, own, marker=dark, text=told, name=f"{phase}: the node's work"),
+        _bars(
+            work,
+            work["began_s"] - origin,
+            own,
+            marker=dark,
+            text=told,
+            name=f"{phase}: the node's work",
+        ),
     ]
 
 
