@@ -41,6 +41,13 @@ _STATUSES: Mapping[type[FlipLabError], HTTPStatus] = MappingProxyType(
         errors.UploadError: HTTPStatus.CONFLICT,
         errors.StoreBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
         errors.StoreNotWritableError: HTTPStatus.INSUFFICIENT_STORAGE,
+        errors.EnrolmentError: HTTPStatus.CONFLICT,
+        errors.NodeRevokedError: HTTPStatus.UNAUTHORIZED,
+        errors.ClockSkewError: HTTPStatus.UNAUTHORIZED,
+        errors.VersionMismatchError: HTTPStatus.UPGRADE_REQUIRED,
+        errors.AppNotAllowedError: HTTPStatus.FORBIDDEN,
+        errors.HubBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
+        errors.DeliveryError: HTTPStatus.CONFLICT,
         errors.FederationUnreachableError: HTTPStatus.BAD_GATEWAY,
         errors.MissingExtraError: HTTPStatus.NOT_IMPLEMENTED,
     }

@@ -22,6 +22,7 @@ from flip_lab.hub.bodies import answer, refuse
 _JSON = "application/json"
 _RETRY = {"retry-after": "1"}
 _UNAUTHORIZED = 401
+_ENROLMENT = ("/flip/v1/device/enroll", 409)  # a wrong token, or a used one
 
 
 class Front:
@@ -96,11 +97,15 @@ async def _watched(
 
     async def counted(message: Message) -> None:
         is_begin = message["type"] == "http.response.start"
-        if is_begin and message["status"] == _UNAUTHORIZED:
+        if is_begin and _is_failure(scope["path"], message["status"]):
             hub.admission.failed(scope)
         await send(message)
 
     return await door(scope, receive, counted)
+
+
+def _is_failure(path: str, status: int) -> bool:
+    return status == _UNAUTHORIZED or (path, status) == _ENROLMENT
 
 
 async def _later(scope: Scope, send: Send) -> None:

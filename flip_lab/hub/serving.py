@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -19,11 +18,12 @@ from flip_lab.core.errors import ApiError, FlipLabError, HubStateError
 from flip_lab.hub.active import ActiveHub, active_hub
 from flip_lab.hub.front import Front
 from flip_lab.hub.place import HubPlace
+from flip_lab.hub.rotation import renew_if_due
+from flip_lab.hub.shown_certificate import ShownCertificate
 from flip_lab.hub.standby import ActiveLock
 
 _LOG = logging.getLogger(__name__)
 _GRACE_S = 10
-_CERTIFICATE_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,8 @@ def serve_hub(
         HubBusyError: If another process is the active hub, and this shall be no standby.
         ApiError: If nobody can listen there.
     """
+    _quiet_flower()
+    renew_if_due(place)
     settings = place.settings()
     port = settings.port if address.port is None else address.port
     lock = ActiveLock(place.active_lock)
@@ -85,8 +87,8 @@ def serve_hub(
             url = f"https://{shown}:{door.getsockname()[1]}"
             until_free = partial(lock.wait, file) if is_standby else None
             process = _Process(place, until_free, partial(on_ready, url))
-            config = _with_tls(server_config(process), place)
-            server = _HubServer(config, process)
+            shown = ShownCertificate(place)
+            server = _HubServer(_config(process, shown), process, shown)
             server.run(sockets=[door])
     if process.trouble is not None:
         raise process.trouble
@@ -95,6 +97,11 @@ def serve_hub(
             "The hub could not start; what it printed says why.",
             fix="Look at its directory with flip-lab hub status, and start it again.",
         )
+
+
+def _quiet_flower() -> None:
+    """Let Flower tell what went wrong, not that a request came."""
+    logging.getLogger("flwr").setLevel(logging.WARNING)
 
 
 class _Process:
@@ -112,7 +119,7 @@ class _Process:
         until_free: Callable[[], Coroutine[None, None, None]] | None,
         on_ready: Callable[..., None],
     ) -> None:
-        self._place = place
+        self.place = place
         self._until_free = until_free
         self._on_ready = on_ready
         self._hub: ActiveHub | None = None
@@ -164,7 +171,7 @@ class _Process:
         except Exception:  # noqa: BLE001  # it must end, not be a standby for ever
             _LOG.exception("The hub cannot become the active one.")
             self.trouble = HubStateError(
-                f"The hub at {self._place.path} cannot become the active one.",
+                f"The hub at {self.place.path} cannot become the active one.",
                 fix="What it printed says why; this is a fault of FLIP Lab: report it.",
             )
             self.end()
@@ -178,7 +185,7 @@ class _Process:
         return not self._over.is_set()
 
     async def _be_active(self) -> None:
-        async with active_hub(self._place) as self._hub:
+        async with active_hub(self.place) as self._hub:
             self._is_active.set()
             if self._until_free is not None:
                 self._on_ready(is_active=True)
@@ -200,13 +207,24 @@ async def _until(*events: asyncio.Event, task: asyncio.Task[None] | None = None)
 class _HubServer(Server):
     """Lets go of those who wait when it is asked to end, and takes up new certificates."""
 
-    def __init__(self, config: uvicorn.Config, process: _Process) -> None:
+    def __init__(
+        self, config: uvicorn.Config, process: _Process, shown: ShownCertificate
+    ) -> None:
         super().__init__(config, on_ready=process.listens)
         self._process = process
+        self._shown = shown
+        self._looking: asyncio.Task[None] | None = None
         process.end = self._end
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and look for new certificates from now on."""
+        await super().startup(sockets)
+        self._looking = asyncio.create_task(self._shown.follow())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what is open, and end."""
+        if self._looking is not None:
+            self._looking.cancel()
         self._process.drain()
         await super().shutdown(sockets)
 
@@ -214,33 +232,9 @@ class _HubServer(Server):
         self.should_exit = True
 
 
-def _with_tls(config: uvicorn.Config, place: HubPlace) -> uvicorn.Config:
-    """Let a server speak TLS 1.2 and later, and nothing else.
-
-    Raises:
-        HubStateError: If the certificate or its key is missing or damaged.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    load_certificate(context, place)
+def _config(process: _Process, shown: ShownCertificate) -> uvicorn.Config:
+    config = server_config(process)
     config.timeout_graceful_shutdown = _GRACE_S
     config.load()
-    config.ssl = context
+    config.ssl = shown.context
     return config
-
-
-def load_certificate(context: ssl.SSLContext, place: HubPlace) -> None:
-    """Show the hub's present certificate from now on.
-
-    Raises:
-        HubStateError: If the certificate or its key is missing or damaged.
-    """
-    try:
-        context.load_cert_chain(place.server_certificate, place.server_key)
-    except OSError as error:  # ssl.SSLError is one
-        raise HubStateError(
-            f"The hub's certificate cannot be used ({error}).",
-            fix=f"Restore {place.server_certificate.name} and {place.server_key.name} from "
-            "a backup, or make new ones: flip-lab hub rotate-certs.",
-        ) from error

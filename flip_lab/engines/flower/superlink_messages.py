@@ -18,6 +18,8 @@ from flwr.server.superlink.linkstate.utils import (
     create_message_error_unavailable_res_message,
 )
 from flwr.supercore.date import now
+from flwr.supercore.inflatable.inflatable_object import get_object_id
+from flwr.supercore.inflatable.inflatable_utils import validate_object_content
 from flwr.supercore.object_store import ObjectStore
 from flwr.superlink.federation.federation_manager import FederationManager
 
@@ -78,7 +80,12 @@ class WholeMessages(InMemoryLinkState):
     def store_object(
         self, run_id: int, session_id: str, object_id: str, object_content: bytes
     ) -> bool:
-        """Keep an object, and hand out the messages that lacked nothing else."""
+        """Keep an object, and hand out the messages that lacked nothing else.
+
+        It is looked at before any lock is taken: hashing 5 MiB would hold everybody up.
+        """
+        if not _is_whole(object_id, object_content):
+            return False
         stored = super().store_object(run_id, session_id, object_id, object_content)
         if stored:
             self._here(object_id)
@@ -202,3 +209,12 @@ class WholeMessages(InMemoryLinkState):
                 waiting.discard(message_id)
                 if not waiting:
                     del self._needed_by[object_id]
+
+
+def _is_whole(object_id: str, content: bytes) -> bool:
+    """Say whether an object is the one that its id names, and can be read."""
+    try:
+        validate_object_content(content=content)
+    except ValueError:
+        return False
+    return get_object_id(content) == object_id

@@ -12,9 +12,10 @@ from datetime import timedelta
 
 from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, SUPERLINK_NODE_ID, Status
 from flwr.proto.task_pb2 import Task
-from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NodeStatus
+from flwr.supercore.constant import NodeStatus
 from flwr.supercore.date import now
-from flwr.supercore.object_store import ObjectStore, ObjectStoreFactory
+from flwr.supercore.object_store import ObjectStore
+from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.superlink.federation.noop_federation_manager import NoOpFederationManager
 
 from flip_lab.engines.flower.superlink_messages import Listener, WholeMessages
@@ -41,7 +42,7 @@ def new_state(listener: Listener) -> HubLinkState:
     Args:
         listener: Hears what is new.
     """
-    store = ObjectStoreFactory(FLWR_IN_MEMORY_DB_NAME).store()
+    store = InMemoryObjectStore(verify=False)  # ``WholeMessages`` does, without a lock
     return HubLinkState(NoOpFederationManager(), store, listener)
 
 
