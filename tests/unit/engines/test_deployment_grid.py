@@ -38,9 +38,8 @@ from flip_lab.engines.outbox import Outbox
 from flip_lab.engines.reply_checks import ReplyRules
 
 NORTH, SOUTH, EAST = 11, 12, 13
-SUPERLINK = SuperLink(
-    address="hub.example.org:8443", root_certificates=None, token="flip_x"
-)
+_TOKEN = "flip_of_nobody"  # noqa: S105  # nobody takes it
+SUPERLINK = SuperLink(address="hub.example.org:8443", root_certificates=None, token=_TOKEN)
 
 
 class StopRunError(Exception):
@@ -132,10 +131,15 @@ class FakeHub:
             if asked == node_id:
                 self.put(wire_id)
 
-    def put(self, wire_id: str, **what: Any) -> None:
+    def put(
+        self,
+        wire_id: str,
+        reply: Message | None = None,
+        refusal: ReplyRefusedError | None = None,
+    ) -> None:
         """Have something for a driver to fetch."""
         del self.waiting[wire_id]
-        self.ready[wire_id] = Arrival(message_id=wire_id, **what)
+        self.ready[wire_id] = Arrival(message_id=wire_id, reply=reply, refusal=refusal)
 
 
 class FakeAttachment:
@@ -148,13 +152,16 @@ class FakeAttachment:
 
     @property
     def is_news_told(self) -> bool:
+        """Whether questions are held."""
         return self.hub.holds_requests
 
     def online_node_ids(self) -> list[int]:
+        """List who is connected."""
         self.hub.check(self.run.run_id)
         return sorted(self.hub.online)
 
     def push(self, messages: Sequence[Message], check: Callable[[], None]) -> set[str]:
+        """Take messages."""
         check()
         self.hub.check(self.run.run_id)
         refused: set[str] = set()
@@ -171,14 +178,17 @@ class FakeAttachment:
         return refused
 
     def pull(self, limits: Mapping[str, int], *, wait_s: float) -> list[Arrival]:
+        """Give what was answered, once."""
         self.hub.polls.append(wait_s)
         self.hub.check(self.run.run_id)
         return [self.hub.ready.pop(key) for key in limits if key in self.hub.ready]
 
     def retire(self) -> None:
+        """Be of an earlier run from now on."""
         self.is_retired = True
 
     def close(self, ending: object, details: str = "") -> None:
+        """Take note of the end."""
         self.endings.append((ending, details))
 
 
@@ -197,10 +207,12 @@ class FakeControl:
         pass
 
     def find_run(self, run_id: int) -> RunStanding | None:
+        """Say where a run stands."""
         self.hub.check()
         return self.hub.runs.get(run_id)
 
     def stop_run(self, run_id: int) -> None:
+        """Stop a run."""
         self.hub.runs[run_id] = RunStanding(
             status="finished", sub_status="stopped", details=""
         )
@@ -214,6 +226,7 @@ class Names:
     calls: int = 0
 
     def known(self) -> Mapping[int, HubNode]:
+        """List them."""
         self.calls += 1
         return self.nodes
 
@@ -317,6 +330,7 @@ def test_a_hub_holds_the_question_and_no_longer_than_a_stop_takes(bench: Bench) 
     [message_id] = bench.ask(NORTH)
 
     def held(limits: Mapping[str, int], *, wait_s: float) -> list[Arrival]:
+        assert list(limits) == [message_id]
         bench.hub.polls.append(wait_s)
         bench.now_s += wait_s
         return []
@@ -595,11 +609,13 @@ def test_a_node_is_asked_once_what_it_holds_also_one_that_comes_later(
     bench.hub.online = [NORTH, SOUTH]
     push = FakeAttachment.push
 
-    def describing(self: FakeAttachment, messages: Any, check: Any) -> set[str]:
+    def describing(
+        self: FakeAttachment, messages: Sequence[Message], check: Callable[[], None]
+    ) -> set[str]:
         refused = push(self, messages, check)
-        for number, (node, message) in enumerate(list(bench.hub.waiting.values())):
+        for node, message in list(bench.hub.waiting.values()):
             if message.metadata.message_type == "query.describe":
-                told = MetricRecord({"partition-id": 20 - node + number * 0})
+                told = MetricRecord({"partition-id": 20 - node})
                 bench.hub.answer(node, content=RecordDict({"metrics": told}))
         return refused
 
