@@ -148,7 +148,7 @@ def _robust_slope(design: Reals, y: Reals, at: int) -> tuple[float, float]:
 def _does_vary(rows: pd.DataFrame, column: str) -> bool:
     values = reals(rows, column)
     least = float(values.min(initial=np.inf))
-    return bool(least > 0 and values.max() >= _VARIES * least)
+    return bool(least > 0 and values.max(initial=0.0) >= _VARIES * least)
 
 
 def _without_stragglers(rest: Reals) -> Reals:
