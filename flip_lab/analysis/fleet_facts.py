@@ -186,7 +186,7 @@ def _told(event: RunEvent, sent_s: float) -> tuple[Any, ...]:
         body["phase"],
         _node_of(body),
         float("nan") if is_late or failed else _number(body, "num_examples"),
-        float("nan") if failed or not up else _number(body, "bytes_down") + up,
+        float("nan") if is_late or failed else _number(body, "bytes_down") + up,
         sent_s,
         began_s,
         took_s,
