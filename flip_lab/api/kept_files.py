@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from fastapi import Request, Response
@@ -60,11 +61,35 @@ def kept_response(
         CorruptArtifactError: If it is gone, or no longer matches its hash.
         RequestError: If the header ``Range`` means nothing.
     """
-    tag = f'"{sha256}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache", **QUIET}
-    if is_known(request, tag):
+    if is_known(request, f'"{sha256}"'):
+        return Response(status_code=304, headers=_headers(sha256))
+    return file_response(
+        request,
+        blobs.check(sha256),
+        sha256,
+        media_type=media_type,
+        filename=filename,
+    )
+
+
+def file_response(
+    request: Request, path: Path, sha256: str, *, media_type: str | None, filename: str
+) -> Response:
+    """Give a file that was compared with its hash.
+
+    Args:
+        request: What was asked.
+        path: The file.
+        sha256: The hash of what it holds; becomes its tag.
+        media_type: What kind of file it is, if anybody said.
+        filename: What a browser shall call it.
+
+    Raises:
+        RequestError: If the header ``Range`` means nothing.
+    """
+    headers = _headers(sha256)
+    if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    path = blobs.check(sha256)
     size_bytes = path.stat().st_size
     if not _are_there(request, size_bytes):
         return problem_response(
@@ -84,6 +109,10 @@ def kept_response(
         filename=filename,
         content_disposition_type="inline" if kind in _SHOWN else "attachment",
     )
+
+
+def _headers(sha256: str) -> dict[str, str]:
+    return {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache", **QUIET}
 
 
 def _are_there(request: Request, size_bytes: int) -> bool:

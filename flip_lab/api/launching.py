@@ -37,6 +37,8 @@ def asked_launch(lab: Lab, asked: Launch, run_id: str) -> LaunchRequest:
         record_updates=asked.record_updates,
         stop_when=stop_when.rule() if isinstance(stop_when, StopRuleAsked) else stop_when,
         break_when=[break_when] if isinstance(break_when, str) else break_when or [],
+        nodes=asked.nodes,
+        policy=None if asked.policy is None else asked.policy.policy(),
     )
 
 

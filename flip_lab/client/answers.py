@@ -131,6 +131,24 @@ class Events(Answer):
     is_more: bool
 
 
+class PackedFile(Answer):
+    """One file of a packed run, see ``flip_lab.runs.packed``."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class PackedRun(Answer):
+    """What an ended run is made of, see ``flip_lab.runs.packed``."""
+
+    run_id: str
+    spec: dict[str, Any]
+    tags: list[str]
+    note: str
+    files: list[PackedFile]
+
+
 class CommandTaken(Answer):
     """What became of a command, see ``flip_lab.core.taken.Taken``.
 

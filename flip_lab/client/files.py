@@ -66,6 +66,33 @@ def download(wire: Wire, place: str, path: str | Path, *, name: str) -> Path:
     return target
 
 
+def fetch_part(wire: Wire, place: str, target: Path, *, sha256: str) -> None:
+    """Bring a file here, going on where an earlier process left off.
+
+    Args:
+        wire: Whom to ask.
+        place: Where it is: the path after ``/v1``.
+        target: Where it shall be; what is there already is as it should be.
+        sha256: Its hash.
+
+    Raises:
+        CorruptArtifactError: If what came does not match it; it is asked for anew then.
+        OSError: If it cannot be written.
+        FlipLabError: What the lab has against it.
+    """
+    if target.is_file():
+        return
+    part = target.with_name(f"{PART}{target.name}")
+    part.touch()
+    with part.open("r+b") as file:
+        try:
+            _Fetching(wire, place, file, tag=f'"{sha256}"').fetch()
+        except CorruptArtifactError:
+            file.truncate(0)
+            raise
+    part.replace(target)
+
+
 def write_whole(target: Path, content: bytes) -> Path:
     """Write a file: it appears whole or not at all.
 
@@ -82,7 +109,7 @@ def _whole(target: Path) -> Generator[BinaryIO]:
     """Give a file under another name, which becomes the target once all went well."""
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("w+b") as file:
             yield file
         part.replace(target)
     except OSError as error:
@@ -118,15 +145,23 @@ def arrays_in(content: bytes, *, what: str) -> Arrays:
         ) from error
 
 
+_PIECE_BYTES = 2**20
+PART = ".part."
+"""What the name of a file begins with that has not arrived whole."""
+
+
 class _Fetching:
     """One file on its way; what breaks off goes on where it stopped."""
 
-    def __init__(self, wire: Wire, place: str, file: BinaryIO) -> None:
+    def __init__(self, wire: Wire, place: str, file: BinaryIO, *, tag: str = "") -> None:
+        """Take over what is in the file already, which must be of what has this tag."""
         self._wire = wire
         self._place = place
         self._file = file
         self._digest = hashlib.sha256()
-        self._tag = ""
+        self._tag = tag
+        while piece := file.read(_PIECE_BYTES):
+            self._digest.update(piece)
         self._attempt = 0
         self._heard_s = tick_s()
 
@@ -135,6 +170,8 @@ class _Fetching:
         line, url = self._wire.line, self._wire.url(self._place)
         while True:
             try:
+                if self._tag == f'"{self._digest.hexdigest()}"':
+                    return None  # it was all here
                 with line.stream(url, headers=self._rest()) as response:
                     self._take(response)
                 return _compare(self._digest.hexdigest(), response, self._place)

@@ -15,6 +15,7 @@ from flip_lab.client.uploads import send_path
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from flip_lab.core.policy import RoundPolicy
     from flip_lab.core.scenario import Scenario
     from flip_lab.core.stopping import StopRule
 
@@ -46,6 +47,8 @@ class RemoteLab(LabLabels):
         record_updates: bool = False,
         stop_when: str | StopRule | None = None,
         break_when: str | Iterable[str] | None = None,
+        nodes: str | None = None,
+        policy: RoundPolicy | None = None,
         key: str | None = None,
     ) -> RemoteRun:
         """Start a run over there and return at once; see ``Lab.launch``.
@@ -71,6 +74,8 @@ class RemoteLab(LabLabels):
             stop_when: Ends the run after a round: a condition, or a ``StopRule``.
             break_when: Pauses it before a round is aggregated: one condition in words, or
                 several.
+            nodes: Which nodes take part, see ``Lab.launch``.
+            policy: When rounds close, see ``Lab.launch``.
             key: Names the launch for a week: again with the same key and the same input,
                 also from another process, it gives the same run. Default: one of its own.
 
@@ -81,6 +86,7 @@ class RemoteLab(LabLabels):
             ScenarioError: If the scenario cannot be run as written.
             AppError: If the Flower App lacks a part.
             ConditionError: If a condition cannot be understood.
+            CohortError: If the choice of nodes cannot be understood.
             IdempotencyError: If the key was used for something else.
             FlipLabError: What else the lab has against it; see ``Lab.launch``.
         """
@@ -100,6 +106,8 @@ class RemoteLab(LabLabels):
             "record_updates": record_updates,
             "stop_when": rule_of(stop_when),
             "break_when": conditions_of(break_when),
+            "nodes": nodes,
+            "policy": None if policy is None else policy.to_json(),
         }
         return launched(self._wire, "/runs", asked, key)
 

@@ -15,6 +15,7 @@ from flip_lab.client.wire import Wire
 from flip_lab.core.errors import (
     InvalidValueError,
     LabUnreachableError,
+    MissingExtraError,
     RunNotFoundError,
     StaleError,
 )
@@ -23,6 +24,8 @@ from flip_lab.core.outcome import Outcome, RunResult, outcome_of
 
 if TYPE_CHECKING:
     from flip_lab.client.files import Arrays
+    from flip_lab.runs.lab import Lab
+    from flip_lab.runs.run import Run
 
 _ATTEMPTS = 20
 
@@ -208,6 +211,39 @@ class RemoteRun(RunSteering):
             raise error
         arrays: Arrays = self.arrays() if outcome.model_sha256 else {}
         return RunResult(**vars(outcome), arrays=dict(arrays), history=self.metrics())
+
+    def fetch(self, into: Lab | str | Path | None = None) -> Run:
+        """Bring the run into a lab here: events, checkpoints, model, files, app.
+
+        It keeps its id. What was fetched already is not sent again, and whoever is
+        interrupted goes on by fetching again. A checkpoint holds Python objects of its
+        strategy: fork from it only if you trust that lab as much as your own.
+
+        Args:
+            into: The lab, or its directory; default: as for ``Lab``.
+
+        Returns:
+            A handle on the run here.
+
+        Raises:
+            IllegalTransitionError: If the run is under way.
+            RunExistsError: If the lab here keeps another run of this id.
+            CorruptArtifactError: If a file does not arrive as it is there.
+            LabUnreachableError: If the other lab is away for too long.
+            StoreError: If the lab here cannot be written.
+            MissingExtraError: If the packages of a lab are not installed here.
+        """
+        try:  # a client needs no lab of its own
+            from flip_lab.client.fetching import fetch_run
+            from flip_lab.runs.lab import Lab
+            from flip_lab.store.layout import LabDir
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"A lab here needs {error.name}, which is not installed.",
+                fix="Install all of it: pip install flip-lab",
+            ) from error
+        lab = into if isinstance(into, Lab) else Lab(into)
+        return lab.run(fetch_run(self._wire, self._place, LabDir(lab.path)))
 
     def report(self, path: str | Path, *, theme: str = "auto") -> Path:
         """Write what is known of the run to a file to read, print and send.

@@ -48,6 +48,11 @@ class RunReading:
         return self._spec.run_id
 
     @property
+    def wire(self) -> Wire:
+        """Whom it asks."""
+        return self._wire
+
+    @property
     def name(self) -> str:
         """The scenario's or the app's name."""
         return self._spec.name

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flip_lab.core.errors import IllegalTransitionError, RunNotFoundError
-from flip_lab.runs.care_keeper import LabKeeper
+from flip_lab.runs.away import launch_away
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.edits import edits_at_launch
 from flip_lab.runs.finding import Selection, selected, visible_run_ids
 from flip_lab.runs.forks import repeat_run, same_place
 from flip_lab.runs.groups import group_of
 from flip_lab.runs.inputs import Changes, Launchable
+from flip_lab.runs.lab_away import LabAway
 from flip_lab.runs.launch import launch_prepared, prepared_run
 from flip_lab.runs.places import place_of, with_cohorts
 from flip_lab.runs.registry import Models
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from flip_lab.runs.edits import Break
 
 
-class Lab(LabKeeper):
+class Lab(LabAway):
     """Launches runs and finds them again; any number of kernels may share one.
 
     Args:
@@ -76,6 +77,7 @@ class Lab(LabKeeper):
         break_when: Break | Iterable[Break] | None = None,
         nodes: str | None = None,
         policy: RoundPolicy | None = None,
+        detach: str | None = None,
         debug: bool = False,
     ) -> Run:
         """Start a run in a process of its own and return at once.
@@ -113,6 +115,9 @@ class Lab(LabKeeper):
                 (``"0-3, 7"``); default: all.
             policy: When rounds close: a deadline, a quorum, more nodes than are needed;
                 default: when every reply is in.
+            detach: ``"hub"`` lets the run's process live with the federation's hub, so
+                that this machine may leave; ``wait`` brings the run home, see
+                ``detached``. For scenarios and Flower App directories.
             debug: Run in this very thread and return at the end, so that breakpoints work
                 in ClientApp and strategy code. What the first of them raises is on
                 record, and raised here. Without ``client_timeout_s``.
@@ -131,6 +136,32 @@ class Lab(LabKeeper):
             StoreNotWritableError: If the run's directory cannot be written.
             EngineStartError: If the run process could not be started.
         """
+        if detach is not None:
+            given = {"callbacks": callbacks, "debug=True": debug}
+            return launch_away(
+                self._dir,
+                what,
+                detach,
+                on,
+                refused=[name for name, value in given.items() if value],
+                checkpoints=checkpoints,
+                asked={
+                    "num_nodes": num_nodes,
+                    "workers": workers,
+                    "seed": seed,
+                    "overrides": overrides,
+                    "client_timeout_s": client_timeout_s,
+                    "experiment": experiment,
+                    "sweep": sweep,
+                    "tags": tags,
+                    "note": note,
+                    "record_updates": record_updates,
+                    "stop_when": stop_when,
+                    "break_when": break_when,
+                    "nodes": nodes,
+                    "policy": policy,
+                },
+            )
         changes = Changes(num_nodes=num_nodes, seed=seed, overrides=overrides or {})
         ready = partial(
             prepared_run,

@@ -71,7 +71,7 @@ def keep(
     lab: LabDir,
     parcels: Iterable[Parcel],
     *,
-    source: Path,
+    source: Path | str,
     kind: str = "flip",
     home: Path | None = None,
 ) -> list[str]:

@@ -92,10 +92,13 @@ class NodeRow(BaseModel):
 @router.get("/federations", response_model=Places, responses=told(304))
 def list_federations(request: Request, service: Serving, person: Reader) -> Response:
     """List where runs can happen: the engines, and the federations of `flip-lab.toml`."""
-    del service, person
+    del person
     engines = [_place(name, "engine") for name in ENGINES.names()]
-    here = Path.cwd()
-    federations = [_federation(name, here) for name in federation_names(here)]
+    found: dict[str, dict[str, Any]] = {}
+    for directory in (Path.cwd(), service.lab.path):  # as a launch looks for them
+        for name in federation_names(directory):
+            found.setdefault(name, _federation(name, directory))
+    federations = [found[name] for name in sorted(found)]
     return state(request, {"items": [*engines, *federations]})
 
 

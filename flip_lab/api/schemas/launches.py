@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from flip_lab.api.schemas.base import Asked, Values
+from flip_lab.core.policy import RoundPolicy
 
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 Note: TypeAlias = Annotated[str, Field(max_length=100_000)]
@@ -55,6 +56,9 @@ class Launch(Grouped):
             `eval_accuracy >= 0.95`; or a rule with several parts.
         break_when: Pauses it before a round is aggregated in which one of these is so.
         record_updates: Whether to record how far each client moved the model.
+        nodes: Which nodes take part: names and tags that a hub knows, such as
+            `eu and not slow`, or partitions, such as `0-3, 7`; by default all.
+        policy: When rounds close; by default when every reply is in.
     """
 
     scenario: str | None = Field(default=None, max_length=200)
@@ -70,6 +74,8 @@ class Launch(Grouped):
     stop_when: Words | StopRuleAsked | None = None
     break_when: Words | list[Words] | None = None
     record_updates: bool = False
+    nodes: Words | None = None
+    policy: PolicyAsked | None = None
 
     @model_validator(mode="after")
     def _one_thing(self) -> Launch:
@@ -77,6 +83,31 @@ class Launch(Grouped):
         if sum(each is not None for each in given) != 1:
             raise ValueError("give exactly one of scenario, toml and upload")
         return self
+
+
+class PolicyAsked(Asked):
+    """When a run's rounds close, and whom they ask besides.
+
+    Attributes:
+        deadline_s: Seconds that a round waits for replies; null: as long as the strategy.
+        quorum: How many good replies a round needs: a share of the cohort with a decimal
+            point, up to `1.0`, or a number of nodes without one; null: one.
+        over_selection: How many more nodes are asked to train, as a share of the cohort.
+        late: What becomes of replies after the close; `drop`: they are on record only.
+    """
+
+    deadline_s: float | None = Field(default=None, gt=0)
+    quorum: int | float | None = Field(default=None, gt=0)
+    over_selection: float = Field(default=0.0, ge=0, le=10)
+    late: Literal["drop"] = "drop"
+
+    def policy(self) -> RoundPolicy:
+        """Give what is asked for.
+
+        Raises:
+            InvalidValueError: If a share is above 1.
+        """
+        return RoundPolicy.from_json(self.model_dump())
 
 
 class StopRuleAsked(Asked):
