@@ -12,8 +12,10 @@ import typer
 from flip_lab import __version__
 from flip_lab.cli import again, care, exchange, labels, listing, serve, steer
 from flip_lab.cli.guard import guarded
+from flip_lab.cli.hub import hub
 from flip_lab.cli.labs import checkpoints_of, opened
 from flip_lab.cli.models import models
+from flip_lab.cli.node import node
 from flip_lab.cli.options import (
     AnyLabOption,
     DetachOption,
@@ -40,6 +42,7 @@ _STEER = "Steer"
 _ASK = "Ask"
 _KEEP = "Put in order"
 _CARE = "Keep, copy and repair"
+_DEVICES = "Real devices"
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  # typer calls it by position
@@ -214,6 +217,8 @@ app.command(rich_help_panel=_CARE)(care.restore)
 app.command(rich_help_panel=_CARE)(care.doctor)
 app.add_typer(models, rich_help_panel=_KEEP)
 app.add_typer(store, rich_help_panel=_CARE)
+app.add_typer(hub, rich_help_panel=_DEVICES)
+app.add_typer(node, rich_help_panel=_DEVICES)
 
 
 @app.command(rich_help_panel=_ASK)

@@ -162,7 +162,7 @@ There is no key in it: the device makes its own, and never sends it.
 ```bash
 pip install "flip-lab[node,data]"
 flip-lab node enroll --kit . --directory /var/lib/flip-lab/{enrolment.name}
-flip-lab node preflight --directory /var/lib/flip-lab/{enrolment.name}
+flip-lab node preflight /var/lib/flip-lab/{enrolment.name}
 ```
 
 Then either as a service of the machine:

@@ -60,7 +60,13 @@ class HubLine:
         self._client.close()
 
     def ask(
-        self, method: str, path: str, shape: type[Shape], sent: BaseModel | None = None
+        self,
+        method: str,
+        path: str,
+        shape: type[Shape],
+        sent: BaseModel | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> Shape:
         """Ask something and read the answer.
 
@@ -68,14 +74,15 @@ class HubLine:
             method: Such as ``"GET"``.
             path: Where.
             shape: What the answer looks like.
-            sent: Becomes JSON.
+            sent: Becomes JSON, as ``model_dump_json`` writes it.
+            headers: What else to say, such as a signature.
 
         Raises:
             FederationUnreachableError: If the hub does not answer, or is another.
             FlipLabError: What it has against it.
             DeviceError: If it answers as no hub does.
         """
-        content = self.content(method, path, sent)
+        content = self.content(method, path, sent, headers=headers)
         try:
             return shape.model_validate_json(content)
         except ValidationError as error:
@@ -85,12 +92,20 @@ class HubLine:
                 fix="Install the same version of FLIP Lab here and at the hub.",
             ) from error
 
-    def content(self, method: str, path: str, sent: BaseModel | None = None) -> bytes:
+    def content(
+        self,
+        method: str,
+        path: str,
+        sent: BaseModel | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         """Ask something and give the answer as it is; errors as of ``ask``."""
         body = None if sent is None else sent.model_dump_json().encode()
-        headers = {"content-type": "application/json"} if body else {}
+        kind = {"content-type": "application/json"} if body else {}
+        every = {**kind, **(headers or {})}
         try:
-            response = self._client.request(method, path, content=body, headers=headers)
+            response = self._client.request(method, path, content=body, headers=every)
         except httpx.HTTPError as error:
             raise unreachable(error, hub=self.hub) from error
         if not response.is_success:

@@ -26,7 +26,7 @@ def unit_of(
         user: Who runs it; default: ``flip-lab``.
     """
     home = directory or HOME / name
-    command = f"{shlex.quote(program)} node up --directory {shlex.quote(str(home))}"
+    command = f"{shlex.quote(program)} node up {shlex.quote(str(home))}"
     return f"""\
 [Unit]
 Description=FLIP Lab node {name}
@@ -81,7 +81,7 @@ services:
       - |
         [ -e {home}/node.key ] || \\
           flip-lab node enroll --kit /kit --directory {home}
-        exec flip-lab node up --directory {home}
+        exec flip-lab node up {home}
     volumes:
       - .:/kit:ro
       - node:{HOME}
