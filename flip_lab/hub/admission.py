@@ -56,8 +56,9 @@ class Admission:
             TooManyError: If there were too many failures at that address.
         """
         level = self._level(_address(scope))
-        if level >= self._most:
-            wait_s = (level - self._most + 1) * self._window_s / self._most
+        excess = level - (self._most - 1)
+        if excess > 0:
+            wait_s = excess * self._window_s / self._most
             raise TooManyError(
                 "Too many wrong keys or tokens came from your address.",
                 fix=f"Try again in {wait_s:.0f} s, with the right one.",
