@@ -16,7 +16,7 @@ import torch
 from flip_lab.core.scenario import Scenario
 from flip_lab.core.seeds import SERVER, Stream
 from flip_lab.fl import training
-from flip_lab.fl.data.catalog import load_dataset
+from flip_lab.fl.data.catalog import scenario_dataset
 from flip_lab.fl.data.dataset import Features, Labels
 from flip_lab.fl.models import build_model
 from flip_lab.fl.partition import Partition, load_partition
@@ -84,7 +84,7 @@ def _partitions(scenario: Scenario) -> list[Partition]:
 def _train(
     scenario: Scenario, features: Features, labels: Labels, *, node: int
 ) -> torch.nn.Module:
-    model = build_model(scenario, load_dataset(scenario.data.dataset))
+    model = build_model(scenario, scenario_dataset(scenario.data))
     stream = Stream(seed=scenario.seed, node=node, phase="baseline")
     training.train(
         model,

@@ -14,8 +14,9 @@ from flip_lab.core.errors import PartitionError
 from flip_lab.core.scenario import Scenario
 from flip_lab.core.seeds import Stream
 from flip_lab.fl import training
-from flip_lab.fl.data.catalog import load_dataset
+from flip_lab.fl.data.catalog import scenario_dataset
 from flip_lab.fl.data.dataset import Features, Labels
+from flip_lab.fl.data.site import SITE, has_site_data
 from flip_lab.fl.declared import (
     ClientDeclaration,
     RunConfig,
@@ -24,14 +25,14 @@ from flip_lab.fl.declared import (
     received_state,
 )
 from flip_lab.fl.models import build_model
-from flip_lab.fl.partition import load_partition
+from flip_lab.fl.partition import Partition, load_partition, site_partition
 from flip_lab.fl.scenarios import scenario_from_json
 
 
 def scenario_model(run_config: RunConfig) -> torch.nn.Module:
     """Build the model of the run's scenario."""
     scenario = scenario_from_json(str(run_config["scenario"]))
-    return build_model(scenario, load_dataset(scenario.data.dataset))
+    return build_model(scenario, scenario_dataset(scenario.data))
 
 
 def train_data(context: Context) -> tuple[Features, Labels]:
@@ -40,7 +41,7 @@ def train_data(context: Context) -> tuple[Features, Labels]:
     Raises:
         PartitionError: If the node was never told which partition it holds.
     """
-    partition = load_partition(*read_context(context))
+    partition = own_partition(context)
     return partition.train_features, partition.train_labels
 
 
@@ -68,8 +69,7 @@ app = declared_app(
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """Evaluate the model that came with the message on this node's test examples."""
-    scenario, partition_id = read_context(context)
-    partition = load_partition(scenario, partition_id)
+    partition = own_partition(context)
     with borrowed_model(scenario_model, context.run_config) as model:
         model.load_state_dict(received_state(message))
         loss, accuracy = training.evaluate(
@@ -89,7 +89,7 @@ def evaluate(message: Message, context: Context) -> Message:
 def describe(message: Message, context: Context) -> Message:
     """Say which partition this node holds, and how many examples are in it."""
     scenario, partition_id = read_context(context)
-    partition = load_partition(scenario, partition_id)
+    partition = own_partition(context)
     metrics = MetricRecord(
         {
             "partition-id": partition_id,
@@ -98,6 +98,19 @@ def describe(message: Message, context: Context) -> Message:
         }
     )
     return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+
+def own_partition(context: Context) -> Partition:
+    """Load the data of this node: its slice of the scenario's, or its site's own.
+
+    Raises:
+        PartitionError: If the node was never told which partition it holds.
+        NodeDataError: If the data is the site's own and there is none, or another one.
+    """
+    scenario, partition_id = read_context(context)
+    if scenario.data.dataset == SITE and has_site_data(context.node_config):
+        return site_partition(scenario, partition_id, context.node_config)
+    return load_partition(scenario, partition_id)
 
 
 def read_context(context: Context) -> tuple[Scenario, int]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from flip_lab.core.errors import PartitionError
+from flip_lab.core.errors import NodeDataError, PartitionError
 from flip_lab.core.scenario import DataSpec, Scenario
 from flip_lab.core.seeds import Stream
-from flip_lab.fl.data.catalog import load_dataset
+from flip_lab.fl.data.catalog import load_dataset, scenario_dataset
 from flip_lab.fl.data.dataset import Dataset, Features, Labels
+from flip_lab.fl.data.site import SITE, site_dataset
+from flip_lab.fl.data.site_source import NodeScalar
 from flip_lab.fl.partitioners import Indices, partition_indices
+
+_SMALLEST = 2  # one example to train on and one to test on
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +58,33 @@ def load_partition(scenario: Scenario, partition_id: int) -> Partition:
             fix=f"Use one from 0 to {num_partitions - 1}, or raise data.num_partitions.",
         )
     return _load_partition(_key(scenario), scenario.seed, partition_id)
+
+
+def site_partition(
+    scenario: Scenario, partition_id: int, node_config: Mapping[str, NodeScalar]
+) -> Partition:
+    """Load the data of the site that this process runs at, split for train and test.
+
+    The split is the scenario's: of its seed, its share for testing and the node's number.
+
+    Args:
+        scenario: Names the classes and the shape that all sites share.
+        partition_id: The node's number.
+        node_config: Flower's node configuration, which says where the data is.
+
+    Raises:
+        NodeDataError: If there is none, too little, or it is not as declared.
+    """
+    dataset = site_dataset(node_config, scenario_dataset(scenario.data))
+    whole = np.arange(dataset.labels.size)
+    if whole.size < _SMALLEST:
+        raise NodeDataError(
+            f"The site has {whole.size} example(s).",
+            fix="It needs one to train on and one to test on, at the least.",
+        )
+    sides = _stratified(dataset, whole, scenario.data, scenario.seed, partition_id)
+    name = str(node_config.get("site", f"node {partition_id}"))
+    return _partition(name, dataset, *sides)
 
 
 def split_indices(scenario: Scenario, partition_id: int) -> tuple[Indices, Indices]:
@@ -102,6 +134,8 @@ def partition_fingerprint(scenario: Scenario) -> str:
         PartitionError: If the data cannot be split over the nodes.
     """
     digest = hashlib.sha256()
+    if scenario.data.dataset == SITE:  # which the sites alone know
+        return hashlib.sha256(_key(scenario).encode()).hexdigest()
     for partition_id in range(scenario.data.num_partitions):
         for side in split_indices(scenario, partition_id):
             digest.update(f"{partition_id}:{side.size}:".encode())
@@ -124,7 +158,13 @@ def _indices(key: str, seed: int) -> list[Indices]:
 def _split_indices(key: str, seed: int, partition_id: int) -> tuple[Indices, Indices]:
     spec = DataSpec(**json.loads(key))
     part = _indices(key, seed)[partition_id]
-    labels = load_dataset(spec.dataset).labels[part]
+    return _stratified(load_dataset(spec.dataset), part, spec, seed, partition_id)
+
+
+def _stratified(
+    dataset: Dataset, part: Indices, spec: DataSpec, seed: int, partition_id: int
+) -> tuple[Indices, Indices]:
+    labels = dataset.labels[part]
     num_test = min(max(round(part.size * spec.test_fraction), 1), part.size - 1)
     # Shuffled, then sorted by class: every n-th example is a stratified sample.
     shuffled = (
@@ -143,12 +183,16 @@ def _split_indices(key: str, seed: int, partition_id: int) -> tuple[Indices, Ind
 def _load_partition(key: str, seed: int, partition_id: int) -> Partition:
     spec = DataSpec(**json.loads(key))
     dataset = load_dataset(spec.dataset)
-    train, test = _split_indices(key, seed, partition_id)
+    sides = _split_indices(key, seed, partition_id)
+    return _partition(_node_name(dataset, spec, partition_id), dataset, *sides)
+
+
+def _partition(name: str, dataset: Dataset, train: Indices, test: Indices) -> Partition:
     train_features, test_features = dataset.features[train], dataset.features[test]
     if dataset.prepare is not None:
         train_features, test_features = dataset.prepare(train_features, test_features)
     return Partition(
-        name=_node_name(dataset, spec, partition_id),
+        name=name,
         train_features=train_features,
         train_labels=dataset.labels[train],
         test_features=test_features,

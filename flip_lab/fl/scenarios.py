@@ -19,6 +19,7 @@ import tomli_w
 from flip_lab.core.errors import InvalidValueError, ScenarioError, UnknownNameError, nearest
 from flip_lab.core.scenario import Scenario
 from flip_lab.fl.data.catalog import check_dataset_name
+from flip_lab.fl.data.site import SITE, what_sites_share
 from flip_lab.fl.models import MODELS
 from flip_lab.fl.partitioners import PARTITIONERS
 from flip_lab.fl.strategies import check_strategy
@@ -118,7 +119,9 @@ def validate(scenario: Scenario) -> Scenario:
     checked = scenario_from_dict(scenario_to_dict(scenario))
     check_dataset_name(checked.data.dataset)
     partitioner = PARTITIONERS.get(checked.data.partitioner)
-    read_options(partitioner, checked.data.options, prefix="data.options.")
+    is_of_sites = checked.data.dataset == SITE  # which are parts of nothing
+    builder = what_sites_share if is_of_sites else partitioner
+    read_options(builder, checked.data.options, prefix="data.options.")
     model = MODELS.get(checked.model.name)
     read_options(model, checked.model.options, prefix="model.options.")
     check_strategy(checked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from flwr.app import ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 
-from flip_lab.fl.data.catalog import load_dataset
+from flip_lab.fl.data.catalog import scenario_dataset
 from flip_lab.fl.models import build_model
 from flip_lab.fl.scenarios import scenario_from_json
 from flip_lab.fl.strategies import build_strategy
@@ -22,7 +22,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Train the scenario's model for its number of rounds."""
     scenario = scenario_from_json(str(context.run_config["scenario"]))
-    model = build_model(scenario, load_dataset(scenario.data.dataset))
+    model = build_model(scenario, scenario_dataset(scenario.data))
     strategy = build_strategy(scenario)
     strategy.start(
         grid=grid,

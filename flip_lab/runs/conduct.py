@@ -26,7 +26,7 @@ from flip_lab.engines.flower.strategy_loop import hooked_strategies
 from flip_lab.engines.round_policy import PolicyInForce
 from flip_lab.engines.run_grid import RunGrid, StopRun
 from flip_lab.engines.seeding import seed_globals
-from flip_lab.fl.data.catalog import load_dataset
+from flip_lab.fl.data.catalog import scenario_dataset
 from flip_lab.fl.data.dataset import data_fingerprint
 from flip_lab.fl.partition import partition_fingerprint
 from flip_lab.fl.scenarios import scenario_from_dict
@@ -216,7 +216,7 @@ def _server_context(grid: RunGrid, spec: RunSpec) -> Context:
 def _record_data_lineage(stage: Stage) -> None:
     scenario = scenario_from_dict(stage.spec.scenario or {})
     body = {
-        "data_sha256": data_fingerprint(load_dataset(scenario.data.dataset)),
+        "data_sha256": data_fingerprint(scenario_dataset(scenario.data)),
         "partition_sha256": partition_fingerprint(scenario),
     }
     stage.recorder.emit(EventKind.LINEAGE, body, server_round=0)

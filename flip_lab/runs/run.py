@@ -217,7 +217,7 @@ class Run(SteeredRun):
         """
         import torch
 
-        from flip_lab.fl.data.catalog import load_dataset
+        from flip_lab.fl.data.catalog import scenario_dataset
         from flip_lab.fl.models import build_model
 
         scenario, arrays = self.scenario, self.result().arrays
@@ -226,7 +226,7 @@ class Run(SteeredRun):
                 f"Run {self.run_id} ended before a model was aggregated.",
                 fix="Let it finish at least one round.",
             )
-        model = build_model(scenario, load_dataset(scenario.data.dataset))
+        model = build_model(scenario, scenario_dataset(scenario.data))
         model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
         return model
 
