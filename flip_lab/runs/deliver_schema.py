@@ -9,7 +9,7 @@ import numpy as np
 
 from flip_lab.core.errors import DeliveryError, FlipLabError
 from flip_lab.core.scenario import Scenario
-from flip_lab.fl.data.catalog import load_dataset
+from flip_lab.fl.data.catalog import scenario_dataset
 from flip_lab.fl.data.dataset import Dataset
 from flip_lab.fl.scenarios import load_scenario, scenario_from_json
 from flip_lab.store import query
@@ -84,7 +84,7 @@ def input_schema_of(version: ModelVersion, scenario: Scenario) -> dict[str, Any]
     """
     told = version.lineage.input_schema
     try:
-        dataset = load_dataset(scenario.data.dataset)
+        dataset = scenario_dataset(scenario.data)
     except FlipLabError as error:
         if told is None:
             raise DeliveryError(

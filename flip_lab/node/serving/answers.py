@@ -154,7 +154,7 @@ def _example_schema(schema: InputSchema, *, takes_gaps: bool) -> dict[str, Any]:
 
 def _preparation(predictor: Predictor) -> str:
     """Say in words what must be done to examples before they are sent."""
-    if not predictor.schema.is_prepared_per_site:
+    if not predictor.schema.is_prepared_per_site and not predictor.takes_gaps:
         return (
             f"Examples as the data set {predictor.schema.dataset!r} has them; nothing else "
             "is done to them, in training as here."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -21,6 +21,23 @@ from flip_lab.node.serving.manifest import Manifest
 
 SitePrepare: TypeAlias = Callable[[Features], Features]
 """Makes rows ready for a model as this site's rows were made ready for training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteRows:
+    """What a site knows of the rows that its models take.
+
+    Attributes:
+        prepare: Makes rows ready as in training; ``None``: they are ready as they come.
+        feature_names: Names of the columns at this site; empty where it has none.
+    """
+
+    prepare: SitePrepare | None = None
+    feature_names: tuple[str, ...] = ()
+
+
+AS_IT_COMES = SiteRows()
+"""Nothing need be done to rows."""
 
 _Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
@@ -72,14 +89,14 @@ class Predictor:
 
 
 def load_predictor(
-    manifest: Manifest, path: Path, *, prepare: SitePrepare | None = None
+    manifest: Manifest, path: Path, *, site: SiteRows = AS_IT_COMES
 ) -> Predictor:
     """Build the model that a manifest names, and fill it with the arrays of its file.
 
     Args:
         manifest: Verified.
         path: The file; its hash was compared.
-        prepare: Makes rows ready as in training.
+        site: What the site knows of rows.
 
     Raises:
         DeliveryError: If the file does not hold the arrays of this model, or holds NaN.
@@ -105,7 +122,10 @@ def load_predictor(
                 fix="Deliver a model of a round that went well.",
             )
     model.load_state_dict(arrays)
-    return Predictor(manifest=manifest, schema=schema, model=model.eval(), prepare=prepare)
+    if not schema.feature_names and schema.shape == (len(site.feature_names),):
+        schema = replace(schema, feature_names=site.feature_names)
+    model.eval()
+    return Predictor(manifest=manifest, schema=schema, model=model, prepare=site.prepare)
 
 
 def _shapes_of(manifest: Manifest, schema: InputSchema) -> _Shapes:

@@ -15,10 +15,16 @@ from flip_lab.core.errors import (
     nearest,
 )
 from flip_lab.node.config import NodeConfig
+from flip_lab.node.serving.input_schema import read_input_schema
 from flip_lab.node.serving.manifest import Manifest
-from flip_lab.node.serving.predictor import Predictor, SitePrepare, load_predictor
+from flip_lab.node.serving.predictor import (
+    AS_IT_COMES,
+    Predictor,
+    SiteRows,
+    load_predictor,
+)
 from flip_lab.node.serving.shelf import Installed, Shelf
-from flip_lab.node.serving.site_rows import site_prepare
+from flip_lab.node.serving.site_rows import site_rows
 
 _log = logging.getLogger(__name__)
 
@@ -129,12 +135,13 @@ class ServedModels:
             return before
 
     def _loaded(self, installed: Installed) -> Predictor:
-        prepare = self._prepare(installed.manifest)
-        return load_predictor(installed.manifest, installed.path, prepare=prepare)
+        site = self._site_rows(installed.manifest)
+        return load_predictor(installed.manifest, installed.path, site=site)
 
-    def _prepare(self, manifest: Manifest) -> SitePrepare | None:
+    def _site_rows(self, manifest: Manifest) -> SiteRows:
         try:
-            return site_prepare(self._config, manifest)
+            schema = read_input_schema(manifest.input_schema)
+            return site_rows(self._config, manifest, schema)
         except NodeDataError as error:
             _log.warning("%s", error)
-            return None
+            return AS_IT_COMES
