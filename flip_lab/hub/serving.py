@@ -11,12 +11,14 @@ from functools import partial
 from typing import Protocol
 
 import uvicorn
+from anyio import to_thread
 from starlette.types import Receive, Scope, Send
 
 from flip_lab.api.serving import Address, Server, listening, server_config
 from flip_lab.core.errors import ApiError, FlipLabError, HubStateError
 from flip_lab.hub.active import ActiveHub, active_hub
 from flip_lab.hub.front import Front
+from flip_lab.hub.own_federation import write_own_federation
 from flip_lab.hub.place import HubPlace
 from flip_lab.hub.rotation import renew_if_due
 from flip_lab.hub.shown_certificate import ShownCertificate
@@ -86,7 +88,9 @@ def serve_hub(
             shown = f"[{host}]" if ":" in host else host
             url = f"https://{shown}:{door.getsockname()[1]}"
             until_free = partial(lock.wait, file) if is_standby else None
+            port = door.getsockname()[1]
             process = _Process(place, until_free, partial(on_ready, url))
+            process.introduce = partial(_introduce, place, address.host, port)
             shown = ShownCertificate(place)
             server = _HubServer(_config(process, shown), process, shown)
             server.run(sockets=[door])
@@ -97,6 +101,11 @@ def serve_hub(
             "The hub could not start; what it printed says why.",
             fix="Look at its directory with flip-lab hub status, and start it again.",
         )
+
+
+def _introduce(place: HubPlace, host: str, port: int, hub: ActiveHub) -> None:
+    """Tell the hub's own lab where the hub is."""
+    write_own_federation(place, hub.service.database.tokens, host, port)
 
 
 def _quiet_flower() -> None:
@@ -128,6 +137,7 @@ class _Process:
         self._is_active = asyncio.Event()
         self.trouble: FlipLabError | None = None
         self.end: Callable[[], None] = lambda: None
+        self.introduce: Callable[[ActiveHub], None] = lambda _: None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or follow the server's own life."""
@@ -185,7 +195,9 @@ class _Process:
         return not self._over.is_set()
 
     async def _be_active(self) -> None:
-        async with active_hub(self.place) as self._hub:
+        async with active_hub(self.place) as hub:
+            await to_thread.run_sync(self.introduce, hub)
+            self._hub = hub
             self._is_active.set()
             if self._until_free is not None:
                 self._on_ready(is_active=True)
