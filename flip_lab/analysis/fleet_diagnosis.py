@@ -10,6 +10,7 @@ import pandas as pd
 from flip_lab.core.fleet import NodeProfile, PhaseProfile, ServerProfile, Shares
 
 _NARROW = 0.35  # width of bounds of a share up to which it counts as measured
+_SAME = 0.1  # width of bounds up to which one number says as much as two
 _ENOUGH = 5  # messages from which a node's own spread outweighs the fleet's
 _LIKELY = 20  # messages without a failure that say little about 5 %
 
@@ -56,14 +57,8 @@ def diagnosis_of(
 
 _Row = tuple[str, str, str]
 
-_COMPUTING = (
-    "the nodes say how long they worked, or worked on different numbers of examples",
-    "nodes of flip-lab node, which tell it, or runs with other numbers of examples",
-)
-_NETWORK = (
-    "messages of clearly different size were sent",
-    "runs of a smaller or a larger model: Fleet.from_run(one, other)",
-)
+_COMPUTING = "nodes of flip-lab node tell it, or runs with other numbers of examples"
+_NETWORK = "a run of a larger model tells it: Fleet.from_run(one, other)"
 
 
 def _times(profiles: Sequence[PhaseProfile], num_disturbed: int) -> _Row:
@@ -76,14 +71,16 @@ def _times(profiles: Sequence[PhaseProfile], num_disturbed: int) -> _Row:
     return "time of a message", "bounded", f"{told}: spreads lean on the whole fleet"
 
 
-def _part(what: str, shares: Sequence[Shares], words: tuple[str, str]) -> _Row:
+def _part(what: str, shares: Sequence[Shares], remedy: str) -> _Row:
     widths = np.array([high - low for low, high in shares])
     low, high = (float(np.median([each[at] for each in shares])) for at in (0, 1))
-    if (widths <= _NARROW).all():
+    if high - low <= _SAME:
         told = f"about {(low + high) / 2:.0%} of a message's time"
-        return what, "measured", f"{told}: {words[0]}"
-    told = f"{low:.0%} to {high:.0%} of a message's time"
-    return what, "bounded", f"{told}; to know more: {words[1]}"
+    else:
+        told = f"{low:.0%} to {high:.0%} of a message's time"
+    if (widths <= _NARROW).all():
+        return what, "measured", told
+    return what, "bounded", f"{told}; {remedy}"
 
 
 def _both_ways() -> _Row:
