@@ -4,7 +4,6 @@
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -50,9 +49,7 @@ def init(  # noqa: PLR0917  # one parameter for each option
     """
     from flip_lab.hub.preparing import prepare_hub
 
-    made = prepare_hub(
-        directory, hosts=host, port=port, name=name, admin=admin or getpass.getuser()
-    )
+    made = prepare_hub(directory, hosts=host, port=port, name=name, admin=admin or "")
     if as_json:
         told = {"directory": str(made.place.path), "address": made.settings.address}
         print_json({**told, "ca": str(made.place.authorities), "token": made.token})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flip_lab.cli import node_up
+from flip_lab.cli import node_serve, node_up
 from flip_lab.cli.desks import secret_in
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import JsonOption
@@ -30,6 +30,7 @@ node = typer.Typer(
 node.command()(node_up.up)
 node.command()(node_up.allow)
 node.command()(node_up.deny)
+node.command()(node_serve.serve)
 
 NodeArgument = Annotated[Path, typer.Argument(help="The node's directory.")]
 
@@ -59,13 +60,12 @@ def enroll(  # noqa: PLR0917  # one parameter for each option
     from flip_lab.node.config import load_node
     from flip_lab.node.enrol import enrol_node
 
-    template = None if kit is None else load_node(kit)
-    address = hub or (template.hub if template else None)
+    address = hub or (load_node(kit).hub if kit else None)
     if address is None:
         raise typer.BadParameter("Which hub?", param_hint="--hub")
     shown = _shown(token, token_file, kit)
     address = address.removeprefix("https://").rstrip("/")
-    config = enrol_node(shown, hub=address, directory=directory, template=template)
+    config = enrol_node(shown, hub=address, directory=directory, kit=kit)
     if as_json:
         told = {"name": config.name, "hub": config.hub, "directory": str(config.directory)}
         print_json({**told, "config": dict(config.config)})

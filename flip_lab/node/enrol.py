@@ -15,10 +15,9 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fi
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import (
     ClockSkewError,
-    EnrolmentError,
     FederationUnreachableError,
 )
-from flip_lab.node.config import NodeConfig, write_node
+from flip_lab.node.config import FILE_NAME, NodeConfig, load_node, write_node
 from flip_lab.node.drafts import appearing
 from flip_lab.node.enrol_token import EnrolToken
 from flip_lab.node.hub_line import HubLine
@@ -33,7 +32,7 @@ _PAUSE_S = 1.0
 
 
 def enrol_node(
-    token: str, *, hub: str, directory: Path, template: NodeConfig | None = None
+    token: str, *, hub: str, directory: Path, kit: Path | None = None
 ) -> NodeConfig:
     """Make this device a node of a hub.
 
@@ -41,8 +40,7 @@ def enrol_node(
         token: The one-time token that the hub's admin made.
         hub: ``host:port``.
         directory: Where the node shall live: nothing yet, or an empty directory.
-        template: Settings of the site, as a kit brings them; name and configuration come
-            from the hub.
+        kit: A kit's directory, with the site's settings.
 
     Returns:
         The node's settings, as they were written.
@@ -53,8 +51,10 @@ def enrol_node(
         ClockSkewError: If this device's clock is wrong.
         FederationUnreachableError: If the hub does not answer.
         HubStateError: If something is in the directory, or it cannot be written.
+        InvalidValueError: If the kit's settings are wrong.
     """
     shown = EnrolToken.read(token)
+    site = None if kit is None else load_node(kit)
     with appearing(directory) as draft:
         identity = new_identity()
         write_identity(draft, identity)
@@ -67,9 +67,8 @@ def enrol_node(
             answer = _enrolled(line, shown, identity)
         (draft / AUTHORITY_FILE).write_text(answer.authorities, "ascii")
         (draft / "hub.pub").write_text(answer.signing_key, "ascii")
-        config = _config(answer, hub, template, directory.expanduser().absolute())
-        write_node(draft, config)
-    return config
+        _write_settings(draft, answer, hub, site)
+    return load_node(directory)
 
 
 def _shown_authorities(hub: str) -> bytes:
@@ -109,14 +108,14 @@ def _enrolled(line: HubLine, token: EnrolToken, identity: NodeIdentity) -> Enrol
     return ask("POST", "/flip/v1/device/enroll", EnrolAnswer, asked)
 
 
-def _config(
-    answer: EnrolAnswer, hub: str, template: NodeConfig | None, directory: Path
-) -> NodeConfig:
-    """Put together what the hub said and what the site wants."""
-    site = template or NodeConfig(name=answer.name, hub=hub, directory=directory)
-    if site.name != answer.name:
-        raise EnrolmentError(
-            f"The kit is of {site.name!r}, its token of {answer.name!r}.",
-            fix="Use a kit as it was handed over, with its own token.",
-        )
-    return replace(site, hub=hub, directory=directory, config=answer.config)
+def _write_settings(
+    draft: Path, answer: EnrolAnswer, hub: str, site: NodeConfig | None
+) -> None:
+    """Write ``node.toml``: what a kit says, or a plain one; names are the hub's."""
+    given = site or NodeConfig(name=answer.name, hub=hub, directory=draft)
+    told = replace(given, name=answer.name, hub=hub, config=answer.config)
+    if site is not None and told == site:
+        # Word for word: its comments are the site's guide.
+        (draft / FILE_NAME).write_bytes((site.directory / FILE_NAME).read_bytes())
+    else:
+        write_node(draft, told)

@@ -9,15 +9,14 @@ from flip_lab.core.errors import FlipLabError, VersionMismatchError
 from flip_lab.node.config import NodeConfig
 from flip_lab.node.hub_line import HubLine
 from flip_lab.node.identity import NodeIdentity
-from flip_lab.node.messages import Health, Report, ReportAnswer
+from flip_lab.node.messages import Health
 from flip_lab.node.preflight_report import Check, refused
+from flip_lab.node.reporting import report
 from flip_lab.node.trust import AUTHORITY_FILE, bundle_hash, context_for
 from flip_lab.node.versions import see_that_versions_agree, versions_here
 
 MOST_SKEW_S = 5.0
 """How far a node's clock may be from its hub's."""
-
-_REPORT = "/flip/v1/device/report"
 
 
 def check_hub(config: NodeConfig, identity: NodeIdentity | None) -> Iterator[Check]:
@@ -83,19 +82,14 @@ def _admission(
     config: NodeConfig, identity: NodeIdentity, line: HubLine
 ) -> Iterator[Check]:
     """Report to the hub, as a running node does: does it know the key?"""
-    here = versions_here()
-    bundle = bundle_hash((config.directory / AUTHORITY_FILE).read_bytes())
-    sent = Report(flip_lab=here.flip_lab, flower=here.flower, bundle=bundle)
-    body = sent.model_dump_json().encode()
     try:
-        headers = identity.headers("POST", _REPORT, body)
-        answer = line.ask("POST", _REPORT, ReportAnswer, sent, headers=headers)
+        answer = report(config, identity, line)
     except FlipLabError as error:
         yield refused("admission", error)
         return
     tags = ", ".join(answer.tags) or "no tags"
     yield Check(name="admission", verdict="good", found=f"the hub knows this key; {tags}")
-    if answer.bundle != bundle:
+    if answer.bundle != bundle_hash((config.directory / AUTHORITY_FILE).read_bytes()):
         found = "the hub has a new authority"
         fix = "The node fetches it by itself when it runs."
         yield Check(name="authority", verdict="warning", found=found, fix=fix)

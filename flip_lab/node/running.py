@@ -17,6 +17,7 @@ from flip_lab.node.callers import caller_for
 from flip_lab.node.config import NodeConfig
 from flip_lab.node.deliveries_beside import models_beside
 from flip_lab.node.http_clients import HttpClients
+from flip_lab.node.reporting import reports_beside
 from flip_lab.node.runner import NodeRunner, Surroundings
 
 DRAIN_S = 80.0
@@ -61,6 +62,7 @@ def run_nodes(
             num_nodes=len(configs),
         )
         cleanup.enter_context(models_beside(configs))
+        cleanup.enter_context(reports_beside(configs))
         asyncio.run(_run(configs, around, clients, on_ready, drain_s))
 
 
