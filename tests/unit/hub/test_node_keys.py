@@ -14,11 +14,12 @@ from flip_lab.core.errors import ClockSkewError, NodeRevokedError, NotAuthentica
 from flip_lab.hub.database_nodes import NodeRecord
 from flip_lab.hub.node_keys import NodeKeys
 from flip_lab.node.signing import fingerprint_of
+from flip_lab.testing.hub_probe import Signer
 
 ORDER = 39402006196394479212279040100143613805079739270465446667946905279627659399113263569398956308152294913554433653942643  # noqa: E501  # of P-384
 
 
-def record_of(signer, *, status: str = "enrolled") -> NodeRecord:
+def record_of(signer: Signer, *, status: str = "enrolled") -> NodeRecord:
     """Give what a database knows of a node."""
     return NodeRecord(
         name="clinic",
@@ -38,16 +39,22 @@ def record_of(signer, *, status: str = "enrolled") -> NodeRecord:
 
 
 @pytest.fixture
-def keys(signer) -> NodeKeys:
+def signer() -> Signer:
+    """Give a node's new key."""
+    return Signer()
+
+
+@pytest.fixture
+def keys(signer: Signer) -> NodeKeys:
     """Know one node."""
     keys = NodeKeys()
     keys.replace([record_of(signer)])
     return keys
 
 
-def test_a_signed_request_tells_its_node_once(keys, signer) -> None:
+def test_a_signed_request_tells_its_node_once(keys: NodeKeys, signer: Signer) -> None:
     """The same headers a second time are somebody else's."""
-    headers = signer.headers(ahead_s=200)
+    headers = signer.headers(200)
     node, ahead_s = keys.check(headers)
     assert (node.name, node.node_id) == ("clinic", signer.node_id)
     assert ahead_s == pytest.approx(200, abs=20)
@@ -58,7 +65,7 @@ def test_a_signed_request_tells_its_node_once(keys, signer) -> None:
         keys.check(headers)
 
 
-def test_a_turned_signature_is_the_same_one(keys, signer) -> None:
+def test_a_turned_signature_is_the_same_one(keys: NodeKeys, signer: Signer) -> None:
     """(r, -s) fits as well as (r, s), and is refused as a repetition."""
     headers = signer.headers()
     keys.check(headers)
@@ -69,16 +76,18 @@ def test_a_turned_signature_is_the_same_one(keys, signer) -> None:
 
 
 @pytest.mark.parametrize(("ahead_s", "word"), [(-600.0, "behind"), (310.0, "ahead of")])
-def test_a_wrong_clock_is_named_with_ours(keys, signer, ahead_s, word) -> None:
+def test_a_wrong_clock_is_named_with_ours(
+    keys: NodeKeys, signer: Signer, ahead_s: float, word: str
+) -> None:
     """Both clocks are in the text."""
     with pytest.raises(ClockSkewError, match=rf"clinic.*UTC\) is \d+ s {word} the hub's"):
-        keys.check(signer.headers(ahead_s=ahead_s))
+        keys.check(signer.headers(ahead_s))
 
 
-def test_unknown_and_revoked_keys_are_told_apart(keys, signer) -> None:
+def test_unknown_and_revoked_keys_are_told_apart(keys: NodeKeys, signer: Signer) -> None:
     """Both get a word that says what to do."""
     with pytest.raises(NodeRevokedError, match="does not know"):
-        keys.check(type(signer)().headers())
+        keys.check(Signer().headers())
     keys.replace([record_of(signer, status="revoked")])
     assert not keys.is_known(signer.headers())
     with pytest.raises(NodeRevokedError, match="'clinic' was revoked"):
@@ -97,7 +106,9 @@ def test_unknown_and_revoked_keys_are_told_apart(keys, signer) -> None:
         {"flwr-timestamp": ""},
     ],
 )
-def test_what_is_no_signature_is_refused(keys, signer, change) -> None:
+def test_what_is_no_signature_is_refused(
+    keys: NodeKeys, signer: Signer, change: dict[str, str]
+) -> None:
     """Whatever is sent, the answer is the same kind of error."""
     with pytest.raises(NotAuthenticatedError):
         keys.check(signer.headers() | change)

@@ -21,7 +21,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return time
 
 
-def test_an_address_must_wait_after_too_many(clock) -> None:
+def test_an_address_must_wait_after_too_many(clock: list[float]) -> None:
     """Another one need not, and time forgives one by one."""
     admission = Admission(most=3, window_s=30.0)
     for _ in range(3):
@@ -37,7 +37,7 @@ def test_an_address_must_wait_after_too_many(clock) -> None:
         admission.see_that_it_may(HERE)
 
 
-def test_memory_is_bounded(clock) -> None:
+def test_memory_is_bounded(clock: list[float]) -> None:
     """Nobody fills it with addresses."""
     del clock
     admission = Admission()

@@ -23,15 +23,17 @@ from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import PullAppMessagesRequest, PullAppMessagesResponse
 
 from flip_lab.hub import presence as presence_module
+from flip_lab.testing.hub_probe import Asked, ProbedHub, Signer
+from flip_lab.testing.hub_probe_run import ProbedRun
 
 CONTENT = RecordDict({"arrays": ArrayRecord([np.arange(6.0)])})
 
 
-def test_a_revoked_node_is_refused_by_name(hub, signer) -> None:
+def test_a_revoked_node_is_refused_by_name(hub: ProbedHub, signer: Signer) -> None:
     """From the moment the database says so, with a word that tells what to do."""
     hub.enrol("leaving", signer)
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         asked.active.service.learn_nodes()
         activate = ActivateNodeRequest(public_key=signer.pem, heartbeat_interval=10)
         assert (await asked.fleet(signer, "activate-node", activate)).is_success
@@ -46,12 +48,14 @@ def test_a_revoked_node_is_refused_by_name(hub, signer) -> None:
     hub.play(story)
 
 
-def test_a_node_keeps_its_id_and_comes_back_by_a_heartbeat(hub, signer) -> None:
+def test_a_node_keeps_its_id_and_comes_back_by_a_heartbeat(
+    hub: ProbedHub, signer: Signer
+) -> None:
     """At the next start of the hub the key is known, and nobody must activate again."""
     hub.enrol("steady", signer)
     beat = SendNodeHeartbeatRequest(node=signer.node, heartbeat_interval=10)
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         assert (await asked.fleet(signer, "send-node-heartbeat", beat)).is_success
         assert signer.node_id in asked.active.service.presence.online()
 
@@ -59,13 +63,13 @@ def test_a_node_keeps_its_id_and_comes_back_by_a_heartbeat(hub, signer) -> None:
     hub.play(story)
 
 
-def test_a_node_speaks_for_itself_alone(hub, signer) -> None:
+def test_a_node_speaks_for_itself_alone(hub: ProbedHub, signer: Signer) -> None:
     """It neither pulls another one's calls nor answers them."""
-    other = type(signer)()
+    other = Signer()
     hub.enrol("honest", other)
     hub.enrol("curious", signer)
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         asked.active.service.learn_nodes()
         pull = PullMessagesRequest(node=other.node)
         metadata = ProtoMetadata(src_node_id=other.node_id, run_id=1)
@@ -97,11 +101,13 @@ def test_a_node_speaks_for_itself_alone(hub, signer) -> None:
         (b"", {"content-length": "1" * 20}, 413),
     ],
 )
-def test_what_cannot_be_is_refused(hub, signer, body, headers, status) -> None:
+def test_what_cannot_be_is_refused(
+    hub: ProbedHub, signer: Signer, body: bytes, headers: dict[str, str], status: int
+) -> None:
     """With a status that says why, and without a word of what went wrong within."""
     hub.enrol(f"odd-{status}-{len(body)}-{len(headers)}-{len(str(headers))}", signer)
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         asked.active.service.learn_nodes()
         told = signer.headers() | headers
         path = "/v1/fleet/pull-messages"
@@ -112,14 +118,16 @@ def test_what_cannot_be_is_refused(hub, signer, body, headers, status) -> None:
     hub.play(story)
 
 
-def test_a_call_is_handed_out_when_all_of_it_is_there(hub, signer, new_run) -> None:
+def test_a_call_is_handed_out_when_all_of_it_is_there(
+    hub: ProbedHub, signer: Signer
+) -> None:
     """The wait of its node ends with the last object, and no earlier."""
     hub.enrol("patient", signer)
     ada = hub.token("researcher", "ada")
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         asked.active.service.learn_nodes()
-        run = new_run(asked, ada, "whole")
+        run = ProbedRun(asked, ada, "whole")
         await run.start()
         asked.active.service.state.acknowledge_node_heartbeat(signer.node_id, 30)
         pull = PullMessagesRequest(node=signer.node)
@@ -141,16 +149,18 @@ def test_a_call_is_handed_out_when_all_of_it_is_there(hub, signer, new_run) -> N
     hub.play(story)
 
 
-def test_a_broken_connection_is_a_lost_node(hub, signer, new_run, monkeypatch) -> None:
-    """Its driver gets an error for the call in hand, and is rung; a sign of life forgives."""
+def test_a_broken_connection_is_a_lost_node(
+    hub: ProbedHub, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its driver gets an error for the call, and is rung; a sign of life forgives."""
     monkeypatch.setattr(presence_module, "GRACE_S", 0.0)
     hub.enrol("fragile", signer)
     ada = hub.token("researcher", "ada")
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         service = asked.active.service
         service.learn_nodes()
-        run = new_run(asked, ada, "lost")
+        run = ProbedRun(asked, ada, "lost")
         await run.start()
         beat = SendNodeHeartbeatRequest(node=signer.node, heartbeat_interval=10)
         await asked.fleet(signer, "send-node-heartbeat", beat)
@@ -172,7 +182,7 @@ def test_a_broken_connection_is_a_lost_node(hub, signer, new_run, monkeypatch) -
     hub.play(story)
 
 
-async def break_while_held(asked, signer, body: bytes) -> None:
+async def break_while_held(asked: Asked, signer: Signer, body: bytes) -> None:
     """Send a heartbeat that asks to be held, and close the connection meanwhile."""
     breaks = asyncio.Event()
     messages = [{"type": "http.request", "body": body, "more_body": False}]
@@ -195,7 +205,7 @@ async def break_while_held(asked, signer, body: bytes) -> None:
         raise AssertionError("nobody is there to hear it")
 
     held = asyncio.create_task(asked.front(scope, receive, send))
-    while not asked.active.service.presence.of(signer.node_id).held:
+    while not asked.active.service.presence.of(signer.node_id).held:  # noqa: ASYNC110  # it tells nobody
         await asyncio.sleep(0.01)
     breaks.set()
     await asyncio.wait_for(held, 10)
@@ -203,15 +213,15 @@ async def break_while_held(asked, signer, body: bytes) -> None:
 
 @pytest.mark.parametrize("session", ["", "s1"])
 def test_a_node_that_starts_again_gets_what_it_never_confirmed(
-    hub, signer, new_run, session
+    hub: ProbedHub, signer: Signer, session: str
 ) -> None:
     """Also when Flower would still take it for online, and refuse it."""
     hub.enrol(f"phoenix-{session}", signer)
     ada = hub.token("researcher", "ada")
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         asked.active.service.learn_nodes()
-        run = new_run(asked, ada, f"again {session}")
+        run = ProbedRun(asked, ada, f"again {session}")
         await run.start()
         activate = ActivateNodeRequest(public_key=signer.pem, heartbeat_interval=10)
         more = {"x_flip_session": session} if session else {}
@@ -230,7 +240,7 @@ def test_a_node_that_starts_again_gets_what_it_never_confirmed(
     hub.play(story)
 
 
-def test_nodes_of_another_flower_are_told(hub, signer) -> None:
+def test_nodes_of_another_flower_are_told(hub: ProbedHub, signer: Signer) -> None:
     """An activation says which Flower runs there; one that does not fit is refused."""
     hub.enrol("elderly", signer)
     versions = {
@@ -239,7 +249,7 @@ def test_nodes_of_another_flower_are_told(hub, signer) -> None:
         "flwr-component-name": "SuperNode",
     }
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         asked.active.service.learn_nodes()
         activate = ActivateNodeRequest(public_key=signer.pem, heartbeat_interval=10)
         told = signer.headers() | versions
@@ -251,11 +261,11 @@ def test_nodes_of_another_flower_are_told(hub, signer) -> None:
     hub.play(story)
 
 
-def test_an_unknown_run_is_over(hub, signer) -> None:
+def test_an_unknown_run_is_over(hub: ProbedHub, signer: Signer) -> None:
     """What a node still holds from before the hub was started again is no fault of it."""
     hub.enrol("late", signer)
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         asked.active.service.learn_nodes()
         metadata = ProtoMetadata(src_node_id=signer.node_id, run_id=4711)
         push = PushMessagesRequest(

@@ -20,20 +20,23 @@ from flwr.proto.runtime_pb2 import (
     PushTaskOutputRequest,
     PushTaskOutputResponse,
 )
+from google.protobuf.message import Message
 
 from flip_lab.hub.database import HubDatabase
+from flip_lab.testing.hub_probe import Asked, ProbedHub, Signer
+from flip_lab.testing.hub_probe_run import ProbedRun
 
 
-def test_only_who_started_a_run_claims_and_drives_it(hub, new_run) -> None:
+def test_only_who_started_a_run_claims_and_drives_it(hub: ProbedHub) -> None:
     """Another researcher gets neither its task nor its messages, nor stops it."""
     ada, bob = hub.token("researcher", "ada"), hub.token("researcher", "bob")
 
-    async def story(asked) -> None:
-        run = new_run(asked, ada)
+    async def story(asked: Asked) -> None:
+        run = ProbedRun(asked, ada)
         await run.start()
         claim = AcquireTaskRequest(agentapp_fab_hashes=[run.fab.hash_str])
         stop = StopRunRequest(run_id=run.run_id)
-        thief = new_run(asked, bob)
+        thief = ProbedRun(asked, bob)
         thief.task_token = run.task_token
         for path, request in (
             ("/v1/runtime/acquire-task", claim),
@@ -43,7 +46,7 @@ def test_only_who_started_a_run_claims_and_drives_it(hub, new_run) -> None:
             answer = await thief.drive(path, request)
             assert answer.status_code == 403, (path, answer.text)
         assert (await run.drive("/v1/runtime/get-nodes", GetNodesRequest())).is_success
-        boss = new_run(asked, hub.admin)
+        boss = ProbedRun(asked, hub.admin)
         stopped = await boss.ask("control/stop-run", stop, StopRunResponse)
         assert stopped.success
 
@@ -61,12 +64,12 @@ def test_only_who_started_a_run_claims_and_drives_it(hub, new_run) -> None:
         AcquireTaskRequest(),
     ],
 )
-def test_nobody_claims_whatever_there_is(hub, new_run, request_) -> None:
+def test_nobody_claims_whatever_there_is(hub: ProbedHub, request_: Message) -> None:
     """An executor of Flower's, which takes anybody's run, gets none."""
     ada = hub.token("researcher", "ada")
 
-    async def story(asked) -> None:
-        run = new_run(asked, ada)
+    async def story(asked: Asked) -> None:
+        run = ProbedRun(asked, ada)
         await run.ask("control/start-run", run.start_request, ListRunsResponse)
         answer = await run.drive("/v1/runtime/acquire-task", request_)
         assert answer.status_code == 403
@@ -82,22 +85,24 @@ def test_nobody_claims_whatever_there_is(hub, new_run, request_) -> None:
         StartRunRequest(),
     ],
 )
-def test_a_run_needs_its_app_and_nothing_from_elsewhere(hub, new_run, request_) -> None:
+def test_a_run_needs_its_app_and_nothing_from_elsewhere(
+    hub: ProbedHub, request_: Message
+) -> None:
     """Flower would fetch an app over the network, in the name of the hub."""
 
-    async def story(asked) -> None:
-        answer = await new_run(asked, hub.admin).drive("/v1/control/start-run", request_)
+    async def story(asked: Asked) -> None:
+        answer = await ProbedRun(asked, hub.admin).drive("/v1/control/start-run", request_)
         assert answer.json()["code"] == "FLIP-703"
 
     hub.play(story)
 
 
-def test_a_wait_for_replies_ends_when_the_run_does(hub, new_run) -> None:
+def test_a_wait_for_replies_ends_when_the_run_does(hub: ProbedHub) -> None:
     """Somebody stops the run; whoever waits for replies is told at once."""
     ada = hub.token("researcher", "ada")
 
-    async def story(asked) -> None:
-        run = new_run(asked, ada)
+    async def story(asked: Asked) -> None:
+        run = ProbedRun(asked, ada)
         await run.start()
         pull = "/v1/runtime/pull-messages"
         first = await run.drive(pull, PullAppMessagesRequest())
@@ -118,14 +123,14 @@ def test_a_wait_for_replies_ends_when_the_run_does(hub, new_run) -> None:
     hub.play(story)
 
 
-def test_a_run_that_ended_is_kept_with_its_outcome(hub, new_run, signer) -> None:
+def test_a_run_that_ended_is_kept_with_its_outcome(hub: ProbedHub, signer: Signer) -> None:
     """And what it had in memory goes."""
     ada = hub.token("researcher", "ada")
     hub.enrol("keeper", signer)
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         asked.active.service.learn_nodes()
-        run = new_run(asked, ada, "ending")
+        run = ProbedRun(asked, ada, "ending")
         await run.start()
         state = asked.active.service.state
         state.acknowledge_node_heartbeat(signer.node_id, 30)

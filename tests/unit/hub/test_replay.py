@@ -12,7 +12,9 @@ marks = st.tuples(st.integers(-300, 300), st.integers(0, 3))
 
 
 @given(st.lists(marks, max_size=60), st.integers(1, 20))
-def test_nothing_is_taken_twice_however_little_is_remembered(given, most) -> None:
+def test_nothing_is_taken_twice_however_little_is_remembered(
+    given: list[tuple[int, int]], most: int
+) -> None:
     """Whatever is forgotten for lack of room is refused, never taken again."""
     once, taken = Once(300.0, most=most), list[tuple[int, int]]()
     for offset, number in given:
@@ -23,7 +25,7 @@ def test_nothing_is_taken_twice_however_little_is_remembered(given, most) -> Non
 
 
 @given(st.lists(marks, max_size=60, unique=True))
-def test_what_is_new_is_taken_while_there_is_room(given) -> None:
+def test_what_is_new_is_taken_while_there_is_room(given: list[tuple[int, int]]) -> None:
     """Order does not matter, nor that two were signed at the same time."""
     once = Once(300.0)
     assert all(once.is_new(NOW + offset, number, now_s=NOW) for offset, number in given)

@@ -11,7 +11,9 @@ from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.superlink.main import create_app
 
 from flip_lab.engines.flower.superlink_calls import CONTROL, FLEET, RUNTIME
+from flip_lab.hub.database_tokens import Role
 from flip_lab.hub.front import Front
+from flip_lab.testing.hub_probe import Asked, ProbedHub
 
 OPEN = {"/health", "/ready"}
 DRIVEN = {*CONTROL, *RUNTIME}
@@ -45,10 +47,10 @@ def flower_paths() -> list[tuple[str, str]]:
     return sorted({*routes, *PROTOBUF_REQUEST_TYPES})
 
 
-def test_strangers_reach_nothing_of_flower(hub) -> None:
+def test_strangers_reach_nothing_of_flower(hub: ProbedHub) -> None:
     """Whatever Flower serves, a stranger gets 401 or 404, and /health."""
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         for method, path in flower_paths():
             headers = {"content-type": "application/protobuf"}
             answer = await asked.client.request(method, path, headers=headers)
@@ -64,11 +66,13 @@ def test_strangers_reach_nothing_of_flower(hub) -> None:
 @pytest.mark.parametrize(
     ("role", "refused"), [("viewer", {403, 404}), ("researcher", {404})]
 )
-def test_people_reach_what_their_role_allows(hub, role, refused) -> None:
+def test_people_reach_what_their_role_allows(
+    hub: ProbedHub, role: Role, refused: set[int]
+) -> None:
     """A viewer drives nothing; a researcher reaches the calls of drivers and no others."""
     token = hub.token(role, f"{role}-of-walls")
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         for method, path in flower_paths():
             headers = {
                 "content-type": "application/protobuf",
@@ -89,12 +93,12 @@ def test_people_reach_what_their_role_allows(hub, role, refused) -> None:
     hub.play(story)
 
 
-def test_our_own_routes_ask_for_a_role(hub) -> None:
+def test_our_own_routes_ask_for_a_role(hub: ProbedHub) -> None:
     """Of the hub's own routes strangers reach the authority and enrolment alone."""
     viewer, researcher = hub.token("viewer", "vera"), hub.token("researcher", "rob")
     public = {("get", "/flip/v1/device/ca"), ("post", "/flip/v1/device/enroll")}
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         paths = asked.active.own.openapi()["paths"]
         assert len(paths) > 10
         routes = [(verb, path) for path, verbs in paths.items() for verb in verbs]
@@ -116,10 +120,10 @@ def test_our_own_routes_ask_for_a_role(hub) -> None:
 
 
 @pytest.mark.parametrize("path", TRICKS)
-def test_odd_paths_lead_nowhere(hub, path) -> None:
+def test_odd_paths_lead_nowhere(hub: ProbedHub, path: str) -> None:
     """A path is what it says: nothing is cleaned up on the way to a door."""
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         for method, kind in product(("GET", "POST"), ("application/protobuf", "text/html")):
             headers = {"content-type": kind, "authorization": f"Bearer {hub.admin}"}
             headers["host"] = "hub.example.org"
@@ -128,10 +132,10 @@ def test_odd_paths_lead_nowhere(hub, path) -> None:
     hub.play(story)
 
 
-def test_what_a_hub_says_of_itself(hub) -> None:
+def test_what_a_hub_says_of_itself(hub: ProbedHub) -> None:
     """Health is public and tells the time; the lab behind needs a token."""
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         health = (await asked.client.get("/health")).json()
         assert (health["status"], health["role"], health["flip"]) == ("ok", "active", 1)
         assert health["time_s"] > 1.7e9
@@ -163,10 +167,10 @@ def test_a_standby_says_that_it_is_one() -> None:
     asyncio.run(story())
 
 
-def test_wrong_tokens_are_counted(hub) -> None:
+def test_wrong_tokens_are_counted(hub: ProbedHub) -> None:
     """Twenty wrong tokens from one address, and it must wait; right ones still open."""
 
-    async def story(asked) -> None:
+    async def story(asked: Asked) -> None:
         right = {"authorization": f"Bearer {hub.admin}"}
         assert (await asked.client.get("/flip/v1/hub", headers=right)).status_code == 200
         asked.active.admission._window_s = 1e9  # nothing is forgiven meanwhile
