@@ -13,6 +13,7 @@ import shutil
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import psutil
@@ -116,14 +117,13 @@ def reports_beside(configs: Sequence[NodeConfig]) -> Generator[None]:
 
 
 def _keep(configs: Sequence[NodeConfig], is_over: threading.Event) -> None:
-    gap_s = _GAP_S if len(configs) > 1 else 0
+    pace_s = max(_GAP_S, _EVERY_S / len(configs))
     with ExitStack() as cleanup:
         lines = _Lines(cleanup)
-        while not is_over.wait(0):
-            for config in configs:
-                if not is_over.wait(gap_s):
-                    _once(config, lines)
-            is_over.wait(max(0.0, _EVERY_S - gap_s * len(configs)))
+        for config in cycle(configs):
+            _once(config, lines)
+            if is_over.wait(pace_s):
+                return
 
 
 class _Lines:
