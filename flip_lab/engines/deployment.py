@@ -62,7 +62,8 @@ class DeploymentEngine:
         """
         install_fast_arrays()
         superlink = _superlink(self._federation)
-        fab = build_fab(job.app.fab_files(), job.run_config, run_id=job.run_id)
+        files = job.app.fab_files()
+        fab = build_fab(files, job.run_config, run_id=job.run_id, seed=job.seed)
         with only_driver():
             session = HubSession(
                 superlink,

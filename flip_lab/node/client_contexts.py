@@ -1,15 +1,23 @@
 """What clients remember between messages of a run, kept on disk.
 
 A node that is restarted in the middle of a run goes on where its clients were. Contexts
-are kept by FLIP Lab's own run id, since a run that goes on after its hub was restarted is
-another run to Flower. They are written in Flower's wire format, whole or not at all: a
-pickle from an app could run code the next time it is read.
+are kept by FLIP Lab's own run id: a run that goes on after its hub was restarted is another
+run to Flower. It then begins with a round that was interrupted, so what clients remembered
+before that round is kept, too: a round that is done twice gives what it gave once.
+
+They are written in Flower's wire format, whole or not at all: a pickle from an app could
+run code the next time it is read.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import RecordDict
@@ -18,15 +26,33 @@ from flip_lab.engines.flower.state_bytes import state_from_bytes, state_to_bytes
 
 _LOG = logging.getLogger("flip_lab.node")
 _MOST_RUNS = 200
-_SUFFIX = ".context"
+_MOST_ROUNDS = 3
+_NOW = "now.context"
+_BEFORE = ".before"  # after the number of a round
+_MOMENT = "moment.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """Where in a run a message belongs.
+
+    Attributes:
+        run: FLIP Lab's id of the run, else Flower's number as text.
+        flower_run: Flower's number of the run.
+        server_round: The round, 0 when the message names none.
+    """
+
+    run: str
+    flower_run: int
+    server_round: int
 
 
 class ClientContexts:
-    """The states of a node's clients, one for each run.
+    """The states of a node's clients, one for each run; for one call of a run at a time.
 
     Args:
         directory: Where they lie; made when there is something to keep.
-        most_bytes: Largest state to keep; a larger one stays as it was.
+        most_bytes: Largest state to keep.
     """
 
     def __init__(self, directory: Path, *, most_bytes: int) -> None:
@@ -34,20 +60,31 @@ class ClientContexts:
         self._directory = directory
         self._most_bytes = most_bytes
 
-    def load(self, run: str) -> RecordDict:
-        """Give a run's state; empty when there is none, or none that can be read.
+    def load(self, moment: Moment) -> RecordDict:
+        """Give a run's state; empty when there is none, or none that can be read."""
+        place = self._place(moment.run)
+        if not place.is_dir():
+            return RecordDict()
+        now = place / _NOW
+        before = place / f"{moment.server_round}{_BEFORE}"
+        flower_run, server_round = _last(place)
+        if flower_run != moment.flower_run and before.exists():
+            _link(before, now)  # the round is done again
+        if (flower_run, server_round) != (moment.flower_run, moment.server_round):
+            _link(now, before)
+            _write(place / _MOMENT, _as_json(moment))
+            _forget_rounds(place)
+        return self._read(now, moment.run)
 
-        Args:
-            run: FLIP Lab's id of the run, or Flower's number.
-        """
-        path = self._path(run)
+    def _read(self, now: Path, run: str) -> RecordDict:
         try:
-            return state_from_bytes(path.read_bytes())
+            content = now.read_bytes()
+            return state_from_bytes(content) if content else RecordDict()
         except FileNotFoundError:
             return RecordDict()
         except (OSError, ValueError) as error:
-            aside = path.with_suffix(".damaged")
-            path.replace(aside)
+            aside = now.with_suffix(".damaged")
+            now.replace(aside)
             _LOG.warning(
                 "What clients remembered of run %s cannot be read (%s); they begin anew. "
                 "The file is now %s.",
@@ -57,41 +94,79 @@ class ClientContexts:
             )
             return RecordDict()
 
-    def keep(self, run: str, state: RecordDict) -> None:
-        """Keep a run's state in place of the one before; an empty one takes no room."""
-        path = self._path(run)
-        if not len(state):
-            path.unlink(missing_ok=True)
-            return
+    def keep(self, moment: Moment, state: RecordDict) -> str:
+        """Keep a run's state in place of the one before.
+
+        Returns:
+            Why it was not kept; empty when it was.
+        """
+        place = self._place(moment.run)
+        is_new = not place.is_dir()
+        if is_new and not len(state):
+            return ""
         content = state_to_bytes(state)
         if len(content) > self._most_bytes:
-            _LOG.warning(
-                "What a client wants to remember of run %s has %.0f MiB, more than "
-                "message-mb allows; the next message finds what was there before.",
-                run,
-                len(content) / 2**20,
+            return (
+                f"What a client wants to remember has {len(content) / 2**20:.0f} MiB, more "
+                "than message-mb allows: the next message finds what was there before."
             )
-            return
-        is_new = not path.exists()
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(content)
-        fresh.replace(path)
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
         if is_new:
+            (place / f"{moment.server_round}{_BEFORE}").touch()  # nothing was remembered
+            _write(place / _MOMENT, _as_json(moment))
             self._sweep()
+        _write(place / _NOW, content)
+        return ""
 
-    def _path(self, run: str) -> Path:
-        """Give a file name that no run's id can lead out of the directory with."""
-        safe = "".join(each if each.isalnum() or each in "-_" else "_" for each in run)[:64]
+    def _place(self, run: str) -> Path:
+        """Give a directory that no run's id can lead out of ours with."""
+        safe = "".join(each if each.isalnum() or each in "-_" else "_" for each in run)
         digest = hashlib.sha256(run.encode()).hexdigest()[:12]
-        return self._directory / f"{safe}-{digest}{_SUFFIX}"
+        return self._directory / f"{safe[:64]}-{digest}"
 
     def _sweep(self) -> None:
         """Forget the runs that nobody asked for the longest."""
         found = sorted(
-            self._directory.glob(f"*{_SUFFIX}"),
-            key=lambda path: path.stat().st_mtime,
-            reverse=True,
+            self._directory.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True
         )
         for old in found[_MOST_RUNS:]:
-            old.unlink(missing_ok=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _last(place: Path) -> tuple[int, int]:
+    """Give Flower's number of the run and the round of the last message; -1 if unknown."""
+    try:
+        flower_run, server_round = json.loads((place / _MOMENT).read_text("utf-8"))
+        return int(flower_run), int(server_round)
+    except (OSError, ValueError, TypeError):
+        return -1, -1
+
+
+def _as_json(moment: Moment) -> bytes:
+    return json.dumps([moment.flower_run, moment.server_round]).encode()
+
+
+def _link(source: Path, target: Path) -> None:
+    """Let a second name stand for the same state; nothing is ever written in place."""
+    fresh = target.with_suffix(".link")
+    fresh.unlink(missing_ok=True)
+    if source.exists():
+        os.link(source, fresh)
+    else:
+        fresh.touch()
+    fresh.replace(target)
+
+
+def _write(path: Path, content: bytes) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    fresh.write_bytes(content)
+    fresh.replace(path)
+
+
+def _forget_rounds(place: Path) -> None:
+    """Keep what was remembered before the newest rounds only."""
+    rounds = sorted((int(path.stem) for path in place.glob(f"*{_BEFORE}")), reverse=True)
+    for old in rounds[_MOST_ROUNDS:]:
+        with suppress(FileNotFoundError):
+            (place / f"{old}{_BEFORE}").unlink()

@@ -21,11 +21,12 @@ from flwr.app import Message
 from flip_lab.core.clock import now_s, tick_s
 from flip_lab.core.errors import FlipLabError, NodeLimitError
 from flip_lab.engines.flower.fleet import FleetConnection, RunOverError, read_node_key
+from flip_lab.engines.flower.messages import server_round_of
 from flip_lab.node.app_shelf import AppShelf
 from flip_lab.node.attempts import Attempts
 from flip_lab.node.callers import Caller
 from flip_lab.node.calling import SiteCall, SiteOutcome
-from flip_lab.node.client_contexts import ClientContexts
+from flip_lab.node.client_contexts import ClientContexts, Moment
 from flip_lab.node.config import NodeConfig
 from flip_lab.node.outages import explained, pause_s
 from flip_lab.node.replies import refusal, reply_of
@@ -236,19 +237,26 @@ class NodeRunner:
 
     def _call(self, message: Message, run: SiteRun, node_id: int) -> SiteOutcome:
         """Call the client, in a thread of its own."""
+        moment = Moment(
+            run=run.key,
+            flower_run=message.metadata.run_id,
+            server_round=server_round_of(message) or 0,
+        )
         call = SiteCall(
             app=run.app,
             message=message,
             node_id=node_id,
             node_config=self._config.node_config(),
             run_config=run.run_config,
-            state=self._contexts.load(run.key),
+            state=self._contexts.load(moment),
             seed=run.seed,
             memory_mb=self._config.limits.memory_mb,
         )
         outcome = self._around.caller.call(call)
-        if outcome.state is not None:
-            self._contexts.keep(run.key, outcome.state)
+        if outcome.state is not None and (
+            why := self._contexts.keep(moment, outcome.state)
+        ):
+            self._log.warning("%s", why)
         if outcome.failure:
             self._log.warning("%s\n%s", outcome.failure, outcome.detail)
         return outcome

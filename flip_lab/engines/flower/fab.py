@@ -21,6 +21,7 @@ def build_fab(
     run_config: Mapping[str, bool | int | float | str],
     *,
     run_id: str = "",
+    seed: int | None = None,
 ) -> Fab:
     """Pack an app for one run: its configuration inside, its hash unlike any other.
 
@@ -32,6 +33,8 @@ def build_fab(
         run_config: The run configuration that ClientApps shall read.
         run_id: The run's id in the lab. A node keeps what its clients remember under it,
             so that it outlives a restart of the hub, where Flower begins another run.
+        seed: The run's seed; nodes of ours set the global generators from it before each
+            call, as a simulation does.
 
     Raises:
         AppError: If Flower does not take the app.
@@ -39,7 +42,9 @@ def build_fab(
     try:
         project = tomllib.loads(files["pyproject.toml"].decode())
         project["tool"]["flwr"]["app"]["config"] = dict(run_config)
-        project["tool"]["flip-lab"] = {"nonce": token_hex(16), "run": run_id}
+        ours = {"nonce": token_hex(16), "run": run_id, "seed": seed}
+        told = {key: value for key, value in ours.items() if value is not None}
+        project["tool"]["flip-lab"] = told
         packed = {**files, "pyproject.toml": tomli_w.dumps(project).encode()}
         with warnings.catch_warnings():
             # Flower asks pathspec for a name that is on its way out.
