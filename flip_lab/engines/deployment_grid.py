@@ -17,7 +17,7 @@ from flip_lab.engines.chosen_nodes import ChosenNodes
 from flip_lab.engines.device_replies import DeviceReplies
 from flip_lab.engines.flower.attach import Attachment
 from flip_lab.engines.flower.fetching import Arrival
-from flip_lab.engines.flower.messages import RunInfo, stamp
+from flip_lab.engines.flower.messages import RunInfo
 from flip_lab.engines.flower.outgoing import readdressed
 from flip_lab.engines.hub_nodes import HubNodes
 from flip_lab.engines.hub_session import HubSession
@@ -82,8 +82,8 @@ class DeploymentGrid(EngineGrid):
         self._is_polling = False
         self._ready: dict[str, Reply] = {}
         self._pause_s = _POLL_S[0]
-        self._next_poll_s = self._next_look_s = 0.0
-        self._online: tuple[object, frozenset[int]] = (None, frozenset())
+        self._next_poll_s = self._looked_s = 0.0
+        self._online = frozenset[int]()
 
     @property
     def run(self) -> RunInfo:
@@ -110,12 +110,9 @@ class DeploymentGrid(EngineGrid):
     def _look(self) -> list[int]:
         """Ask who is connected, and tell who came and went."""
         online = self._session.call(lambda attachment: attachment.online_node_ids())
-        run = self._session.attachment
-        if self._online[0] not in {None, run}:
-            self._book.forget_presence()
-        self._online = (run, frozenset(online))
-        self._next_look_s = tick_s() + _NODES_EVERY_S
-        self._book.online(online)
+        self._online = frozenset(online)
+        self._looked_s = tick_s()
+        self._book.online(online, may_return=self._are_returning)
         return online
 
     def _meet(self, online: list[int]) -> None:
@@ -176,10 +173,9 @@ class DeploymentGrid(EngineGrid):
             self._flush()
         except BaseException:
             with self._news:
-                self._outbox.drop(added)
+                for each in added:
+                    self._outbox.forget(each)
             raise
-        for message, each in zip(batch, added, strict=True):
-            stamp(message, each.message_id)
         with self._news:
             self._pause_s, self._next_poll_s = _POLL_S[0], 0.0
         return [each.message_id for each in added]
@@ -191,7 +187,7 @@ class DeploymentGrid(EngineGrid):
 
     def _flush_to(self, attachment: Attachment) -> None:
         with self._news:
-            due = self._outbox.due(attachment, self._may_go_again)
+            due = self._outbox.due(attachment, self._may_go)
         if not due:
             return
         twins = readdressed((each.message, each.node_id) for each in due)
@@ -201,10 +197,16 @@ class DeploymentGrid(EngineGrid):
                 wire_id = twin.metadata.message_id
                 self._outbox.sent(attachment, each, wire_id, is_refused=wire_id in refused)
 
-    def _may_go_again(self, each: Sent) -> bool:
-        """Whether a node is there to be asked again, or had its time to come back."""
-        is_late = tick_s() - self._session.attached_s >= _RETURN_S
-        return is_late or each.node_id in self._online[1]
+    @property
+    def _are_returning(self) -> bool:
+        """Whether the hub was lost a moment ago, and nodes are on their way back to it."""
+        return tick_s() - self._session.back_s < _RETURN_S
+
+    def _may_go(self, each: Sent) -> bool:
+        """Whether a node is there to be asked, or had its time to come back."""
+        has_looked = self._looked_s > self._session.back_s
+        is_there = has_looked and each.node_id in self._online
+        return is_there or not self._are_returning
 
     def await_replies(self, message_ids: Iterable[str], *, timeout_s: float) -> list[Reply]:
         """Give the replies that are there and not yet handed over.
@@ -251,7 +253,8 @@ class DeploymentGrid(EngineGrid):
 
     def _poll(self, wait_s: float) -> None:
         """Fetch what has arrived for anybody."""
-        if tick_s() >= self._next_look_s:
+        every_s = _LOOK_S if self._are_returning else _NODES_EVERY_S
+        if tick_s() >= self._looked_s + every_s:
             self._look()
         self._flush()
         arrivals = self._session.call(lambda attachment: self._pull(attachment, wait_s))
@@ -274,12 +277,12 @@ class DeploymentGrid(EngineGrid):
             each = self._outbox.find(arrival.message_id)
         if each is None:
             return
-        reply = self._all.replies.reply(each, arrival)
+        reply = self._all.replies.reply(each, arrival, may_return=self._are_returning)
         with self._news:
             if reply is None:
                 self._outbox.again(each)
                 return
-            self._outbox.answered(each)
+            self._outbox.forget(each)
             self._ready[each.message_id] = reply
 
 

@@ -33,19 +33,21 @@ class DeviceReplies:
         self._notify = notify
         self._told: set[int] = set()
 
-    def reply(self, each: Sent, arrival: Arrival) -> Reply | None:
+    def reply(self, each: Sent, arrival: Arrival, *, may_return: bool) -> Reply | None:
         """Give the reply to a message.
 
         Args:
             each: The message.
             arrival: What came.
+            may_return: Whether a node that the hub misses may be on its way back to it.
 
         Returns:
             ``None`` if the answer was lost on its way and is worth another attempt.
         """
         message, refusal = arrival.reply, arrival.refusal
         is_lost = message is None and refusal is None
-        is_lost |= message is not None and _code(message) in REPLY_GONE
+        code = _code(message)
+        is_lost |= code in REPLY_GONE or (code == NODE_AWAY and may_return)
         if is_lost and each.may_go_again:
             return None
         arrived_s = now_s()
@@ -73,10 +75,11 @@ class DeviceReplies:
     def _lost(self, each: Sent) -> str:
         who = self._book.who(each.node_id)
         if each.is_refused:
-            self._book.lost(each.node_id, "is not registered any more: its key was revoked")
+            self._book.lost(each.node_id, "is not connected, or its key was revoked")
             return (
-                f"The hub knows no {who} any more: its key was revoked, or the hub is "
-                "another one. Fix: enrol the node again."
+                f"The hub takes no messages for {who}: it has not connected since the hub "
+                "was started, or its key was revoked. Fix: look whether it runs; enrol it "
+                "again if it was revoked."
             )
         return (
             f"The reply of {who} was lost on its way {each.num_sendings} times. Fix: look "
@@ -116,8 +119,8 @@ class DeviceReplies:
         )
 
 
-def _code(message: Message) -> int | None:
-    return message.error.code if message.has_error() else None
+def _code(message: Message | None) -> int | None:
+    return message.error.code if message is not None and message.has_error() else None
 
 
 def _reply(each: Sent, message: Message, facts: Facts | None, arrived_s: float) -> Reply:

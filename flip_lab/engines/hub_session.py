@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from threading import Lock
 from time import sleep
 from typing import NoReturn, TypeVar
@@ -24,7 +25,7 @@ from flip_lab.engines.flower.fab import Fab
 from flip_lab.engines.flower.refusals import Verdict, verdict_on
 
 _LOG = logging.getLogger(__name__)
-_PAUSES_S = (0.2, 3.0)
+_PAUSES_S = (0.2, 1.5)
 _LOOK_UP_S = 0.2
 _Got = TypeVar("_Got")
 
@@ -38,6 +39,9 @@ class HubSession:
         wait_s: How long the run waits for a hub that is away, seconds.
         check: Called often while waiting; raises to leave.
         notify: Told when the hub is lost, and when it is back.
+
+    Attributes:
+        back_s: When the hub was back after it was lost, by ``tick_s``; ``-inf`` at first.
     """
 
     def __init__(
@@ -58,7 +62,7 @@ class HubSession:
         self._recovering = Lock()
         self._retired: list[Attachment] = []
         self._attachment = attach(superlink, fab)
-        self.attached_s = tick_s()
+        self.back_s = -inf
 
     @property
     def attachment(self) -> Attachment:
@@ -97,6 +101,7 @@ class HubSession:
             since_s = tick_s()
             self._tell_lost(error)
             is_new = self._come_back(attachment, verdict, since_s)
+            self.back_s = tick_s()
             self._tell_back(tick_s() - since_s, is_new=is_new)
 
     def _come_back(self, attachment: Attachment, verdict: Verdict, since_s: float) -> bool:
@@ -158,7 +163,6 @@ class HubSession:
         fresh = attach(self._superlink, self._fab)
         old.retire()
         self._retired.append(old)  # another thread may be using it
-        self.attached_s = tick_s()
         self._attachment = fresh
 
     def _give_up(self, error: FederationUnreachableError) -> NoReturn:

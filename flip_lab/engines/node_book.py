@@ -77,14 +77,20 @@ class NodeBook:
         partition_id = self.partition_of(node_id)
         return f"{told} (partition {partition_id})" if partition_id >= 0 else told
 
-    def online(self, node_ids: Iterable[int]) -> None:
-        """Take note of who is connected now; tells of those who come back or go."""
+    def online(self, node_ids: Iterable[int], *, may_return: bool) -> None:
+        """Take note of who is connected now; tells of those who come back or go.
+
+        Args:
+            node_ids: Who is.
+            may_return: Whether those that are missing may be on their way back to a hub
+                that was lost itself; then nothing is told of them yet.
+        """
         there = set(node_ids)
         for node_id in sorted(self._lost & there):
             self._lost.discard(node_id)
             self._tell("node_back", node_id, "is connected again")
         self._met |= there
-        for node_id in sorted(self._met - there):
+        for node_id in () if may_return else sorted(self._met - there):
             self.lost(node_id, "is no longer connected; rounds go on without it")
 
     def lost(self, node_id: int, why: str) -> None:
@@ -98,10 +104,6 @@ class NodeBook:
             self._lost.add(node_id)
             self._met.add(node_id)
             self._tell("node_lost", node_id, why)
-
-    def forget_presence(self) -> None:
-        """Wait for everybody anew: the hub that knew who is connected is another one."""
-        self._met.clear()
 
     def _tell(self, code: str, node_id: int, why: str) -> None:
         who = self.who(node_id)

@@ -1,13 +1,14 @@
 """Messages that were given to send, until each is answered once.
 
-A strategy knows a message by the id that it got first. Sent again, under another run of
-Flower's, it has another id on the wire; the reply is handed over as one to the first.
+A strategy knows a message by an id of ours. On the wire it has another one each time that
+it is sent, under this run of Flower's or the next one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from secrets import token_hex
 
 from flwr.app import Message
 
@@ -16,6 +17,7 @@ from flip_lab.engines.flower.messages import copy_content, phase_of, snapshot, s
 from flip_lab.engines.reply_checks import Expectation, ReplyRules
 
 _MOST_SENDINGS = 3
+_ID_BYTES = 32
 
 
 @dataclass(kw_only=True, eq=False)
@@ -25,8 +27,8 @@ class Sent:
     Attributes:
         message: As it was given.
         expectation: What its reply must be.
+        message_id: The id that the strategy knows.
         given_s: When it was given, seconds since the Unix epoch.
-        message_id: The id that the strategy knows; empty until it was sent.
         wire_id: Its id in the run that it was sent in last.
         sent_on: That run; ``None`` if it is to be sent.
         is_refused: Whether the hub did not take it: it knows no such node.
@@ -35,8 +37,8 @@ class Sent:
 
     message: Message
     expectation: Expectation
+    message_id: str = field(default_factory=lambda: token_hex(_ID_BYTES))
     given_s: float = field(default_factory=now_s)
-    message_id: str = ""
     wire_id: str = ""
     sent_on: object = None
     is_refused: bool = False
@@ -65,7 +67,6 @@ class Outbox:
     def __init__(self, rules: ReplyRules) -> None:
         """Hold none."""
         self._rules = rules
-        self._waiting: list[Sent] = []
         self._by_wire: dict[str, Sent] = {}
         self._open: dict[str, Sent] = {}
 
@@ -87,7 +88,10 @@ class Outbox:
             )
             for each in messages
         ]
-        self._waiting += added
+        for given, each in zip(messages, added, strict=True):
+            for message in (given, each.message):
+                stamp(message, each.message_id)
+            self._open[each.message_id] = each
         return added
 
     def due(self, run: object, may_go: Callable[[Sent], bool]) -> list[Sent]:
@@ -95,12 +99,10 @@ class Outbox:
 
         Args:
             run: The run.
-            may_go: Whether a message that was sent before may go again now.
+            may_go: Whether a message may go now.
         """
         return [
-            each
-            for each in (*self._waiting, *self._open.values())
-            if each.sent_on is not run and (not each.num_sendings or may_go(each))
+            each for each in self._open.values() if each.sent_on is not run and may_go(each)
         ]
 
     def sent(self, run: object, each: Sent, wire_id: str, *, is_refused: bool) -> None:
@@ -109,16 +111,6 @@ class Outbox:
         each.sent_on, each.wire_id, each.is_refused = run, wire_id, is_refused
         each.num_sendings += 1
         self._by_wire[wire_id] = each
-        if not each.message_id:
-            each.message_id = wire_id
-            stamp(each.message, wire_id)
-            self._waiting.remove(each)
-            self._open[wire_id] = each
-
-    def drop(self, messages: Iterable[Sent]) -> None:
-        """Take messages back that could not be sent for the first time."""
-        gone = {id(each) for each in messages}
-        self._waiting = [each for each in self._waiting if id(each) not in gone]
 
     def on(self, run: object) -> dict[str, int]:
         """Give the largest reply to take, bytes, by id on the wire, of what a run has."""
@@ -132,10 +124,6 @@ class Outbox:
         """Whether one of these messages is not answered yet."""
         return any(message_id in self._open for message_id in message_ids)
 
-    def is_empty(self) -> bool:
-        """Whether everything is answered."""
-        return not self._open
-
     def find(self, wire_id: str) -> Sent | None:
         """Find a message by its id on the wire; ``None`` if it is answered already."""
         return self._by_wire.get(wire_id)
@@ -144,7 +132,7 @@ class Outbox:
         """Send a message once more: its answer was lost on its way."""
         each.sent_on = None
 
-    def answered(self, each: Sent) -> None:
-        """Forget a message: it has its answer."""
+    def forget(self, each: Sent) -> None:
+        """Let go of a message: it has its answer, or nobody waits for one."""
         self._by_wire.pop(each.wire_id, None)
         self._open.pop(each.message_id, None)

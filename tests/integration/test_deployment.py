@@ -186,7 +186,7 @@ def test_every_reply_says_its_node_and_what_went_wrong(config: FederationConfig)
     reasons = {
         message.metadata.src_node_id: str(message.error.reason) for message in failed
     }
-    assert "knows no node 4242" in reasons.pop(nobody)
+    assert "takes no messages for node 4242" in reasons.pop(nobody)
     [(node, reason)] = reasons.items()
     assert node in {first, second}
     assert "ValueError" in reason

@@ -330,7 +330,7 @@ def test_a_hub_holds_the_question_and_no_longer_than_a_stop_takes(bench: Bench) 
     [message_id] = bench.ask(NORTH)
 
     def held(limits: Mapping[str, int], *, wait_s: float) -> list[Arrival]:
-        assert list(limits) == [message_id]
+        assert list(limits) == list(bench.hub.waiting)
         bench.hub.polls.append(wait_s)
         bench.now_s += wait_s
         return []
@@ -492,6 +492,44 @@ def test_a_push_that_fails_for_good_leaves_nothing_to_send(bench: Bench) -> None
     assert [node for _, node in bench.hub.asked] == [SOUTH]
 
 
+def test_nodes_that_lost_the_hub_too_get_time_to_come_back(bench: Bench) -> None:
+    """A hub that hung for a minute misses its nodes; that is no reason to go without."""
+    bench.grid.get_node_ids()
+    ids = bench.ask(NORTH)
+    bench.hub.is_up = False
+
+    def come_back() -> None:
+        bench.hub.is_up = bench.now_s > 105.0
+        bench.hub.online = [SOUTH]
+
+    bench.hub.when_away = come_back
+    bench.replies(ids, 8.0)
+    bench.hub.fail(NORTH, NODE_AWAY, "Node Unavailable")
+    assert bench.replies(ids, 5.0) == {}
+    assert len(bench.hub.asked) == 1, "it is not there to be asked"
+    bench.hub.online = [NORTH, SOUTH]
+    assert bench.replies(ids, 2.0) == {}
+    bench.hub.answer(NORTH)
+    assert bench.replies(ids)[NORTH].has_content()
+    assert "node_lost" not in bench.codes()
+
+
+def test_messages_for_a_hub_that_was_just_started_wait_for_their_nodes(
+    bench: Bench,
+) -> None:
+    """It would refuse them: it does not know yet who will come."""
+    bench.grid.get_node_ids()
+    bench.hub.forget()
+    bench.hub.online = []
+    ids = bench.ask(NORTH)
+    assert bench.replies(ids, 5.0) == {}
+    assert bench.hub.asked == []
+    bench.hub.online = [NORTH]
+    assert bench.replies(ids, 2.0) == {}
+    bench.hub.answer(NORTH)
+    assert bench.replies(ids)[NORTH].has_content()
+
+
 def test_an_answer_that_was_lost_on_its_way_is_asked_for_again(bench: Bench) -> None:
     """Three times; then it is an error that names the node."""
     ids = bench.ask(NORTH)
@@ -526,7 +564,7 @@ def test_a_lost_node_is_told_with_its_name_and_told_when_it_is_back(bench: Bench
 def test_a_node_that_the_hub_does_not_know_answers_with_an_error(bench: Bench) -> None:
     """Its key was revoked; asking again would not help."""
     ids = bench.ask(4242)
-    assert "knows no node 4242" in str(bench.replies(ids)[4242].error.reason)
+    assert "takes no messages for node 4242" in str(bench.replies(ids)[4242].error.reason)
     assert len(bench.hub.asked) == 1
 
 
