@@ -42,7 +42,8 @@ class About(Answer):
         api: Version of the API.
         lab: The lab's directory there.
         person: Who asks, as the lab's log shows it.
-        scopes: What they may do: ``"read"``, ``"write"``.
+        scopes: What they may do: ``"read"``, ``"write"``; at a hub also ``"drive"``,
+            ``"admin"``.
     """
 
     version: str

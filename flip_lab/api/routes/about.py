@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 import flip_lab
+from flip_lab.api.access import Scope
 from flip_lab.api.documents import told
 from flip_lab.api.replies import reply
 from flip_lab.api.service import Reader, Serving
@@ -54,7 +55,7 @@ class About(BaseModel):
     api: Literal["v1"] = "v1"
     lab: str
     person: str
-    scopes: list[Literal["read", "write"]]
+    scopes: list[Scope]
 
 
 @router.get("/health", openapi_extra={"security": []})
