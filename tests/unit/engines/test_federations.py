@@ -96,6 +96,39 @@ def test_a_wrong_table_is_an_error_that_names_the_file(
         load_federation("hospitals", project)
 
 
+def test_a_hub_is_named_with_a_token(project: Path) -> None:
+    """Instead of the secret; how long runs wait for it may be said, too."""
+    (project / "flip-lab.toml").write_text(
+        '[federations.north]\naddress = "hub:8443"\ntoken = "north.token"\n'
+        "hub-wait-s = 30\naccept-non-finite = true\n"
+    )
+    found = load_federation("north", project)
+    assert found.token == project / "north.token"
+    assert found.superexec_secret is None
+    assert (found.hub_wait_s, found.accept_non_finite) == (30.0, True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ("", "neither token nor superexec-secret"),
+        ('token = "t"\nsuperexec-secret = "s"', "both token and superexec-secret"),
+        ('token = "t"\nhub-wait-s = "long"', "hub-wait-s = 'long'"),
+        ('token = "t"\nhub-wait-s = -1', "hub-wait-s = -1"),
+        ('token = "t"\nhub-wait-s = nan', "hub-wait-s = nan"),
+        ('token = "t"\naccept-non-finite = 1', "accept-non-finite = 1"),
+    ],
+)
+def test_a_federation_is_a_hub_or_a_stock_superlink(
+    project: Path, lines: str, why: str
+) -> None:
+    """One of both, and every value of its kind."""
+    text = f'[federations.north]\naddress = "hub:8443"\n{lines}\n'
+    (project / "flip-lab.toml").write_text(text)
+    with pytest.raises(InvalidValueError, match=why):
+        load_federation("north", project)
+
+
 def test_a_file_that_is_no_utf_8_is_an_error_that_names_it(project: Path) -> None:
     """Some editors save another encoding."""
     (project / "flip-lab.toml").write_bytes('[federations."köln"]'.encode("latin-1"))
