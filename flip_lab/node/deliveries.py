@@ -7,7 +7,6 @@ refused, with the reason told to the hub: what answers predictions goes on.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -16,10 +15,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from flip_lab.core.errors import DeliveryError, FlipLabError
+from flip_lab.core.errors import CorruptArtifactError, DeliveryError, FlipLabError
 from flip_lab.node.config import NodeConfig
 from flip_lab.node.serving.hub_key import hub_key, open_shelf
-from flip_lab.node.serving.manifest import Manifest, SignedManifest, verified_manifest
+from flip_lab.node.serving.manifest import (
+    Manifest,
+    SignedManifest,
+    file_sha256,
+    verified_manifest,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +32,6 @@ LOOK_EVERY_S = 5.0
 
 _PLACE = "/flip/v1/device"
 _SPARE_BYTES = 2**28  # what stays free on the disk, for clients and logs
-_PART_BYTES = 2**20
 _FIX_DISK = "Free some space at the node, and deliver the model again."
 
 
@@ -101,7 +104,7 @@ class Deliveries:
             return False
         try:
             self._keep(signed, manifest)
-        except DeliveryError as error:
+        except (DeliveryError, CorruptArtifactError) as error:
             self._shelf.skip(manifest.delivery)
             _log.error(
                 "Delivery %d (%s) is refused: %s", manifest.delivery, manifest, error
@@ -142,7 +145,7 @@ class Deliveries:
     def _fetch(self, manifest: Manifest) -> None:
         """Get the file, if it is not here; on from where an earlier try stopped."""
         target = self._shelf.file(manifest.sha256)
-        if target.exists() and _sha256_of(target) == manifest.sha256:
+        if target.exists() and file_sha256(target) == manifest.sha256:
             return
         draft = target.with_suffix(".part")
         self._require_room(manifest)
@@ -152,7 +155,7 @@ class Deliveries:
                 f"Of {manifest} {came:,} of {manifest.size_bytes:,} bytes came.",
                 fix="Nothing need be done: it goes on by itself.",
             )
-        if _sha256_of(draft) != manifest.sha256:
+        if file_sha256(draft) != manifest.sha256:
             draft.unlink(missing_ok=True)
             raise DeliveryError(
                 f"The file of {manifest} does not match its hash {manifest.sha256:.16}….",
@@ -205,11 +208,3 @@ class _BrokenOffError(FlipLabError):
     """A file stopped coming: no reason to refuse it."""
 
     code = DeliveryError.code
-
-
-def _sha256_of(path: Path) -> str:
-    hashed = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(_PART_BYTES):
-            hashed.update(part)
-    return hashed.hexdigest()

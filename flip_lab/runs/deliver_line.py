@@ -6,7 +6,6 @@ hub's lab speaks: what breaks off goes on where it stopped.
 
 from __future__ import annotations
 
-import json
 import ssl
 import time
 from base64 import b64encode
@@ -18,9 +17,10 @@ import httpx
 from flip_lab.core.errors import (
     DeliveryError,
     FederationUnreachableError,
-    NotAllowedError,
-    NotAuthenticatedError,
+    FlipLabError,
+    RunError,
 )
+from flip_lab.core.outcome import error_in
 from flip_lab.engines.federations import FederationConfig, load_federation
 
 _PATIENCE_S = 60.0
@@ -44,7 +44,7 @@ class ModelLine:
         """Connect to nothing yet."""
         self._config = load_federation(federation, Path.cwd())
         self._client = httpx.Client(
-            base_url=f"https://{self._config.address}/flip/v1",
+            base_url=f"https://{self._config.address}/flip/v1/",
             headers={"Authorization": f"Bearer {_token(self._config)}"},
             verify=_context(self._config),
             timeout=_PATIENCE_S,
@@ -64,9 +64,7 @@ class ModelLine:
 
         Raises:
             FederationUnreachableError: If the hub does not answer.
-            NotAuthenticatedError: If it does not know the token.
-            NotAllowedError: If the token's role may not do this.
-            DeliveryError: If it refuses for another reason.
+            FlipLabError: What it has against it.
         """
         body = {} if told is None else {"json": told}
         return cast("dict[str, Any]", self._send(method, place, **body).json())
@@ -84,7 +82,7 @@ class ModelLine:
 
         Raises:
             FederationUnreachableError: If the hub goes away for good.
-            DeliveryError: If it refuses the file.
+            FlipLabError: What it has against the file.
         """
         size_bytes = path.stat().st_size
         told = {"filename": name, "kind": "model", "sha256": sha256}
@@ -131,7 +129,7 @@ class ModelLine:
 
     def _send(self, method: str, place: str, **more: Any) -> httpx.Response:  # noqa: ANN401  # as httpx
         try:
-            answer = self._client.request(method, f"/flip/v1/{place}", **more)
+            answer = self._client.request(method, place, **more)
         except httpx.HTTPError as error:
             raise FederationUnreachableError(
                 f"The hub of {self._config.name!r} at {self._config.address} does not "
@@ -144,21 +142,20 @@ class ModelLine:
         raise _refusal(self._config, answer)
 
 
-def _refusal(
-    config: FederationConfig, answer: httpx.Response
-) -> DeliveryError | NotAuthenticatedError | NotAllowedError:
-    """Turn a hub's refusal into an error of ours that keeps its words."""
+def _refusal(config: FederationConfig, answer: httpx.Response) -> FlipLabError:
+    """Give what a hub has against something, of the class with its code."""
     try:
-        told = json.loads(answer.content)
-        what, fix = str(told["detail"]), str(told["fix"])
+        told = cast("dict[str, Any]", answer.json())
+        body = {"code": told["code"], "what": told["detail"], "fix": told["fix"]}
     except (ValueError, KeyError, TypeError):
-        what, fix = f"HTTP {answer.status_code}.", "See the hub's log."
-    known = {
-        httpx.codes.UNAUTHORIZED: NotAuthenticatedError,
-        httpx.codes.FORBIDDEN: NotAllowedError,
-    }
-    cls = known.get(httpx.codes(answer.status_code), DeliveryError)
-    return cls(f"The hub of {config.name!r} refused: {what}", fix=fix)
+        return DeliveryError(
+            f"What answers for {config.name!r} said HTTP {answer.status_code}, and not as "
+            "a hub does.",
+            fix="Check address in flip-lab.toml.",
+        )
+    error = error_in(body)
+    # A code that only a newer hub knows.
+    return DeliveryError(error.what, fix=error.fix) if type(error) is RunError else error
 
 
 def _token(config: FederationConfig) -> str:

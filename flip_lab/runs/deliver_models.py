@@ -93,7 +93,9 @@ class DeliveredModels:
         Raises:
             ModelNotFoundError: If there is no such version.
             CorruptArtifactError: If its file is gone, or no longer matches its hash.
-            DeliveryError: If nobody knows its scenario, or the hub refuses.
+            DeliveryError: If nobody knows its scenario, or it does not fit it.
+            CohortError: If no enrolled node is meant.
+            NotAllowedError: If your token is no researcher's.
             UnknownFederationError: If no ``flip-lab.toml`` names the federation.
             FederationUnreachableError: If its hub does not answer.
         """
@@ -118,7 +120,7 @@ class DeliveredModels:
             nodes: As of ``deliver``.
 
         Raises:
-            DeliveryError: If it was never delivered there.
+            ModelNotFoundError: If it was never delivered there.
             UnknownFederationError: If no ``flip-lab.toml`` names the federation.
             FederationUnreachableError: If its hub does not answer.
         """

@@ -6,10 +6,12 @@ keeps can be checked at any time, also while the hub is away.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from cryptography.exceptions import InvalidSignature
@@ -145,6 +147,12 @@ def verified_manifest(signed: SignedManifest, key: Ed25519PublicKey) -> Manifest
             "when this node enrolled: enroll it again.",
         ) from None
     return _read(signed.content)
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a file as a manifest does, without reading all of it into memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(content: bytes) -> Manifest:

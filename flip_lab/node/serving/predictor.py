@@ -17,7 +17,7 @@ from flip_lab.fl.data.dataset import Features
 from flip_lab.fl.models import build_model
 from flip_lab.fl.scenarios import scenario_from_json
 from flip_lab.node.serving.input_schema import InputSchema, read_input_schema
-from flip_lab.node.serving.manifest import Manifest
+from flip_lab.node.serving.manifest import Manifest, file_sha256
 
 SitePrepare: TypeAlias = Callable[[Features], Features]
 """Makes rows ready for a model as this site's rows were made ready for training."""
@@ -95,12 +95,18 @@ def load_predictor(
 
     Args:
         manifest: Verified.
-        path: The file; its hash was compared.
+        path: The file; it is compared with its hash.
         site: What the site knows of rows.
 
     Raises:
-        DeliveryError: If the file does not hold the arrays of this model, or holds NaN.
+        DeliveryError: If the file was changed, does not hold the arrays of this model, or
+            holds NaN.
     """
+    if file_sha256(path) != manifest.sha256:
+        raise DeliveryError(
+            f"The file of {manifest} was changed after it was installed.",
+            fix="Deliver it again, and find out who writes to the node's models.",
+        )
     schema = read_input_schema(manifest.input_schema)
     found = _shapes_in(path)
     try:

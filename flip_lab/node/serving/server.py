@@ -114,6 +114,7 @@ class Beside:
 
     def _run(self) -> int:
         """Run it once; give its exit status."""
+        self._forget_place()  # a killed node left it
         command = [sys.executable, "-m", "flip_lab.node.serving.process"]
         log = self._config.log_file.open("a", encoding="utf-8")
         with (
@@ -137,9 +138,12 @@ class Beside:
             if line := running.stdout.readline():
                 self._listens(json.loads(line))
             status = self._ended(running)
-        (self._config.directory / PLACE_FILE).unlink(missing_ok=True)
+        self._forget_place()
         self._process = None
         return status
+
+    def _forget_place(self) -> None:
+        (self._config.directory / PLACE_FILE).unlink(missing_ok=True)
 
     def _listens(self, told: dict[str, Any]) -> None:
         path = self._config.directory / PLACE_FILE
