@@ -8,6 +8,7 @@ them, so a sum over rounds is as uncertain as it should be.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -144,7 +145,7 @@ class FleetDraws:
 
     def _learn(self, profile: PhaseProfile) -> _Learned:
         log_s, sigma = self._parameters(profile.timing, PRIOR_WEIGHT)
-        transfer = self.random.uniform(*profile.transfer_share, self.num_draws)
+        transfer = self._any_size(*profile.transfer_share)
         compute = self.random.uniform(*profile.compute_share, self.num_draws)
         return _Learned(
             log_s=log_s,
@@ -153,6 +154,13 @@ class FleetDraws:
             compute=np.minimum(compute, 1 - transfer),
             profile=profile,
         )
+
+    def _any_size(self, low: float, high: float) -> Reals:
+        """Draw a share of moving bytes: links differ in orders of magnitude."""
+        if high <= 0:
+            return np.zeros(self.num_draws)
+        low = max(low, high / _SLOWEST_TO_FASTEST)
+        return np.exp(self.random.uniform(math.log(low), math.log(high), self.num_draws))
 
     def _parameters(self, timing: Timing, prior_weight: float) -> tuple[Reals, Reals]:
         """Draw middle and spread of the logarithm from their posterior."""
@@ -165,6 +173,7 @@ class FleetDraws:
 
 
 _OWN = 0.4  # a node's own spread is at least this share of all, however much is shared
+_SLOWEST_TO_FASTEST = 1_000  # links that could be meant, where only one bound is known
 _LEAST_CHI = 0.5  # a fleet seen twice shall be uncertain, not absurd
 
 
