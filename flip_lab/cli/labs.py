@@ -59,6 +59,22 @@ def checkpoints_of(lab: AnyLab, every: int) -> dict[str, Any]:
     return {"checkpoints": Checkpoints(every=every)}
 
 
+def detached_of(lab: AnyLab, on_hub: bool) -> dict[str, Any]:  # noqa: FBT001  # an option
+    """Give where a run's process lives, as its lab takes it.
+
+    Raises:
+        BadParameter: If the lab is elsewhere already.
+    """
+    if not on_hub:
+        return {}
+    if is_far(lab):
+        raise typer.BadParameter(
+            "A run of a lab that is an address lives there anyway.",
+            param_hint="--on-hub",
+        )
+    return {"detach": "hub"}
+
+
 def place_of(lab: AnyLab) -> str:
     """Say where a lab is: its directory, or its address."""
     return str(getattr(lab, "url", None) or getattr(lab, "path", ""))

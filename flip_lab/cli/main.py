@@ -10,10 +10,18 @@ from typing import Annotated
 import typer
 
 from flip_lab import __version__
-from flip_lab.cli import again, care, exchange, labels, listing, serve, steer
+from flip_lab.cli import again, away, care, exchange, labels, listing, serve, steer
+from flip_lab.cli.cohorts import (
+    DeadlineOption,
+    OnHubOption,
+    OnlyOption,
+    OverSelectionOption,
+    QuorumOption,
+    policy_of,
+)
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.hub import hub
-from flip_lab.cli.labs import checkpoints_of, opened
+from flip_lab.cli.labs import checkpoints_of, detached_of, opened
 from flip_lab.cli.models import models
 from flip_lab.cli.node import node
 from flip_lab.cli.options import (
@@ -104,6 +112,11 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
         list[str] | None,
         typer.Option(help='Pause before aggregating when it is so: "loss is nan".'),
     ] = None,
+    only: OnlyOption = None,
+    deadline: DeadlineOption = None,
+    quorum: QuorumOption = None,
+    over_selection: OverSelectionOption = 0.0,
+    on_hub: OnHubOption = False,
     experiment: Annotated[
         str | None, typer.Option(help="What the run belongs to. Default: its own name.")
     ] = None,
@@ -135,12 +148,14 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter for each option
         client_timeout_s=client_timeout,
         stop_when=stop_when,
         break_when=break_when,
+        nodes=only,
+        policy=policy_of(deadline, quorum, over_selection),
         experiment=experiment,
         sweep=sweep,
         tags=tag or (),
         note=note,
     )
-    launched = launch(**checkpoints_of(here, checkpoint_every))
+    launched = launch(**checkpoints_of(here, checkpoint_every), **detached_of(here, on_hub))
     watch(here, launched, detach=detach, as_json=as_json)
 
 
@@ -198,6 +213,7 @@ app.command("stop-when", rich_help_panel=_STEER)(steer.stop_when)
 app.command("break-when", rich_help_panel=_STEER)(steer.break_when)
 app.command(rich_help_panel=_STEER)(steer.clear)
 app.command(rich_help_panel=_RUN)(again.fork)
+app.command(rich_help_panel=_RUN)(away.fetch)
 app.command(rich_help_panel=_RUN)(again.rerun)
 app.command(rich_help_panel=_ASK)(listing.sql)
 app.command(rich_help_panel=_ASK)(listing.compare)

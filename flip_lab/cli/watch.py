@@ -32,6 +32,8 @@ def watch(lab: AnyLab, run: AnyRun, *, detach: bool, as_json: bool) -> None:
             print_json({"run_id": run.run_id, "state": run.state.value})
         return
     interrupted = follow(run)
+    if not interrupted:
+        run.wait()  # it has ended; one that went on with its hub comes home
     if as_json:
         print_json(run_outcome(lab, run))
     if run.error is not None:

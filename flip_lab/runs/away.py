@@ -19,6 +19,7 @@ from flip_lab.store.layout import LabDir, explained, write_json_atomic
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from flip_lab.core.state import RunState
     from flip_lab.runs.run import Run
 
 _PLACES = ("hub",)
@@ -42,6 +43,28 @@ class Away:
     launched_s: float
 
 
+class AwayRun(Protocol):
+    """A run elsewhere, with the verbs of ``Run`` and one more."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, here and there."""
+        ...
+
+    @property
+    def state(self) -> RunState:
+        """Where the run stands now."""
+        ...
+
+    def wait(self, timeout_s: float | None = None) -> RunState:
+        """Wait until the run has ended."""
+        ...
+
+    def fetch(self, into: Any) -> Run:  # noqa: ANN401  # a lab, which stands above this room
+        """Bring the run into a lab here."""
+        ...
+
+
 class Hubs(Protocol):
     """What reaches the labs of hubs; ``flip_lab.client`` stands above this room."""
 
@@ -51,7 +74,7 @@ class Hubs(Protocol):
         """Launch a run there."""
         ...
 
-    def find(self, lab: LabDir, away: Away) -> Run:
+    def find(self, lab: LabDir, away: Away) -> AwayRun:
         """Give a handle on a run there."""
         ...
 

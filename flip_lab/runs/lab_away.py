@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from flip_lab.runs.away import away_of, hubs, remembered
+from flip_lab.runs.away import AwayRun, away_of, hubs, remembered
 from flip_lab.runs.care_keeper import LabKeeper
 
 if TYPE_CHECKING:
     from flip_lab.runs.run import Run
 
 
-class Fetched(Protocol):
-    """A handle on a run elsewhere, such as ``RemoteRun``."""
-
-    def fetch(self, into: LabAway) -> Run:
-        """Bring the run into a lab."""
-        ...
-
-
 class LabAway(LabKeeper):
     """Finds runs that were launched with ``detach="hub"``, and brings runs home."""
 
-    def detached(self) -> list[Run]:
+    def detached(self) -> list[AwayRun]:
         """Give the runs that were launched from here and are not at home yet.
 
         Returns:
@@ -33,7 +25,7 @@ class LabAway(LabKeeper):
         """
         return [hubs().find(self._dir, away) for away in remembered(self._dir)]
 
-    def fetch(self, run: Fetched | str, *, on: str | None = None) -> Run:
+    def fetch(self, run: AwayRun | str, *, on: str | None = None) -> Run:
         """Bring an ended run of another lab into this one: all of it, under its own id.
 
         What is here already stays as it is; an interrupted fetch goes on when it is
@@ -53,7 +45,6 @@ class LabAway(LabKeeper):
             RunExistsError: If this lab keeps another run of this id.
             FlipLabError: As ``RemoteRun.fetch``.
         """
-        if not isinstance(run, str):
-            return run.fetch(into=self)
-        found: Fetched = hubs().find(self._dir, away_of(self._dir, run, on))  # pyright: ignore[reportAssignmentType]  # a handle on a run elsewhere can do more than Run
-        return found.fetch(into=self)
+        if isinstance(run, str):
+            run = hubs().find(self._dir, away_of(self._dir, run, on))
+        return run.fetch(self)

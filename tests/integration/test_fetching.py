@@ -180,7 +180,7 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(
     ended: Run, post: Post, remote: RemoteLab, home: Lab
 ) -> None:
     """Bytes that came are not asked for again, by another process either."""
-    name = next(each.sha256 for each in _artifacts(ended) if each.name == "noise")
+    name = str(ended.artifacts().set_index("name")["sha256"]["noise"])
 
     def cut(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if not request.url.path.endswith(name):
@@ -274,8 +274,3 @@ def test_two_do_not_fetch_one_run_at_once(
     post.change = intrude
     assert home.fetch(remote.run(ended.run_id)).result().arrays
     assert met
-
-
-def _artifacts(run: Run) -> list[Any]:
-    rows = run.artifacts(as_="rows")
-    return [type("Row", (), row) for row in rows]
