@@ -26,6 +26,7 @@ from flip_lab.hub.standby import ActiveLock
 
 _LOG = logging.getLogger(__name__)
 _GRACE_S = 10
+_PART_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +239,17 @@ class _HubServer(Server):
         if self._looking is not None:
             self._looking.cancel()
         self._process.drain()
+        parting = asyncio.create_task(self._part())
         await super().shutdown(sockets)
+        parting.cancel()
+
+    async def _part(self) -> None:
+        """Hang up once all is answered: TLS waits for a goodbye that few clients send."""
+        while self.server_state.tasks:  # noqa: ASYNC110  # uvicorn tells nobody
+            await asyncio.sleep(_PART_S)
+        await asyncio.sleep(_PART_S)  # what was answered last is on its way
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     def _end(self) -> None:
         self.should_exit = True
