@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ NUM_ROUNDS = 12
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Give a lab with a run on a hub and two nodes, which are gone by now."""
     folder = tmp_path_factory.mktemp("twin")
     with pytest.MonkeyPatch.context() as patch, LoopbackHub(num_nodes=2) as hub:
@@ -30,7 +29,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         changes = {"train.num_rounds": NUM_ROUNDS, "train.local_epochs": 20}
         run = lab.launch("hospitals", on="hospitals", num_nodes=2, overrides=changes)
         assert run.wait(300) is RunState.COMPLETED, run.logs(tail=40)
-    yield lab
+    return lab
 
 
 @pytest.fixture(scope="module")
