@@ -166,8 +166,8 @@ class DeliveryDesk:
         if parcel.upload is not None:
             upload = whole(Uploads(self._lab), parcel.upload)
             path, found = upload.data, upload.sha256
-            if found == parcel.sha256 and not self.has(found):
-                blobs.place(found).unlink(missing_ok=True)  # damaged: it heals by this
+            if found == parcel.sha256 and not self.has(parcel.sha256):
+                blobs.place(parcel.sha256).unlink(missing_ok=True)  # damaged: it heals
         elif self.has(parcel.sha256):
             path, found = blobs.place(parcel.sha256), parcel.sha256
         else:
@@ -180,7 +180,10 @@ class DeliveryDesk:
             )
         source = source_of_file(self._lab, path, name=f"{parcel.name}.safetensors")
         note = f"version {parcel.version} of {author()}, to be delivered"
-        return register_model(self._lab, source, parcel.name, note=note).size_bytes
+        size_bytes = register_model(self._lab, source, parcel.name, note=note).size_bytes
+        if parcel.upload is not None:
+            Uploads(self._lab).remove(parcel.upload)
+        return size_bytes
 
     def _signed(
         self,
