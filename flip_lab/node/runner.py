@@ -20,8 +20,14 @@ from flwr.app import Message
 
 from flip_lab.core.clock import now_s, tick_s
 from flip_lab.core.errors import FlipLabError, NodeLimitError
-from flip_lab.engines.flower.fleet import FleetConnection, RunOverError, read_node_key
-from flip_lab.engines.flower.messages import server_round_of
+from flip_lab.engines.flower.fleet import (
+    REPLY_LESS,
+    FleetConnection,
+    RunOverError,
+    read_node_key,
+    told_too_large,
+)
+from flip_lab.engines.flower.messages import payload_bytes, server_round_of
 from flip_lab.node.app_shelf import AppShelf
 from flip_lab.node.attempts import Attempts
 from flip_lab.node.callers import Caller
@@ -39,6 +45,8 @@ _HOLD_S = 20.0  # how long a hub of ours may hold a question
 _BEAT_S = 8.0  # Flower counts a node as away after 20 s without
 _MISSED_BEATS = 3
 _GOODBYE_S = 5.0
+_LAST_BEATS_S = 1.0
+_FETCHED_S = 4.0  # Flower's drivers ask each 3 s
 _POLL_S = (0.2, 3.0)  # how often a stock SuperLink is asked: busy, idle
 _COMING_S = 0.05
 _MOST_FAILURES = 5
@@ -112,7 +120,11 @@ class NodeRunner:
                 failures = 1 if tick_s() - began > _HOLD_S else failures + 1
                 self._away(error)
                 await _first_of(stop.wait(), asyncio.sleep(pause_s(failures)))
-        await self._drain(drain_s)
+        self._status.tell(state="draining")
+        self._log.info("Asked to end; %s messages are under way.", len(self._works))
+        # Without signs of life the hub would give up on what is under way.
+        await _first_of(self._drain(drain_s), self._beat_on())
+        await self._goodbye()
         self._log.close()
 
     def _away(self, error: Exception) -> None:
@@ -252,7 +264,7 @@ class NodeRunner:
             seed=run.seed,
             memory_mb=self._config.limits.memory_mb,
         )
-        outcome = self._around.caller.call(call)
+        outcome = self._in_bounds(self._around.caller.call(call))
         if outcome.state is not None and (
             why := self._contexts.keep(moment, outcome.state)
         ):
@@ -260,6 +272,15 @@ class NodeRunner:
         if outcome.failure:
             self._log.warning("%s\n%s", outcome.failure, outcome.detail)
         return outcome
+
+    def _in_bounds(self, outcome: SiteOutcome) -> SiteOutcome:
+        """Let a reply that may not leave count as a failed call: nothing is remembered."""
+        size = payload_bytes(outcome.reply) if outcome.reply is not None else 0
+        most_mb = self._config.limits.message_mb
+        if size <= most_mb * _MIB:
+            return outcome
+        told = NodeLimitError(told_too_large(size, most_mb), fix=REPLY_LESS)
+        return SiteOutcome(failure=str(told))
 
     async def _send(self, message: Message, reply: Message, duration_s: float) -> None:
         """Send a reply, through any outage, as long as somebody may wait for it.
@@ -299,17 +320,29 @@ class NodeRunner:
             last_call=line,
         )
 
+    async def _beat_on(self) -> None:
+        """Say that the node lives, although it asks for nothing any more."""
+        while True:
+            if self._connection is not None:
+                with suppress(httpx.HTTPError, RunOverError):
+                    await self._connection.beat(hold_s=0)
+            await asyncio.sleep(_LAST_BEATS_S)
+
     async def _drain(self, drain_s: float) -> None:
-        """Finish what is under way, within a time limit, and say goodbye."""
-        self._status.tell(state="draining")
-        self._log.info("Asked to end; %s messages are under way.", len(self._works))
-        if self._works:
-            _, late = await asyncio.wait(self._works, timeout=drain_s)
-            for work in late:
-                work.cancel()
-            if late:
-                self._log.warning("%s clients did not finish in %s s.", len(late), drain_s)
-                await asyncio.wait(late, timeout=_GOODBYE_S)
+        """Finish what is under way, within a time limit."""
+        if not self._works:
+            return
+        _, late = await asyncio.wait(self._works, timeout=drain_s)
+        for work in late:
+            work.cancel()
+        if late:
+            self._log.warning("%s clients did not finish in %s s.", len(late), drain_s)
+            await asyncio.wait(late, timeout=_GOODBYE_S)
+        # A SuperLink forgets an answer that nobody fetched when its node says goodbye.
+        is_stock = self._connection is not None and not self._connection.is_ours
+        await asyncio.sleep(_FETCHED_S if is_stock else 0)
+
+    async def _goodbye(self) -> None:
         if self._connection is not None:
             with suppress(httpx.HTTPError, asyncio.TimeoutError, RunOverError):
                 await asyncio.wait_for(self._connection.deactivate(), timeout=_GOODBYE_S)

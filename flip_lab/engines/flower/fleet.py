@@ -58,7 +58,17 @@ from flip_lab.engines.flower.fleet_wire import (
     read_node_key,
 )
 
-__all__ = ["FleetConnection", "Pulled", "RunApp", "RunOverError", "read_node_key"]
+__all__ = [
+    "FleetConnection",
+    "Pulled",
+    "RunApp",
+    "RunOverError",
+    "read_node_key",
+    "told_too_large",
+]
+
+REPLY_LESS = "Reply with less, or let the site raise message-mb in its node.toml."
+"""What helps when a reply is too large."""
 
 _HEARTBEAT_S = 10  # the shortest that Flower takes; two missed, and the node counts as away
 _OBJECT_WAIT_S = 600.0  # a driver sends a message first, and its arrays after it
@@ -98,6 +108,9 @@ class RunApp:
 class FleetConnection:
     """One node's calls; each may raise what ``httpx`` raises.
 
+    Attributes:
+        is_ours: Whether a hub of ours answers; true until a stock SuperLink does.
+
     Args:
         http: The client to call with; nodes of one process share one.
         address: ``host:port``.
@@ -119,7 +132,7 @@ class FleetConnection:
         self._node = Node()
         self._seen = ""  # the hub's word on how far we have heard
         self._got = ""
-        self._is_ours = True  # until a stock SuperLink does not know our paths
+        self.is_ours = True  # until a stock SuperLink does not know our paths
 
     @property
     def node_id(self) -> int:
@@ -133,7 +146,7 @@ class FleetConnection:
         )
         answer = await self._wire.call("activate-node", request, ActivateNodeResponse)
         self._node = Node(node_id=answer.node_id)
-        self._seen, self._is_ours = "", True
+        self._seen, self.is_ours = "", True
         return answer.node_id
 
     async def beat(self, *, hold_s: float) -> bool:
@@ -180,7 +193,7 @@ class FleetConnection:
         Raises:
             HTTPStatusError: If the hub refuses.
         """
-        if not self._is_ours:
+        if not self.is_ours:
             return await self._pull_stock()
         headers = {
             "x-flip-wait": f"{wait_s:.0f}",
@@ -195,7 +208,7 @@ class FleetConnection:
         except httpx.HTTPStatusError as error:
             if error.response.status_code not in {404, 405}:
                 raise
-            self._is_ours = False
+            self.is_ours = False
             return await self._pull_stock()
         frames = unframed(response.content)
         if not frames:
@@ -284,9 +297,7 @@ class FleetConnection:
         size = parts.size_bytes
         if size > self._most_bytes:
             raise NodeLimitError(
-                f"The client's reply has {size / 2**20:.0f} MiB; this site lets "
-                f"{self._most_bytes / 2**20:.0f} MiB out.",
-                fix="Reply with less, or let the site raise message-mb in its node.toml.",
+                told_too_large(size, self._most_bytes // 2**20), fix=REPLY_LESS
             )
         request = PushMessagesRequest(
             node=self._node,
@@ -294,7 +305,7 @@ class FleetConnection:
             message_object_trees=[parts.tree],
             clientapp_runtime_list=[duration_s],
         )
-        if self._is_ours and size <= MOST_INLINE_BYTES:
+        if self.is_ours and size <= MOST_INLINE_BYTES:
             body = framed([request.SerializeToString(), *parts.contents.values()])
             await self._wire.post(PUSH_PATH, body)
         else:
@@ -314,3 +325,9 @@ class FleetConnection:
                 session_id=answer.session_id,
             )
             await self._wire.call("push-object", pushed, PushObjectResponse)
+
+
+def told_too_large(size_bytes: int, most_mb: int) -> str:
+    """Say that a reply is larger than its site lets out."""
+    size_mb = size_bytes / 2**20
+    return f"The client's reply has {size_mb:.0f} MiB; its site lets {most_mb} MiB out."
