@@ -116,10 +116,10 @@ def restore_hub(
     from flip_lab.runs.care import restore_lab
 
     home = Path(source).expanduser().absolute()
-    copy = _found(home, snapshot)
-    manifest = _checked(copy)
     place = HubPlace(Path(directory).expanduser().absolute())
     require_nothing(place.path)
+    copy = _found(home, snapshot)
+    manifest = _checked(copy)
     try:
         with explained(place.path):
             place.path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -46,9 +46,10 @@ def check_imports(app: Path | None) -> Iterator[Check]:
 
 def _app(app: Path) -> Check:
     files = sorted(app.rglob("*.py"))
-    own = {path.stem for path in files} | {path.name for path in app.iterdir()}
+    own: set[str] = {path.stem for path in files}
     wanted: set[str] = set()
     try:
+        own |= {path.name for path in app.iterdir()}
         for path in files:
             wanted |= _imported(ast.parse(path.read_text("utf-8")))
     except (OSError, SyntaxError, UnicodeDecodeError) as error:

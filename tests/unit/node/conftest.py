@@ -135,8 +135,9 @@ class DeviceHub:
                     super().finish()
                 self.request.close()
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # as there
                 """Print nothing."""
+                del format, args
 
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
