@@ -7,9 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from flip_lab.core.fleet import NodeProfile, PhaseProfile, ServerProfile, Shares
+from flip_lab.core.fleet import (
+    NARROW,
+    NodeProfile,
+    PhaseProfile,
+    ServerProfile,
+    Shares,
+)
 
-_NARROW = 0.35  # width of bounds of a share up to which it counts as measured
 _SAME = 0.1  # width of bounds up to which one number says as much as two
 _ENOUGH = 5  # messages from which a node's own spread outweighs the fleet's
 _LIKELY = 20  # messages without a failure that say little about 5 %
@@ -78,7 +83,7 @@ def _part(what: str, shares: Sequence[Shares], remedy: str) -> _Row:
         told = f"about {(low + high) / 2:.0%} of a message's time"
     else:
         told = f"{low:.0%} to {high:.0%} of a message's time"
-    if (widths <= _NARROW).all():
+    if (widths <= NARROW).all():
         return what, "measured", told
     return what, "bounded", f"{told}; {remedy}"
 

@@ -19,7 +19,7 @@ from flip_lab.analysis.columns import Reals
 from flip_lab.analysis.fleet import Fleet
 from flip_lab.analysis.fleet_fit import PRIOR_WEIGHT
 from flip_lab.analysis.twin_choice import WhatIf
-from flip_lab.core.fleet import Availability, NodeProfile, PhaseProfile, Timing
+from flip_lab.core.fleet import Availability, PhaseProfile, Timing
 
 Flags = npt.NDArray[np.bool_]
 
@@ -93,6 +93,10 @@ class FleetDraws:
         }
         self._server = self._parameters(fleet.server.overhead, 0.0)
         self._strangers: dict[str, _Learned] = {}
+        self._shared = {
+            phase: self._common(sigma)
+            for phase, sigma in sorted(fleet.server.shared_log_sigma.items())
+        }
 
     def overhead_s(self) -> Reals:
         """Draw what one round takes besides its nodes; shape ``(num_draws,)``."""
@@ -101,27 +105,39 @@ class FleetDraws:
 
     def messages(self, phase: str, asked: Asked) -> Drawn:
         """Draw what becomes of the messages of one phase of one round."""
-        shape = (self.num_draws, len(asked.partitions))
-        learned = [self._of(node, phase) for node in asked.partitions]
+        times = self._times(phase, asked)
         nodes = [self._fleet.by_partition.get(node) for node in asked.partitions]
-        shared = self._fleet.server.shared_log_sigma.get(phase, 0.0)
-        sigma = np.stack([each.sigma for each in learned], axis=1)
-        alone = np.sqrt(np.maximum(sigma**2 - shared**2, (_OWN * sigma) ** 2))
-        log_s = np.stack([each.log_s for each in learned], axis=1)
-        together = shared * self.random.standard_normal((self.num_draws, 1))
-        times = np.exp(log_s + together + alone * self.random.standard_normal(shape))
-        times *= self._factors(asked, learned)
-        times += np.array([_warm_up(node) for node in nodes]) * asked.is_first
         there = [node.availability if node else _NOBODY for node in nodes]
-        failed = self.random.random(shape) < [each.error_rate for each in there]
-        is_away = self.random.random(shape) >= [each.share_up for each in there]
-        chance = np.exp(_FAILURE_SIGMA * self.random.standard_normal(shape))
+        failed = self.random.random(times.shape) < [each.error_rate for each in there]
+        is_away = self.random.random(times.shape) >= [each.share_up for each in there]
+        chance = np.exp(_FAILURE_SIGMA * self.random.standard_normal(times.shape))
         told_s = np.array([each.failed_s for each in there]) * chance
         return Drawn(
             ready_s=np.where(failed | is_away, np.inf, times),
             known_s=np.where(is_away, 0.0, np.where(failed, told_s, times)),
             is_away=is_away,
         )
+
+    def _times(self, phase: str, asked: Asked) -> Reals:
+        """Draw how long messages take that are answered."""
+        learned = [self._of(node, phase) for node in asked.partitions]
+        shared, common = self._shared.get(phase) or self._common(0.0)
+        sigma = np.stack([each.sigma for each in learned], axis=1)
+        alone = np.maximum(sigma**2 - shared[:, None] ** 2, (_OWN * sigma) ** 2) ** 0.5
+        log_s = np.stack([each.log_s for each in learned], axis=1)
+        together = common + shared * self.random.standard_normal(self.num_draws)
+        own = alone * self.random.standard_normal(sigma.shape)
+        times = np.exp(log_s + together[:, None] + own) * self._factors(asked, learned)
+        known = self._fleet.by_partition
+        warm_up = [known[n].warm_up_s if n in known else 0.0 for n in asked.partitions]
+        return times + np.array(warm_up) * asked.is_first
+
+    def _common(self, shared_sigma: float) -> tuple[Reals, Reals]:
+        """Draw how much rounds differ as a whole, and how untypical those seen were."""
+        num_rounds = max(self._fleet.num_rounds, 2)
+        sigma = shared_sigma * self._spread(num_rounds - 1.0)
+        noise = self.random.standard_normal(self.num_draws)
+        return sigma, sigma * noise / np.sqrt(num_rounds)
 
     def _factors(self, asked: Asked, learned: Sequence[_Learned]) -> Reals:
         """Say how many times its usual time each message takes for what it carries."""
@@ -165,11 +181,15 @@ class FleetDraws:
     def _parameters(self, timing: Timing, prior_weight: float) -> tuple[Reals, Reals]:
         """Draw middle and spread of the logarithm from their posterior."""
         freedom = max(timing.num_observed - 1 + prior_weight, 1.0)
-        chi = self.random.chisquare(freedom, self.num_draws)
-        sigma = timing.log_sigma * np.sqrt(freedom / np.maximum(chi, _LEAST_CHI))
+        sigma = timing.log_sigma * self._spread(freedom)
         error = sigma / np.sqrt(timing.num_observed)
         noise = self.random.standard_normal(self.num_draws)
         return np.log(timing.median_s) + error * noise, sigma
+
+    def _spread(self, freedom: float) -> Reals:
+        """Draw by how much a spread may differ from the one that was seen, as a factor."""
+        chi = self.random.chisquare(freedom, self.num_draws)
+        return np.sqrt(freedom / np.maximum(chi, _LEAST_CHI))
 
 
 _OWN = 0.4  # a node's own spread is at least this share of all, however much is shared
@@ -180,10 +200,6 @@ _LEAST_CHI = 0.5  # a fleet seen twice shall be uncertain, not absurd
 def _ratio(value: float, usual: float) -> float:
     known = np.isfinite(value) and value > 0 and usual > 0
     return float(value / usual) if known else 1.0
-
-
-def _warm_up(node: NodeProfile | None) -> float:
-    return node.warm_up_s if node is not None else 0.0
 
 
 def _typical(fleet: Fleet, phase: str) -> PhaseProfile:

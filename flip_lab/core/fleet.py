@@ -13,6 +13,9 @@ Shares: TypeAlias = tuple[float, float]
 
 UNKNOWN: Shares = (0.0, 1.0)
 
+NARROW = 0.35
+"""Width of a share's bounds up to which their middle is a fair guess."""
+
 
 class RecordedSpec(Protocol):
     """What a fit needs to know of how a run was launched."""
@@ -231,11 +234,7 @@ def _shares(pair: Sequence[float]) -> Shares:
 
 def _scaled(shares: Shares, by: float) -> Estimate:
     low, high = shares
-    is_known = high - low <= _KNOWN
+    is_known = high - low <= NARROW
     return Estimate(
         (low + high) / 2 * by if is_known else float("nan"), low * by, high * by
     )
-
-
-_KNOWN = 0.35
-"""Width of a share's bounds up to which their middle is a fair guess."""
