@@ -132,7 +132,6 @@ class FleetDoor:
         for request in requests:
             see_that_it_is_the_nodes(self._state, request, node.node_id, node.public_key)
         if path == _ACTIVATE:
-            see_that_versions_fit(asked.headers)
             await self._in_thread(self._begin_anew, asked)
         if path == _PULL and asked.wait_s:
             await self._hold(asked, is_for_calls=True)
@@ -162,6 +161,8 @@ class FleetDoor:
         except FlipLabError:
             self._admission.failed(scope)
             raise
+        if scope["path"] == _ACTIVATE:  # before it counts as there
+            see_that_versions_fit(headers)
         self._presence.sign(node, ahead_s)
         return node
 

@@ -27,7 +27,7 @@ from flwr.proto.message_pb2 import (
     PushObjectRequest,
 )
 from flwr.server.superlink.linkstate import LinkState
-from flwr.supercore.error import FlowerError
+from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.inflatable.inflatable_object import get_object_id
 from flwr.superlink.servicer.fleet import fleet_handlers
 from google.protobuf.message import DecodeError
@@ -178,7 +178,7 @@ class FleetDesk:
 
         Raises:
             ExchangeError: If the request is malformed, or speaks for another node.
-            FlowerError: If the run is over.
+            FlowerError: If the run is over, or not known since the hub was started again.
         """
         frames = unframed(body)
         if not frames:
@@ -190,6 +190,11 @@ class FleetDesk:
         metadata = request.messages_list[0].metadata
         _check_node(request.node.node_id, node_id)
         _check_node(metadata.src_node_id, node_id)
+        if not self._state.get_run_status({metadata.run_id}):
+            raise FlowerError(
+                ApiErrorCode.FLEET_RUN_STATUS_NOT_ALLOWED,
+                f"Run {metadata.run_id} is not known here.",
+            )
         response = fleet_handlers.push_messages(request, self._state)
         wanted = set(response.objects_to_push)
         for content in contents:
