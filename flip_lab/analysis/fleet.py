@@ -84,6 +84,8 @@ class Fleet:
             ``high_s`` (90 % of single messages lie between), ``num_examples``,
             ``num_bytes``; ``compute_share_low`` and ``…_high``, ``transfer_share_low`` and
             ``…_high`` (what is known of the parts of ``median_s``, 0 to 1);
+            ``compute_ms_per_example``, ``transfer_s_per_mib`` and ``fixed_s`` (what any
+            message takes), NaN where only bounds are known;
             ``warm_up_s``, ``error_rate``, ``share_up`` (0 to 1), ``num_outages``,
             ``mean_up_s`` and ``mean_down_s`` (NaN when it never went away).
         """
@@ -189,6 +191,9 @@ def _row(node: NodeProfile, phase: str) -> dict[str, object]:
         for part in ("compute", "transfer")
         for end in ("low", "high")
     }
+    row |= dict.fromkeys(
+        ("compute_ms_per_example", "transfer_s_per_mib", "fixed_s"), np.nan
+    )
     if profile is not None:
         timing = profile.timing
         reach = float(np.exp(_REACH * timing.log_sigma))
@@ -203,6 +208,9 @@ def _row(node: NodeProfile, phase: str) -> dict[str, object]:
             "compute_share_high": profile.compute_share[1],
             "transfer_share_low": profile.transfer_share[0],
             "transfer_share_high": profile.transfer_share[1],
+            "compute_ms_per_example": 1000 * profile.compute_s_per_example.value,
+            "transfer_s_per_mib": profile.transfer_s_per_mib.value,
+            "fixed_s": profile.fixed_s.value,
         }
     return row | {
         "warm_up_s": node.warm_up_s,

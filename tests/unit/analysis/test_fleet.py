@@ -114,6 +114,9 @@ def test_nodes_that_say_how_long_they_worked_give_the_parts() -> None:
         assert train.fixed_s.value == pytest.approx(put_in.fixed_s, abs=0.1)
     known = fleet.diagnosis().set_index("what")["known"]
     assert known[["computing", "network"]].tolist() == ["measured", "measured"]
+    trained = fleet.summary().query("phase == 'train'")
+    assert trained["compute_ms_per_example"].tolist() == pytest.approx([20, 60], rel=0.05)
+    assert trained["transfer_s_per_mib"].tolist() == pytest.approx([0.25, 0.05], rel=0.15)
 
 
 def test_runs_of_two_model_sizes_tell_the_network() -> None:
