@@ -87,6 +87,16 @@ class ProbedRun:
         await self.ask("runtime/pull-task-input", asked, PullTaskInputResponse)
 
     @property
+    def headers(self) -> dict[str, str]:
+        """What proves that its driver asks."""
+        return {
+            "authorization": f"Bearer {self.token}",
+            "content-type": PROTOBUF,
+            "flwr-task-token": self.task_token,
+            **_VERSIONS,
+        }
+
+    @property
     def start_request(self) -> StartRunRequest:
         """What starts it."""
         return StartRunRequest(fab=fab_to_proto(self.fab))
@@ -139,8 +149,6 @@ class ProbedRun:
         """Send objects, many at once."""
         parts = [request.SerializeToString() for request in requests]
         body = b"".join(len(part).to_bytes(4) + part for part in parts)
-        proof = {"authorization": f"Bearer {self.token}", "content-type": PROTOBUF}
-        proof |= _VERSIONS | {"flwr-task-token": self.task_token}
         path = "/v1/runtime/push-objects"
-        answer = await self.asked.client.post(path, content=body, headers=proof)
+        answer = await self.asked.client.post(path, content=body, headers=self.headers)
         assert answer.is_success, answer.text

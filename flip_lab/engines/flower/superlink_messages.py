@@ -18,7 +18,10 @@ from flwr.server.superlink.linkstate.utils import (
     create_message_error_unavailable_res_message,
 )
 from flwr.supercore.date import now
-from flwr.supercore.inflatable.inflatable_object import get_object_id
+from flwr.supercore.inflatable.inflatable_object import (
+    UnexpectedObjectContentError,
+    get_object_id,
+)
 from flwr.supercore.inflatable.inflatable_utils import validate_object_content
 from flwr.supercore.object_store import ObjectStore
 from flwr.superlink.federation.federation_manager import FederationManager
@@ -213,8 +216,10 @@ class WholeMessages(InMemoryLinkState):
 
 def _is_whole(object_id: str, content: bytes) -> bool:
     """Say whether an object is the one that its id names, and can be read."""
+    if get_object_id(content) != object_id:
+        return False
     try:
         validate_object_content(content=content)
-    except ValueError:
+    except (ValueError, UnexpectedObjectContentError):
         return False
-    return get_object_id(content) == object_id
+    return True

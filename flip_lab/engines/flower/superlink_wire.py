@@ -140,6 +140,9 @@ def told(error: Exception) -> tuple[int, bytes]:
         _LOG.info("%s", error)
         content = error.to_json(known.public_message)
         return known.http_status_code, json.dumps(content).encode()
+    if isinstance(error, ValueError):  # how Flower and fleet_exchange refuse nonsense
+        _LOG.info("A request was malformed: %s", error)
+        return HTTPStatus.BAD_REQUEST, b'{"detail": "Malformed request."}'
     _LOG.error("Flower failed over a request.", exc_info=error)
     return HTTPStatus.INTERNAL_SERVER_ERROR, b'{"detail": "Internal server error."}'
 
