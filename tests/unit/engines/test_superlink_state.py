@@ -1,0 +1,220 @@
+"""A hub's link state: whole messages only, and an answer for every call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from flwr.app import ArrayRecord, Message, RecordDict
+from flwr.app.message import make_message
+from flwr.app.metadata import Metadata
+from flwr.common.constant import NOOP_FLWR_AID
+from flwr.supercore.constant import NOOP_FEDERATION_ID
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+)
+
+from flip_lab.core.clock import now_s
+from flip_lab.engines.flower.superlink_state import HubLinkState, new_state, node_id_of
+
+KEY = b"-----BEGIN PUBLIC KEY----- of a test"
+HUB = 1
+LOST = 5  # Flower's code for a node that is not there
+
+
+@dataclass
+class Heard:
+    """Hears what is new."""
+
+    nodes: list[int] = field(default_factory=list)
+    runs: list[int] = field(default_factory=list)
+
+    def node(self, node_id: int) -> None:
+        """Keep a node."""
+        self.nodes.append(node_id)
+
+    def run(self, run_id: int) -> None:
+        """Keep a run."""
+        self.runs.append(run_id)
+
+
+@dataclass
+class World:
+    """A state with one online node and one run."""
+
+    heard: Heard
+    state: HubLinkState
+    node_id: int
+    run_id: int
+
+    def message(self, reply_to: Message | None = None) -> Message:
+        """Make a call for the node, or its reply."""
+        source, target = (HUB, self.node_id) if reply_to is None else (self.node_id, HUB)
+        metadata = Metadata(
+            run_id=self.run_id,
+            message_id="",
+            src_node_id=source,
+            dst_node_id=target,
+            reply_to_message_id=reply_to.metadata.message_id if reply_to else "",
+            group_id="",
+            message_type="train",
+            created_at=now_s(),
+            ttl=60.0,
+        )
+        arrays = ArrayRecord([np.arange(4.0) + (reply_to is not None)])
+        message = make_message(metadata, RecordDict({"arrays": arrays}))
+        message.metadata.__dict__["_message_id"] = message.object_id
+        return message
+
+    def store(self, message: Message, *, leave: int = 0) -> list[tuple[str, bytes, str]]:
+        """Store a message with its objects but for some; give those."""
+        session = self.state.start_session(self.run_id)
+        stored, missing = self.state.store_message_and_object_tree(
+            message, get_object_tree(message), session
+        )
+        assert stored
+        contents = get_all_nested_objects(message)
+        objects = [(each, contents[each].deflate(), session) for each in missing]
+        for each in objects[: len(objects) - leave]:
+            self.put(*each)
+        return objects[len(objects) - leave :]
+
+    def put(self, object_id: str, content: bytes, session: str) -> None:
+        """Store an object."""
+        assert self.state.store_object(self.run_id, session, object_id, content)
+
+    def take(self) -> list[Message]:
+        """Take a call as the node."""
+        return self.state.get_message_ins(self.node_id, 1)
+
+    def replies(self, call: Message) -> list[Message]:
+        """Take the reply to a call as its driver."""
+        return self.state.get_message_res({call.metadata.message_id}, self.run_id)
+
+
+@pytest.fixture
+def world() -> World:
+    """Give a world."""
+    heard = Heard()
+    state = new_state(heard)
+    node_id = state.admit(KEY)
+    assert node_id == node_id_of(KEY) == state.admit(KEY)
+    state.acknowledge_node_heartbeat(node_id, 30)
+    run_id = state.create_run(
+        None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, "flwr-serverapp"
+    )
+    return World(heard, state, node_id, run_id)
+
+
+def test_only_whole_messages_are_handed_out(world: World) -> None:
+    """In both directions, and the one they are for hears of it once."""
+    call = world.message()
+    rest = world.store(call, leave=2)
+    assert (world.take(), world.heard.nodes) == ([], [])
+    for each in rest:
+        assert not world.state.has_call(world.node_id)
+        world.put(*each)
+    assert world.heard.nodes == [world.node_id]
+    assert world.take() == [call]
+    assert world.take() == []
+    reply = world.message(reply_to=call)
+    rest = world.store(reply, leave=1)
+    assert (world.replies(call), world.heard.runs) == ([], [])
+    world.put(*rest[0])
+    assert world.heard.runs == [world.run_id]
+    assert world.replies(call) == [reply]
+
+
+def test_nothing_is_remembered_of_what_is_over(world: World) -> None:
+    """Calls that are done, and calls that never became whole."""
+    state = world.state
+    done, never = world.message(), world.message()
+    world.store(done)
+    world.take()
+    world.store(world.message(reply_to=done))
+    world.store(never, leave=1)
+    ids = {done.metadata.message_id, never.metadata.message_id}
+    state.delete_messages(ids)
+    kept = [state._missing, state._needed_by, state._lost, state._ready[world.node_id]]
+    assert kept == [{}, {}, set(), {}]
+
+
+def test_noise_is_not_taken_for_an_object(world: World) -> None:
+    """Neither under a name that is not its hash, nor if nobody could read it."""
+    [[object_id, content, session]] = world.store(world.message(), leave=1)
+    for noise in (b"", b"noise", content + b"x"):
+        assert not world.state.store_object(world.run_id, session, object_id, noise)
+    assert not world.state.has_call(world.node_id)
+    world.put(object_id, content, session)
+    assert world.state.has_call(world.node_id)
+
+
+def test_a_reply_that_is_never_finished_is_a_lost_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its node began to push and went on with something else."""
+    call = world.message()
+    world.store(call)
+    world.take()
+    world.store(world.message(reply_to=call), leave=1)
+    world.state.sweep()
+    assert world.replies(call) == []
+    [session] = [
+        each
+        for each in world.state._object_push_sessions.values()
+        if each.pending_object_ids
+    ]
+    monkeypatch.setattr(session, "expires_at", session.expires_at - timedelta(hours=1))
+    world.state.sweep()
+    assert world.heard.runs == [world.run_id]
+    assert [reply.error.code for reply in world.replies(call)] == [LOST]
+
+
+@pytest.mark.parametrize("is_confirmed", [False, True])
+def test_a_new_process_of_a_node_inherits_what_it_can(
+    world: World, *, is_confirmed: bool
+) -> None:
+    """Calls whose objects are still here are given again; the others are lost."""
+    call = world.message()
+    world.store(call)
+    assert world.take() == [call]
+    if is_confirmed:
+        world.state.object_store.delete(call.metadata.message_id)
+    world.state.begin_anew(world.node_id, is_same_process=False)
+    assert world.state.activate_node(world.node_id, 30), "Flower must let it in"
+    if is_confirmed:
+        assert world.take() == []
+        assert [reply.error.code for reply in world.replies(call)] == [LOST]
+    else:
+        assert world.take() == [call]
+        assert world.replies(call) == []
+
+
+def test_the_same_process_keeps_its_calls(world: World) -> None:
+    """It activates again and answers what it took before."""
+    call = world.message()
+    world.store(call)
+    world.take()
+    world.state.object_store.delete(call.metadata.message_id)
+    world.state.begin_anew(world.node_id, is_same_process=True)
+    assert world.state.activate_node(world.node_id, 30)
+    assert world.take() == []
+    reply = world.message(reply_to=call)
+    world.store(reply)
+    assert world.replies(call) == [reply]
+
+
+def test_a_dismissed_node_may_be_admitted_again(world: World) -> None:
+    """Under the same id; what it was asked meanwhile has an answer."""
+    call = world.message()
+    world.store(call)
+    world.state.dismiss(world.node_id)
+    world.state.dismiss(world.node_id)
+    assert world.state.online() == set()
+    assert world.heard.runs
+    assert [reply.error.code for reply in world.replies(call)] == [LOST]
+    assert world.state.admit(KEY) == world.node_id
+    assert world.state.activate_node(world.node_id, 30)
