@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 from threading import Condition, Lock
 from time import sleep
 
@@ -29,6 +30,7 @@ _POLL_S = (0.1, 1.0)  # eager while replies come, gentle with a SuperLink while 
 _LOOK_S = 0.25
 _NODES_EVERY_S = 5.0  # while replies are awaited
 _RETURN_S = 60.0  # what nodes get to find a hub that was started again
+_RESTART_S = 30.0  # what a node that went while it was at work gets to start again
 _DESCRIBE_WAIT_S = 180.0  # a stock node starts a process, and imports torch, to answer
 
 
@@ -149,12 +151,13 @@ class DeploymentGrid(EngineGrid):
             if tick_s() >= next_s:
                 online = list(self.get_node_ids())
                 next_s = tick_s() + _POLL_S[1]
-            if len(online) >= num_nodes:
+            wanted = self._all.chosen.num_wanted(num_nodes)
+            if wanted and len(online) >= wanted:
                 return
-            if tick_s() >= end_s:
+            if not wanted or tick_s() >= end_s:
                 self._all.chosen.require_somebody(self._look(), self.partition_of)
                 raise NotEnoughNodesError(
-                    f"{len(online)} of {num_nodes} nodes were connected after "
+                    f"{len(online)} of {wanted or num_nodes} nodes were connected after "
                     f"{timeout_s:.0f} s.",
                     fix="Start the missing nodes, or ask for fewer with num_nodes.",
                 )
@@ -202,11 +205,19 @@ class DeploymentGrid(EngineGrid):
         """Whether the hub was lost a moment ago, and nodes are on their way back to it."""
         return tick_s() - self._session.back_s < _RETURN_S
 
+    def _may_return(self, each: Sent) -> bool:
+        """Whether a node that is not there still has time to come back.
+
+        A hub misses a node at once, a stock SuperLink only after a minute: time enough.
+        """
+        grace_s = 0.0 if self._all.hub is None else _RESTART_S
+        return self._are_returning or tick_s() - each.away_s < grace_s
+
     def _may_go(self, each: Sent) -> bool:
         """Whether a node is there to be asked, or had its time to come back."""
-        has_looked = self._looked_s > self._session.back_s
+        has_looked = self._looked_s > max(self._session.back_s, each.away_s)
         is_there = has_looked and each.node_id in self._online
-        return is_there or not self._are_returning
+        return is_there or not self._may_return(each)
 
     def await_replies(self, message_ids: Iterable[str], *, timeout_s: float) -> list[Reply]:
         """Give the replies that are there and not yet handed over.
@@ -253,7 +264,9 @@ class DeploymentGrid(EngineGrid):
 
     def _poll(self, wait_s: float) -> None:
         """Fetch what has arrived for anybody."""
-        every_s = _LOOK_S if self._are_returning else _NODES_EVERY_S
+        with self._news:
+            is_urgent = self._outbox.holds(self._session.attachment)
+        every_s = _LOOK_S if is_urgent else _NODES_EVERY_S
         if tick_s() >= self._looked_s + every_s:
             self._look()
         self._flush()
@@ -277,7 +290,11 @@ class DeploymentGrid(EngineGrid):
             each = self._outbox.find(arrival.message_id)
         if each is None:
             return
-        reply = self._all.replies.reply(each, arrival, may_return=self._are_returning)
+        if arrival.is_node_away and not self._are_returning:
+            self._book.lost(each.node_id, "was lost while it was at work")
+            each.away_s = tick_s() if each.away_s == -inf else each.away_s
+        may_return = self._may_return(each)
+        reply = self._all.replies.reply(each, arrival, may_return=may_return)
         with self._news:
             if reply is None:
                 self._outbox.again(each)

@@ -47,8 +47,8 @@ class DeviceReplies:
         message, refusal = arrival.reply, arrival.refusal
         is_lost = message is None and refusal is None
         code = _code(message)
-        is_lost |= code in REPLY_GONE or (code == NODE_AWAY and may_return)
-        if is_lost and each.may_go_again:
+        is_lost |= code in REPLY_GONE
+        if (is_lost or (code == NODE_AWAY and may_return)) and each.may_go_again:
             return None
         arrived_s = now_s()
         facts = take_facts(message) if message is not None else None
@@ -92,14 +92,11 @@ class DeviceReplies:
         who = self._book.who(each.node_id)
         if message.error.code == NODE_AWAY:
             waited_s = now_s() - each.given_s
-            self._book.lost(
-                each.node_id,
-                f"was lost {waited_s:.0f} s after it was asked; rounds go on without it",
-            )
             told = (
-                f"The hub has lost {who}: no sign of life, or its process ended "
-                f"({waited_s:.0f} s after it was asked). Fix: look whether its machine and "
-                "its network are up; it takes part again as soon as it is connected."
+                f"The hub has lost {who}: no sign of life, or its process ended. The round "
+                f"went on without it {waited_s:.0f} s after it was asked. Fix: look "
+                "whether its machine and its network are up; it takes part again as soon "
+                "as it is connected."
             )
             return error_reply(each.message, told, code=NODE_AWAY)
         if AppNotAllowedError.code in reason and each.node_id not in self._told:

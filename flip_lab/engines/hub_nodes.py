@@ -96,7 +96,7 @@ def _items(body: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401  # what JSON h
 
 
 def _node(row: Mapping[str, Any]) -> HubNode | None:
-    if not row.get("node_id"):
+    if not row.get("node_id") or row.get("status") == "revoked":
         return None
     partition_id = row.get("partition_id")
     return HubNode(

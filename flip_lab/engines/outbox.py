@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from secrets import token_hex
 
 from flwr.app import Message
@@ -31,6 +32,7 @@ class Sent:
         given_s: When it was given, seconds since the Unix epoch.
         wire_id: Its id in the run that it was sent in last.
         sent_on: That run; ``None`` if it is to be sent.
+        away_s: When the hub first missed the node since, by ``tick_s``; ``-inf`` if never.
         is_refused: Whether the hub did not take it: it knows no such node.
         num_sendings: How often it was sent.
     """
@@ -41,6 +43,7 @@ class Sent:
     given_s: float = field(default_factory=now_s)
     wire_id: str = ""
     sent_on: object = None
+    away_s: float = -inf
     is_refused: bool = False
     num_sendings: int = 0
 
@@ -119,6 +122,10 @@ class Outbox:
             for each in self._open.values()
             if each.sent_on is run
         }
+
+    def holds(self, run: object) -> bool:
+        """Whether a message waits for its node to be there."""
+        return any(each.sent_on is not run for each in self._open.values())
 
     def has(self, message_ids: Iterable[str]) -> bool:
         """Whether one of these messages is not answered yet."""

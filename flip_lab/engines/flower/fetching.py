@@ -43,6 +43,12 @@ class Arrival:
     reply: Message | None = None
     refusal: ReplyRefusedError | None = None
 
+    @property
+    def is_node_away(self) -> bool:
+        """Whether the SuperLink answers for a node that it misses."""
+        reply = self.reply
+        return reply is not None and reply.has_error() and reply.error.code == NODE_AWAY
+
 
 @dataclass(kw_only=True)
 class _Underway:

@@ -548,17 +548,36 @@ def test_a_lost_node_is_told_with_its_name_and_told_when_it_is_back(bench: Bench
     bench.names.nodes = {NORTH: HubNode(node_id=NORTH, name="north", partition_id=0)}
     bench.grid.get_node_ids()
     ids = bench.ask(NORTH)
+    bench.hub.online = [SOUTH, EAST]
+    bench.hub.fail(NORTH, NODE_AWAY, "Node Unavailable")
+    assert bench.replies(ids, 25.0) == {}, "it may be starting again"
+    assert bench.replies(ids, 10.0) == {}
+    assert len(bench.hub.asked) == 2
     bench.hub.fail(NORTH, NODE_AWAY, "Node Unavailable")
     reply = bench.replies(ids)[NORTH]
     assert "node 'north' (partition 0)" in reply.error.reason
     assert "Fix:" in reply.error.reason
     assert reply.metadata.reply_to_message_id == ids[0]
-    bench.hub.online = [SOUTH, EAST]
     bench.grid.get_node_ids()
     bench.hub.online = [NORTH, SOUTH, EAST]
     bench.grid.get_node_ids()
     assert bench.codes() == ["node_lost", "node_back"]
     assert (bench.notices[0].node_id, bench.notices[0].partition_id) == (NORTH, 0)
+
+
+def test_a_node_that_is_killed_at_work_and_started_again_is_asked_again(
+    bench: Bench,
+) -> None:
+    """The round waits half a minute for it, and loses nothing."""
+    ids = bench.ask(NORTH)
+    bench.hub.online = [SOUTH, EAST]
+    bench.hub.fail(NORTH, NODE_AWAY, "Node Unavailable")
+    assert bench.replies(ids, 3.0) == {}
+    bench.hub.online = [NORTH, SOUTH, EAST]
+    assert bench.replies(ids, 3.0) == {}
+    bench.hub.answer(NORTH)
+    assert bench.replies(ids)[NORTH].has_content()
+    assert bench.codes() == ["node_lost", "node_back"]
 
 
 def test_a_node_that_the_hub_does_not_know_answers_with_an_error(bench: Bench) -> None:
