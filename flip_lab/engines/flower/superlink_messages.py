@@ -16,6 +16,7 @@ from flwr.proto.message_pb2 import ObjectTree
 from flwr.server.superlink.linkstate.in_memory_linkstate import InMemoryLinkState
 from flwr.server.superlink.linkstate.utils import (
     create_message_error_unavailable_res_message,
+    message_ttl_has_expired,
 )
 from flwr.supercore.date import now
 from flwr.supercore.inflatable.inflatable_object import (
@@ -111,8 +112,16 @@ class WholeMessages(InMemoryLinkState):
             return given
 
     def get_message_res(self, message_ids: set[str], run_id: int) -> list[Message]:
-        """Give the replies that are whole, and errors for calls that get none."""
+        """Give the replies that are whole, and errors for calls that get none.
+
+        Flower asks first whether the node is there, and gives an error in place of a reply
+        whose node went after it had sent it.
+        """
         with self.lock:
+            there = [each for each in map(self._reply_to, message_ids) if each is not None]
+            replies = [each for each in there if self._is_good(each, run_id)]
+            for reply in replies:
+                reply.metadata.delivered_at = now().isoformat()
             lost = [
                 create_message_error_unavailable_res_message(call.metadata, "node_unavail")
                 for message_id in message_ids & self._lost
@@ -121,9 +130,10 @@ class WholeMessages(InMemoryLinkState):
             ]
             for message in lost:
                 self._store_generated_message(message)
-            rest = message_ids - {each.metadata.reply_to_message_id for each in lost}
+            answers = [*replies, *lost]
+            rest = message_ids - {each.metadata.reply_to_message_id for each in answers}
             coming = {each for each in rest if self._is_coming(each)}
-        return lost + super().get_message_res(rest - coming, run_id)
+        return answers + super().get_message_res(rest - coming, run_id)
 
     def delete_messages(self, message_ins_ids: set[str]) -> None:
         """Forget messages, and whatever was noted about them."""
@@ -184,6 +194,20 @@ class WholeMessages(InMemoryLinkState):
         else:
             self._ready[metadata.dst_node_id][metadata.message_id] = None
             self._listener.node(metadata.dst_node_id)
+
+    def _reply_to(self, message_id: str) -> Message | None:
+        reply_id = self.message_ins_id_to_message_res_id.get(message_id)
+        return None if reply_id is None else self.message_res_store[reply_id]
+
+    def _is_good(self, reply: Message, run_id: int) -> bool:
+        """Say whether a reply may be handed over as it is."""
+        metadata = reply.metadata
+        return (
+            metadata.run_id == run_id
+            and not metadata.delivered_at
+            and metadata.message_id not in self._missing
+            and not message_ttl_has_expired(metadata, now().timestamp())
+        )
 
     def _is_coming(self, message_id: str) -> bool:
         """Say whether a reply is on its way from a node that is there."""

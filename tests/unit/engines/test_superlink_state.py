@@ -128,6 +128,17 @@ def test_only_whole_messages_are_handed_out(world: World) -> None:
     assert world.replies(call) == [reply]
 
 
+def test_a_reply_counts_whatever_became_of_its_node(world: World) -> None:
+    """It was sent before its node said goodbye, or was revoked."""
+    call = world.message()
+    world.store(call)
+    world.take()
+    reply = world.message(reply_to=call)
+    world.store(reply)
+    world.state.deactivate_node(world.node_id)
+    assert world.replies(call) == [reply]
+
+
 def test_nothing_is_remembered_of_what_is_over(world: World) -> None:
     """Calls that are done, and calls that never became whole."""
     state = world.state
