@@ -101,6 +101,25 @@ class ChosenNodes:
             self._known = self._look_up()
         return [node for node in there if choice.fits(self._facts(node, partition_of))]
 
+    def num_wanted(self, num_nodes: int) -> int:
+        """Say for how many nodes a run waits.
+
+        Args:
+            num_nodes: How many there are in all, chosen or not.
+
+        Returns:
+            How many of them were chosen, as far as that is known; 0 for none of those
+            that are known, whether they are there now or not.
+        """
+        if self._choice is None:
+            return num_nodes
+        known = list(self._known.values())
+        if not self._choice.words:
+            known = [NodeFacts(partition_id=place) for place in range(num_nodes)]
+        if not known:
+            return num_nodes
+        return min(num_nodes, sum(map(self._choice.fits, known)))
+
     def _facts(self, node_id: int, partition_of: Callable[[int], int]) -> NodeFacts:
         known = self._known.get(node_id, NodeFacts())
         partition_id = partition_of(node_id)
@@ -145,6 +164,32 @@ class ChosenNodes:
         """
         if problem := self.nobody(node_ids, partition_of):
             raise CohortError(problem, fix="Choose by what there is, or tag nodes first.")
+
+
+def fit_to_choice(strategy: object, choice: str, num_chosen: int) -> None:
+    """Let a strategy not wait for nodes that take no part.
+
+    Args:
+        strategy: A strategy of Flower's; ``min_available_nodes`` becomes at most the
+            number of those that take part.
+        choice: What the launch chose; empty for all nodes, who are waited for.
+        num_chosen: How many take part.
+
+    Raises:
+        CohortError: If it trains or evaluates with more: it would wait for ever.
+    """
+    if not choice:
+        return
+    for name in ("min_train_nodes", "min_evaluate_nodes"):
+        least = getattr(strategy, name, 0)
+        if isinstance(least, int) and least > num_chosen:
+            raise CohortError(
+                f"{num_chosen} nodes are {choice!r}, and the strategy's {name} is {least}.",
+                fix="Choose more nodes, or give the strategy a smaller one.",
+            )
+    waited_for = getattr(strategy, "min_available_nodes", 0)
+    if isinstance(waited_for, int) and waited_for > num_chosen:
+        vars(strategy)["min_available_nodes"] = num_chosen
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -8,7 +8,7 @@ from flwr.app import RecordDict
 
 from flip_lab.core.ports import Control
 from flip_lab.engines.base import EngineGrid
-from flip_lab.engines.chosen_nodes import NodeRoll
+from flip_lab.engines.chosen_nodes import NodeRoll, fit_to_choice
 from flip_lab.engines.flower.messages import RunInfo
 
 
@@ -18,6 +18,9 @@ class WrappedGrid(EngineGrid):
     Args:
         inner: The engine's Grid.
         control: Knows how long the run was paused.
+
+    Attributes:
+        choice: Which nodes the launch chose; empty for all.
     """
 
     def __init__(self, inner: EngineGrid, control: Control) -> None:
@@ -25,6 +28,7 @@ class WrappedGrid(EngineGrid):
         self._inner = inner
         self._control = control
         self._roll = NodeRoll(inner)
+        self.choice = ""
 
     @property
     def run(self) -> RunInfo:
@@ -38,6 +42,11 @@ class WrappedGrid(EngineGrid):
     def found(self, nodes: Mapping[int, int]) -> frozenset[int]:
         """Find nodes that may have other ids here, see ``NodeRoll.found``."""
         return self._roll.found(nodes)
+
+    def fit(self, strategy: object) -> None:
+        """Let a strategy not wait for nodes that take no part, see ``fit_to_choice``."""
+        if self.choice:
+            fit_to_choice(strategy, self.choice, len(list(self.all_node_ids())))
 
     def all_node_ids(self) -> Iterable[int]:
         """List all nodes in order of their partitions."""

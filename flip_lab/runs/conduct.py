@@ -175,6 +175,7 @@ def _grid(stage: Stage, inner: EngineGrid) -> RunGrid:
         run_config=stage.spec.run_config,
         records_updates=stage.spec.record_updates,
     )
+    grid.choice = stage.spec.nodes
     grid.policy = _policy(stage)
     return grid
 

@@ -23,9 +23,10 @@ from flip_lab.runs.inputs import Changes, Prepared, prepare_again
 from flip_lab.runs.kept_callbacks import with_kept_callbacks
 from flip_lab.runs.late_before import late_in
 from flip_lab.runs.launch import blank_spec, launch_prepared
-from flip_lab.runs.places import Place, place_of, with_cohorts
+from flip_lab.runs.places import Place, place_of
 from flip_lab.runs.resume import why_none
 from flip_lab.runs.spec import RunSpec
+from flip_lab.runs.took_part import with_those_who_took_part
 from flip_lab.store.events import read_events
 from flip_lab.store.layout import LabDir
 
@@ -63,11 +64,10 @@ def same_place(spec: RunSpec, on: str | None, workers: int | None) -> Place:
 
     Raises:
         UnknownFederationError: If ``on`` names neither.
-        CohortError: If the run chose its nodes by names or tags, which a simulation lacks.
     """
     if on is not None:
         place = place_of(on, workers, spec.client_timeout_s)
-        return with_cohorts(place, spec.nodes or None, spec.policy)
+        return replace(place, nodes=spec.nodes, policy=spec.policy)
     asked = spec.workers if workers is None else place_of("in_process", workers).workers
     return Place(
         engine=spec.engine,
@@ -190,8 +190,9 @@ def _again(lab: LabDir, spec: RunSpec, fork: Fork) -> Prepared:
     group = fork.group
     if group.experiment is None:
         group = replace(group, experiment=spec.experiment or spec.name)
+    place = with_those_who_took_part(lab, spec, fork.place)
     blank = replace(
-        blank_spec(fork.place, fork.checkpoints or spec.checkpoints, group),
+        blank_spec(place, fork.checkpoints or spec.checkpoints, group),
         record_updates=spec.record_updates,
     )
     if blank.federation is not None and blank.federation == spec.federation:

@@ -72,6 +72,7 @@ class RunHooks:
         self._grid.settings.learn("train", state.train_config)
         self._grid.settings.learn("evaluate", state.evaluate_config)
         taken_up = self._keeper.begin_loop(state)
+        self._grid.fit(state.strategy)
         self._grid.settings.set_on(state.strategy)
         if not taken_up.server_round:
             self._grid.settings.tell(0)  # to be seen by who pauses before the first round

@@ -24,6 +24,7 @@ from flip_lab.runs.launch import start_process
 from flip_lab.runs.places import Place
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.spec import RunSpec
+from flip_lab.runs.took_part import with_those_who_took_part
 from flip_lab.store.audit import Labels, labels
 from flip_lab.store.audit_writer import writing
 from flip_lab.store.compaction import reopen
@@ -78,6 +79,7 @@ def resume_run(lab: LabDir, spec: RunSpec, place: Place) -> RunSpec:
             engine=place.engine,
             federation=place.federation,
             workers=place.workers,
+            nodes=with_those_who_took_part(lab, spec, place).nodes,
         )
         write_json_atomic(run_dir / "run.json", spec.to_json())
         # Edits that nobody took are taken now; the rest was about the process that died.

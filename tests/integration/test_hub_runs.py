@@ -56,17 +56,20 @@ def test_nodes_are_chosen_by_their_tags(lab: Lab) -> None:
     run = lab.launch(
         "hospitals",
         on="hospitals",
-        num_nodes=1,
+        num_nodes=2,
         nodes="eu and not slow",
         overrides=SHORT,
     )
     run.result(PATIENCE_S)
     assert {partition for _, partition in partitions(lab, run)} == {0}
+    again = lab.rerun(run.run_id, on="in_process", timeout_s=PATIENCE_S)
+    assert again.ok, again
+    assert lab.run(again.repeated).spec.nodes == "0"
 
 
 def test_a_choice_that_nobody_meets_names_what_there_is(lab: Lab) -> None:
     """FLIP-811, with all tags and names."""
-    run = lab.launch("hospitals", on="hospitals", num_nodes=1, nodes="us")
+    run = lab.launch("hospitals", on="hospitals", num_nodes=2, nodes="us")
     with pytest.raises(CohortError, match="tags: eu, slow"):
         run.result(PATIENCE_S)
 

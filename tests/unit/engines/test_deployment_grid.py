@@ -650,8 +650,14 @@ def test_only_chosen_nodes_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
         EAST: HubNode(node_id=EAST, name="east", partition_id=2),
     }
     assert bench.grid.get_node_ids() == [NORTH]
+    bench.grid.wait_for_nodes(2, timeout_s=0)  # the one of the two that was chosen is there
+    bench.names.nodes[EAST] = HubNode(
+        node_id=EAST, name="east", tags=frozenset({"eu"}), partition_id=2
+    )
+    away = build(monkeypatch, choice="eu")
+    away.names.nodes, away.hub.online = bench.names.nodes, [NORTH, SOUTH]
     with pytest.raises(NotEnoughNodesError, match="1 of 2 nodes"):
-        bench.grid.wait_for_nodes(2, timeout_s=0)
+        away.grid.wait_for_nodes(3, timeout_s=0)
     nobody = build(monkeypatch, choice="asia")
     nobody.names.nodes = bench.names.nodes
     with pytest.raises(CohortError, match="tags: eu, us"):
