@@ -176,20 +176,16 @@ def rotate_certs(  # noqa: PLR0917  # one parameter for each option
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a new server certificate; a hub that is up takes it when it is started again.
+    """Make a new server certificate; a hub that is up shows it seconds later.
 
     With --ca also a new authority: nodes trust the old and the new one, fetch the new one
     when they report, and --finish ends that once all of them have.
-
-    Raises:
-        BadParameter: If --finish comes with anything else.
     """
     from flip_lab.hub import rotation
     from flip_lab.hub.database import HubDatabase
     from flip_lab.hub.place import open_hub
 
-    if finish and (ca or host):
-        raise typer.BadParameter("It stands alone.", param_hint="--finish")
+    _see_that_it_stands_alone(finish=finish, others=ca or bool(host))
     place = open_hub(directory)
     with HubDatabase(place) as database:
         if finish:
@@ -214,4 +210,9 @@ def rotate_certs(  # noqa: PLR0917  # one parameter for each option
             "Nodes fetch the new authority when they report; then: rotate-certs --finish",
             soft_wrap=True,
         )
-    people.print("A hub that is up must be started again: flip-lab hub up.")
+
+
+def _see_that_it_stands_alone(*, finish: bool, others: bool) -> None:
+    """Refuse to begin and to finish a change at once."""
+    if finish and others:
+        raise typer.BadParameter("It stands alone.", param_hint="--finish")

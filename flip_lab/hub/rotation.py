@@ -79,7 +79,7 @@ def certificates_of(place: HubPlace, database: HubDatabase) -> Certificates:
 
 
 def renew(place: HubPlace, *, hosts: Sequence[str] = ()) -> None:
-    """Make a new server certificate under the same authority, for the hub's next start.
+    """Make a new server certificate under the same authority; a hub that is up takes it.
 
     Args:
         place: The hub.

@@ -115,7 +115,7 @@ def _warnings(status: HubStatus) -> tuple[str, ...]:
     if status.server_expires_at < soon:
         told.append(
             f"The certificate ends at {status.server_expires_at:%Y-%m-%d}: flip-lab hub "
-            "rotate-certs, and restart the hub."
+            "rotate-certs."
         )
     if status.authority_expires_at < soon + timedelta(days=335):
         told.append(
