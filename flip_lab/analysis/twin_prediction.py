@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +33,9 @@ class Prediction:
     Attributes:
         what_if: What is otherwise.
         rounds: ``server_round``, ``predicted_s`` (the median), ``low_s``, ``high_s``,
-            ``num_asked``, ``num_replies`` (means over the draws) and ``quorum_share`` (how
-            often as many replied well as the policy needs, 0 to 1).
+            ``num_asked``, ``num_replies`` (means over the draws), ``quorum_share`` (how
+            often as many replied well as the policy needs, 0 to 1) and ``is_warm``
+            (whether nobody in it got a first message).
         clients: ``server_round``, ``phase``, ``partition_id``, ``predicted_s``, ``low_s``,
             ``high_s``, from dispatch to reply.
         round_s: Draws of the rounds' times, shape ``(num_draws, rounds)``.
@@ -55,8 +55,9 @@ class Prediction:
 
     @property
     def any_round(self) -> Estimate:
-        """Seconds that any one of its rounds takes."""
-        return self._estimate(self.round_s.ravel())
+        """Seconds that any one of its rounds takes, once its nodes are warm."""
+        warm = self.rounds["is_warm"].to_numpy(dtype=np.bool_)
+        return self._estimate(self.round_s[:, warm if warm.any() else ~warm].ravel())
 
     def summary(self) -> pd.DataFrame:
         """Give the prediction as one row, to stand beside those of other questions.
@@ -137,7 +138,8 @@ def predict(  # noqa: PLR0913  # what to predict, and choices with a default
                 frame = told[-1].clients(_ends(confidence))
                 clients.append(frame.assign(server_round=server_round, phase=phase))
         round_s.append(taken)
-        rounds.append({"server_round": server_round, **_row(taken, told, confidence)})
+        row = _row(taken, told, confidence) | {"is_warm": not rows["is_first"].any()}
+        rounds.append({"server_round": server_round, **row})
     return Prediction(
         what_if=asked_otherwise,
         rounds=pd.DataFrame(rounds),
@@ -149,7 +151,7 @@ def predict(  # noqa: PLR0913  # what to predict, and choices with a default
     )
 
 
-def _row(taken: Reals, phases: list[PhaseDraws], confidence: float) -> Mapping[str, object]:
+def _row(taken: Reals, phases: list[PhaseDraws], confidence: float) -> dict[str, object]:
     middle, low, high = np.quantile(taken, _ends(confidence))
     first = phases[0]  # training, unless it is a round of evaluation alone
     met = np.all([phase.is_met for phase in phases], axis=0)

@@ -109,9 +109,11 @@ def test_the_first_round_is_foretold_with_its_warming_up() -> None:
     """It is the longest, and known to be."""
     nodes = [KnownNode(warm_up_s=20.0)] * 3
     run = RecordedRun(nodes=nodes, num_rounds=6)
-    found = predict(Fleet.from_run(run), workload_of(run.events())).rounds
-    assert found["predicted_s"].iloc[0] == pytest.approx(21.5, rel=0.05)
-    assert (found["predicted_s"].iloc[1:] < 3).all()
+    found = predict(Fleet.from_run(run), workload_of(run.events()))
+    assert found.rounds["predicted_s"].iloc[0] == pytest.approx(21.5, rel=0.05)
+    assert (found.rounds["predicted_s"].iloc[1:] < 3).all()
+    assert found.any_round.high < 3, "of a usual round; the total has it all"
+    assert found.total.value > 25
 
 
 def test_without_the_slowest_a_round_is_shorter() -> None:
