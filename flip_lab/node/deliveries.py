@@ -117,13 +117,13 @@ class Deliveries:
         return True
 
     def _keep(self, signed: SignedManifest, manifest: Manifest) -> None:
-        from flip_lab.node.serving.predictor import load_predictor  # torch: seconds
+        from flip_lab.node.serving.predictor import check_model_file  # torch: seconds
 
         if manifest.action == "withdraw":
             self._shelf.withdraw(signed)
             return
         self._fetch(manifest)
-        load_predictor(manifest, self._shelf.file(manifest.sha256))
+        check_model_file(manifest, self._shelf.file(manifest.sha256))
         self._shelf.install(signed)
 
     def _refuse_unsigned(self, signed: SignedManifest, error: DeliveryError) -> None:

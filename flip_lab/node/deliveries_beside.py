@@ -15,7 +15,7 @@ from flip_lab.node.serving.server import serve_beside
 
 _log = logging.getLogger(__name__)
 
-_PAUSE_S = 0.25  # between two nodes of one process: a hundred ask four times a second
+_PAUSE_S = 1.0  # between two nodes of one process: a hundred put no load on a hub
 _PATIENCE_S = 5.0
 
 

@@ -22,6 +22,7 @@ from flip_lab.node.identity import load_identity
 from flip_lab.node.trust import context_for
 
 _PATIENCE_S = 30.0
+_KEEP_S = 60.0  # longer than from one look to the next, shorter than the hub keeps it
 _PART_BYTES = 2**20
 _LARGEST_BYTES = 2**25  # of an answer that is no file
 
@@ -50,6 +51,7 @@ class SignedLine:
             base_url=f"https://{config.hub}",
             verify=context_for(authorities),
             timeout=_PATIENCE_S,
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEEP_S),
             trust_env=False,
         )
 

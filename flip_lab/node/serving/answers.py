@@ -14,7 +14,7 @@ from flip_lab.node.serving.input_schema import InputSchema
 from flip_lab.node.serving.inputs import read_body, read_rows
 from flip_lab.node.serving.manifest import Manifest
 from flip_lab.node.serving.predictor import Predictor
-from flip_lab.node.serving.shelf import Installed
+from flip_lab.node.serving.shelf_state import Installed
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

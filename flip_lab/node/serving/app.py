@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeAlias
 
 from anyio import CapacityLimiter, to_thread
@@ -35,6 +36,8 @@ from flip_lab.node.serving.problems import (
 )
 from flip_lab.node.serving.served import ServedModels
 from flip_lab.node.serving.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
 """Seconds between two looks for a version that became live."""
@@ -188,8 +191,10 @@ async def _watching(models: ServedModels) -> AsyncGenerator[None]:
     async def watch() -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            with suppress(FlipLabError):  # a state that cannot be read: the next look tells
+            try:
                 await to_thread.run_sync(models.refresh)
+            except Exception:  # noqa: BLE001  # what answers goes on, and so does the watch
+                _log.exception("The models of this node cannot be looked at.")
 
     await to_thread.run_sync(models.refresh)
     task = asyncio.create_task(watch())

@@ -14,8 +14,9 @@ from torch import nn
 
 from flip_lab.core.errors import DeliveryError, FlipLabError, PredictionError
 from flip_lab.fl.data.dataset import Features
-from flip_lab.fl.models import build_model
+from flip_lab.fl.models import MODELS, build_model
 from flip_lab.fl.scenarios import scenario_from_json
+from flip_lab.fl.validation import read_options
 from flip_lab.node.serving.input_schema import InputSchema, read_input_schema
 from flip_lab.node.serving.manifest import Manifest, file_sha256
 
@@ -99,45 +100,102 @@ def load_predictor(
         site: What the site knows of rows.
 
     Raises:
+        DeliveryError: As of ``check_model_file``.
+    """
+    schema = check_model_file(manifest, path)
+    model = build_model(scenario_from_json(manifest.scenario), schema.empty_dataset())
+    model.load_state_dict(_arrays_in(path))
+    model.eval()
+    if not schema.feature_names and schema.shape == (len(site.feature_names),):
+        schema = replace(schema, feature_names=site.feature_names)
+    predictor = Predictor(
+        manifest=manifest, schema=schema, model=model, prepare=site.prepare
+    )
+    _try_out(predictor)
+    return predictor
+
+
+def _try_out(predictor: Predictor) -> None:
+    """Let it predict once, before anybody asks: an added model may do what it wants.
+
+    Raises:
+        DeliveryError: If it fails, or gives something else than a number for each class.
+    """
+    schema = predictor.schema
+    row = np.zeros((1, *schema.shape), dtype=np.float32)
+    wanted = (1, len(schema.class_names))
+    try:
+        found = predictor.probabilities(row).shape
+    except (RuntimeError, ValueError, IndexError, FlipLabError) as error:
+        found = _why(error)
+    if found != wanted:
+        raise DeliveryError(
+            f"{predictor.manifest} was tried out with an example of zeros, and gave "
+            f"{found}; {wanted} is a number for each class.",
+            fix="Deliver a model that classifies what its data set has.",
+        )
+
+
+def check_model_file(manifest: Manifest, path: Path) -> InputSchema:
+    """Check that a file holds the model that its manifest names.
+
+    No number is drawn for it: a node checks while clients train in the same process.
+
+    Args:
+        manifest: Verified.
+        path: The file.
+
+    Returns:
+        What the model takes and gives.
+
+    Raises:
         DeliveryError: If the file was changed, does not hold the arrays of this model, or
             holds NaN.
     """
-    if file_sha256(path) != manifest.sha256:
-        raise DeliveryError(
-            f"The file of {manifest} was changed after it was installed.",
-            fix="Deliver it again, and find out who writes to the node's models.",
-        )
+    _require_hash(manifest, path)
     schema = read_input_schema(manifest.input_schema)
     found = _shapes_in(path)
     try:
-        _require_equal(manifest, found, _shapes_of(manifest, schema))
-        scenario = scenario_from_json(manifest.scenario)
-        model = build_model(scenario, schema.empty_dataset())
-    except DeliveryError:
-        raise
-    except (FlipLabError, ValueError) as error:
+        wanted = _shapes_of(manifest, schema)
+    except (FlipLabError, ValueError, TypeError) as error:
         raise DeliveryError(
             f"The model of {manifest} cannot be built here: {_why(error)}",
             fix="Install at this node what brings the model, or deliver another one.",
         ) from error
-    arrays = _arrays_in(path)
-    for name, array in arrays.items():
+    _require_equal(manifest, found, wanted)
+    for name, array in _arrays_in(path).items():
         if not bool(torch.isfinite(array).all()):
             raise DeliveryError(
                 f"The array {name!r} of {manifest} holds NaN or infinite numbers.",
                 fix="Deliver a model of a round that went well.",
             )
-    model.load_state_dict(arrays)
-    if not schema.feature_names and schema.shape == (len(site.feature_names),):
-        schema = replace(schema, feature_names=site.feature_names)
-    model.eval()
-    return Predictor(manifest=manifest, schema=schema, model=model, prepare=site.prepare)
+    return schema
+
+
+def _require_hash(manifest: Manifest, path: Path) -> None:
+    """Compare a file with its hash.
+
+    Raises:
+        DeliveryError: If it is another one, or gone.
+    """
+    try:
+        is_same = file_sha256(path) == manifest.sha256
+    except OSError:
+        is_same = False
+    if not is_same:
+        raise DeliveryError(
+            f"The file of {manifest} was changed after it was installed.",
+            fix="Deliver it again, and find out who writes to the node's models.",
+        )
 
 
 def _shapes_of(manifest: Manifest, schema: InputSchema) -> _Shapes:
     """Say which arrays the model has, without room for them: numbers may be huge."""
+    scenario = scenario_from_json(manifest.scenario)
+    build = MODELS.get(scenario.model.name)
+    options = read_options(build, scenario.model.options, prefix="model.options.")
     with torch.device("meta"):
-        model = build_model(scenario_from_json(manifest.scenario), schema.empty_dataset())
+        model = build(schema.shape, len(schema.class_names), **options)
     return {name: tuple(array.shape) for name, array in model.state_dict().items()}
 
 

@@ -1,7 +1,8 @@
 """The process of an endpoint beside a node: ``python -m flip_lab.node.serving.process``.
 
 Its settings come as one line of JSON on standard input, which stays open as long as the
-node lives: when it ends, so does this. Where it listens goes out as one line of JSON.
+node lives: when it ends, so does this. Where it listens, or why it cannot, goes out as one
+line of JSON.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def main() -> int:
     try:
         serve(config, on_ready=_tell)
     except FlipLabError as error:
-        print(error, file=sys.stderr, flush=True)  # noqa: T201  # the node's log takes it
+        print(json.dumps({"error": str(error)}), flush=True)  # noqa: T201  # the node waits for a line
         return REFUSED
     return 0
 

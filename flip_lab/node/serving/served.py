@@ -23,7 +23,8 @@ from flip_lab.node.serving.predictor import (
     SiteRows,
     load_predictor,
 )
-from flip_lab.node.serving.shelf import Installed, Shelf
+from flip_lab.node.serving.shelf import Shelf
+from flip_lab.node.serving.shelf_state import Installed
 from flip_lab.node.serving.site_rows import site_rows
 
 _log = logging.getLogger(__name__)

@@ -78,11 +78,11 @@ class Beside:
         Raises:
             PredictionError: If it does not listen by then, or cannot start.
         """
-        self._is_ready.wait(timeout_s)
-        if self._place is None:
+        is_known = self._is_ready.wait(timeout_s)
+        if not is_known or self._place is None:
             raise PredictionError(
                 f"The endpoint of {self._config.name} does not listen.",
-                fix="Correct what its error says: node.log has it.",
+                fix="Correct what its error says; node.log has more.",
                 detail=self._error,
             )
         return self._place
@@ -146,6 +146,9 @@ class Beside:
         (self._config.directory / PLACE_FILE).unlink(missing_ok=True)
 
     def _listens(self, told: dict[str, Any]) -> None:
+        if "error" in told:
+            self._error = told["error"]
+            return
         path = self._config.directory / PLACE_FILE
         draft = path.with_suffix(".new")
         draft.write_text(json.dumps(told), "utf-8")

@@ -12,13 +12,15 @@ import pytest
 import safetensors.torch
 import torch
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from torch import nn
 
 from flip_lab.core.errors import DeliveryError, FederationUnreachableError
+from flip_lab.fl.models import MODELS
 from flip_lab.node.config import NodeLimits
 from flip_lab.node.deliveries import Deliveries
 from flip_lab.node.serving.input_schema import read_input_schema
 from flip_lab.node.serving.manifest import Manifest, SignedManifest
-from flip_lab.node.serving.predictor import load_predictor
+from flip_lab.node.serving.predictor import check_model_file, load_predictor
 from flip_lab.testing.serving_site import ServingSite, arrays_of
 
 
@@ -198,6 +200,39 @@ def test_a_scenario_cannot_make_a_node_run_out_of_memory(site: ServingSite) -> N
     path.write_bytes(content)
     with pytest.raises(DeliveryError, match="The array"):
         load_predictor(replace(manifest, scenario=json.dumps(scenario)), path)
+
+
+def test_a_model_that_gives_something_else_does_not_answer(site: ServingSite) -> None:
+    """An added model may do what it wants: it is tried out before anybody asks."""
+    content = safetensors.torch.save({"1.weight": torch.zeros(3, 64)})
+    path = site.config.directory / "file.safetensors"
+    path.write_bytes(content)
+    manifest = site.manifest(content, "digits-iid")
+    scenario = json.loads(manifest.scenario) | {"model": {"name": "odd", "options": {}}}
+
+    def odd(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """Build a model that gives three numbers, whatever it is asked for."""
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(shape[1] * shape[2], num_classes - 7, bias=False)
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS._things, "odd", odd)
+        with pytest.raises(DeliveryError, match=r"gave \(1, 3\)"):
+            load_predictor(replace(manifest, scenario=json.dumps(scenario)), path)
+
+
+def test_a_check_draws_no_number(site: ServingSite) -> None:
+    """Clients train in the same process, with dropout perhaps."""
+    content = safetensors.torch.save(arrays_of("digits-iid", 1))
+    path = site.config.directory / "file.safetensors"
+    path.write_bytes(content)
+    manifest = site.manifest(content, "digits-iid")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "manual_seed", None)  # it would be called
+        before = torch.get_rng_state()
+        assert check_model_file(manifest, path).class_names
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(

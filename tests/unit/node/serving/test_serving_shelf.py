@@ -20,7 +20,8 @@ from flip_lab.core.errors import (
 )
 from flip_lab.node.serving.hub_key import hub_key
 from flip_lab.node.serving.manifest import SignedManifest, verified_manifest
-from flip_lab.node.serving.shelf import KEPT_VERSIONS, ShelfState
+from flip_lab.node.serving.shelf import KEPT_VERSIONS
+from flip_lab.node.serving.shelf_state import ShelfState
 from flip_lab.node.serving.site_token import site_token
 from flip_lab.testing.serving_site import ServingSite
 
