@@ -42,9 +42,9 @@ def asked(question: WhatIf) -> Prediction:
 
 
 def test_the_interval_holds_what_it_promises() -> None:
-    """Over 20 federations, near 90 % of foretold rounds and messages lie inside."""
+    """Over 12 federations, near 90 % of foretold rounds and messages lie inside."""
     inside: list[pd.DataFrame] = []
-    for seed in range(20):
+    for seed in range(12):
         run = replace(RUN, seed=seed, shared_log_sigma=0.1)
         found = compared(run)
         inside.append(found.summary().set_index("what")[["coverage", "mape"]])
@@ -57,8 +57,9 @@ def test_the_interval_holds_what_it_promises() -> None:
 @given(confidence=st.floats(0.5, 0.98), seed=st.integers(0, 20))
 def test_a_wider_confidence_gives_a_wider_interval(confidence: float, seed: int) -> None:
     """And the median does not move with it."""
-    narrow = predict(FLEET, WORKLOAD, confidence=confidence, num_draws=200, seed=seed)
-    wide = predict(FLEET, WORKLOAD, confidence=0.99, num_draws=200, seed=seed)
+    few = WORKLOAD.query("server_round <= 3")
+    narrow = predict(FLEET, few, confidence=confidence, num_draws=200, seed=seed)
+    wide = predict(FLEET, few, confidence=0.99, num_draws=200, seed=seed)
     assert (wide.rounds["low_s"] <= narrow.rounds["low_s"]).all()
     assert (wide.rounds["high_s"] >= narrow.rounds["high_s"]).all()
     assert (wide.rounds["predicted_s"] == narrow.rounds["predicted_s"]).all()
@@ -179,8 +180,8 @@ def test_a_larger_model_is_as_uncertain_as_the_network() -> None:
     question = WhatIf(bytes_factor=4.0)
     truth_s = (2.0 + 4 * 1.0 + 0.4 + 4 * 0.5) * 1.05 + 0.2
     for run in (mute, replace(mute, tells_work=True)):
-        fleet, workload = Fleet.from_run(run), workload_of(run.events())
-        found = predict(fleet, workload, what_if=question).any_round
+        few = workload_of(run.events()).query("server_round <= 5")
+        found = predict(Fleet.from_run(run), few, what_if=question).any_round
         assert found.low < truth_s < found.high
         widths.append(found.high - found.low)
     assert widths[1] < widths[0] / 2
