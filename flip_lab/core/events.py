@@ -86,7 +86,8 @@ class ClientFact:
         bytes_down: Bytes of arrays and records sent to the client.
         bytes_up: Bytes of arrays and records received from it.
         metrics: The numbers the client reported, by name.
-        error_code: Flower's error code; 0 when the client replied well.
+        error_code: Flower's error code; 0 when the client replied well, 100
+            (``policy.LATE``) when its round had closed without it.
         error: What the client raised with the tail of its traceback; empty when well.
         digest: 128-bit hash of the reply's arrays, 32 hexadecimal digits; equal
             replies have equal ones. Empty where none was taken.

@@ -84,7 +84,10 @@ CLIENTS = Table(
             sql_type="MAP(VARCHAR, DOUBLE)",
             meaning="The numbers it reported, by name.",
         ),
-        count("error_code", "Flower's error code; 0 when it replied well."),
+        count(
+            "error_code",
+            "Flower's error code; 0 when it replied well, 100 when it was late.",
+        ),
         text("error", "What it raised, with the traceback's tail; empty when well."),
         text("digest", "128-bit hash of its reply; empty where none was taken."),
     ),

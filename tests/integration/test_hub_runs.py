@@ -12,6 +12,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
 from flip_lab.core.errors import CohortError, InvalidValueError, RunNotFoundError
+from flip_lab.core.events import EventKind
 from flip_lab.core.policy import LATE, RoundPolicy
 from flip_lab.core.state import RunState
 from flip_lab.runs.inputs import App
@@ -107,6 +108,25 @@ def test_a_run_goes_on_without_this_machine_and_comes_home(lab: Lab) -> None:
     local = lab.launch("hospitals", on="hospitals", num_nodes=2, overrides=SHORT)
     for name, array in local.result(PATIENCE_S).arrays.items():
         assert (run.result().arrays[name] == array).all()
+
+
+def test_a_detached_run_outlives_its_hub_s_process(hub: LoopbackHub, lab: Lab) -> None:
+    """The hub is started anew in mid-run; no round is lost, and the run comes home."""
+    away = lab.launch(
+        "hospitals",
+        on="hospitals",
+        num_nodes=2,
+        overrides={"train.num_rounds": 12},
+        detach="hub",
+    )
+    for event in away.follow():
+        if event.kind is EventKind.ROUND_ENDED and event.server_round == 2:
+            break
+    hub.restart_hub()
+    assert away.wait(PATIENCE_S) is RunState.COMPLETED
+    run = lab.run(away.run_id)
+    ended = [e.server_round for e in run.events() if e.kind is EventKind.ROUND_ENDED]
+    assert ended == [*range(1, 13)]
 
 
 def test_what_cannot_travel_is_refused_before_anything_is_sent(lab: Lab) -> None:

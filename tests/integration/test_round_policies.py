@@ -17,6 +17,7 @@ from flip_lab.runs.run import Run
 pytestmark = pytest.mark.slow
 
 APP = Path(__file__).parent / "apps" / "uneven"
+LEGACY = Path(__file__).parents[1] / "apps" / "legacy"
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_more_nodes_are_asked_and_a_rerun_counts_the_same_ones(lab: Lab) -> None
         workers=4,
         seed=4,
         policy=RoundPolicy(over_selection=1.0),
-        overrides={"naps-s": "0,0,2,2", "fraction-train": 0.5},
+        overrides={"naps-s": "0,0,6,6", "fraction-train": 0.5},
     )
     np.testing.assert_allclose(model(run), 0.5 * 2 + 0.1 + 0.2, rtol=1e-6)
     again = lab.rerun(run.run_id, timeout_s=120)
@@ -90,6 +91,18 @@ def test_too_few_replies_fail_the_run_and_name_who_was_silent(lab: Lab) -> None:
     )
     with pytest.raises(QuorumError, match=r"partition 2, .*partition 3,"):
         run.result(120)
+
+
+def test_apps_of_flower_s_older_api_run_under_a_policy(lab: Lab) -> None:
+    """They ask clients one by one: nobody is asked besides, and a warning says so."""
+    policy = RoundPolicy(deadline_s=100.0, quorum=1.0, over_selection=0.5)
+    plain = lab.launch(LEGACY, on="in_process", seed=4)
+    under = lab.launch(LEGACY, on="in_process", seed=4, policy=policy)
+    arrays = under.result(240).arrays
+    for name, array in plain.result(240).arrays.items():
+        assert (arrays[name] == array).all()
+    [warning] = [e.body for e in under.events() if e.kind is EventKind.WARNING]
+    assert "one by one" in str(warning["message"])
 
 
 def test_chosen_partitions_are_all_that_take_part(lab: Lab) -> None:

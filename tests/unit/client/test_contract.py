@@ -20,6 +20,7 @@ from flip_lab.client import answers, answers_lab
 from flip_lab.client.remote_lab import RemoteLab
 from flip_lab.client.remote_run import RemoteRun
 from flip_lab.core.errors import FlipLabError
+from flip_lab.core.policy import RoundPolicy
 from flip_lab.core.stopping import StopRule
 from flip_lab.testing.desk import RUN, Desk
 
@@ -48,6 +49,7 @@ ANSWERS: list[tuple[str, str, type[BaseModel]]] = [
     ("post", "/runs/{run_id}/commands", answers.CommandTaken),
     ("get", "/runs/{run_id}/events", answers.Events),
     ("post", "/runs/{run_id}/fork", answers.WholeRun),
+    ("get", "/runs/{run_id}/pack", answers.PackedRun),
     ("post", "/runs/{run_id}/resume", answers.WholeRun),
     ("get", "/scenarios", answers_lab.ScenarioCards),
     ("get", "/uploads/{upload_id}", answers_lab.UploadState),
@@ -179,6 +181,12 @@ LAB: list[Callable[[RemoteLab], object]] = [
     ),
     lambda lab: lab.launch(
         "hospitals", stop_when="eval_accuracy >= 0.9", break_when="always"
+    ),
+    lambda lab: lab.launch(
+        "hospitals",
+        on="hub",
+        nodes="eu and not slow",
+        policy=RoundPolicy(deadline_s=9, quorum=1.0, over_selection=0.3),
     ),
     lambda lab: lab.launch(str(ROOT / "scenarios" / "hospitals.toml")),
     lambda lab: lab.runs(as_="rows"),
