@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 import httpx
 
@@ -13,11 +14,16 @@ _KEEP_S = 60.0
 
 
 class HttpClients:
-    """One client for each authority, shared by the nodes that trust it."""
+    """One client for each node; nodes that trust the same authority share how they do.
+
+    httpx looks at all connections of a client for each request: a hundred nodes behind one
+    client would spend their time on that.
+    """
 
     def __init__(self) -> None:
         """Connect to nothing yet."""
-        self._clients: dict[bytes, httpx.AsyncClient] = {}
+        self._contexts: dict[bytes, ssl.SSLContext] = {}
+        self._clients: dict[tuple[Path, bytes], httpx.AsyncClient] = {}
 
     def of(self, config: NodeConfig) -> httpx.AsyncClient:
         """Give the client of a node; another one when its ``ca.crt`` has changed.
@@ -28,14 +34,17 @@ class HttpClients:
         path = config.root_certificates
         try:
             roots = path.read_bytes() if path else b""
-            if roots not in self._clients:
-                self._clients[roots] = _client(roots)
+            if roots not in self._contexts:
+                self._contexts[roots] = _context(roots)
         except (OSError, ssl.SSLError, UnicodeDecodeError) as error:
             raise HubStateError(
                 f"The certificate of the node's hub, {path}, cannot be read ({error}).",
                 fix="Fetch the hub's ca.crt again, in PEM.",
             ) from error
-        return self._clients[roots]
+        key = (config.directory, roots)
+        if key not in self._clients:
+            self._clients[key] = _client(self._contexts[roots])
+        return self._clients[key]
 
     async def close(self) -> None:
         """Close all connections."""
@@ -43,12 +52,17 @@ class HttpClients:
             await client.aclose()
 
 
-def _client(roots: bytes) -> httpx.AsyncClient:
-    context = ssl.create_default_context()
+def _context(roots: bytes) -> ssl.SSLContext:
     if roots:  # and nobody else
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=roots.decode("ascii"))
+    else:
+        context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _client(context: ssl.SSLContext) -> httpx.AsyncClient:
     limits = httpx.Limits(
         max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEP_S
     )
