@@ -41,7 +41,15 @@ def _coded(raised: FlipLabError | ModuleNotFoundError) -> FlipLabError:
         return raised
     if (raised.name or "flip_lab").startswith("flip_lab"):
         raise raised
+    extra, what = _EXTRAS.get(raised.name or "", ("lab", "workstation parts"))
     return MissingExtraError(
         f"This command needs {raised.name!r}, which is not installed.",
-        fix='Install the workstation parts: pip install "flip-lab[lab]"',
+        fix=f'Install the {what}: pip install "flip-lab[{extra}]"',
     )
+
+
+_EXTRAS = {
+    "sqlalchemy": ("hub", "parts of a hub"),
+    "psutil": ("node", "parts of a node"),
+}
+"""What a package belongs to, where it is not the workstation's."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import asdict, replace
 from pathlib import Path
-
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+from time import sleep
 
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import (
@@ -99,13 +98,15 @@ def _enrolled(line: HubLine, token: EnrolToken, identity: NodeIdentity) -> Enrol
     asked = EnrolAsk(
         token=token.text, public_key=identity.public_key, **asdict(versions_here())
     )
-    ask = retry(
-        retry=retry_if_exception_type(FederationUnreachableError),
-        stop=stop_after_attempt(_TRIES),
-        wait=wait_fixed(_PAUSE_S),
-        reraise=True,
-    )(line.ask)
-    return ask("POST", "/flip/v1/device/enroll", EnrolAnswer, asked)
+    tries_left = _TRIES
+    while True:
+        try:
+            return line.ask("POST", "/flip/v1/device/enroll", EnrolAnswer, asked)
+        except FederationUnreachableError:
+            tries_left -= 1
+            if not tries_left:
+                raise
+            sleep(_PAUSE_S)
 
 
 def _write_settings(

@@ -114,6 +114,9 @@ def test_a_missing_package_says_what_to_install(capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().err
     assert "[FLIP-600]" in said
     assert 'pip install "flip-lab[lab]"' in said
+    with pytest.raises(typer.Exit):
+        command("sqlalchemy")
+    assert 'pip install "flip-lab[hub]"' in capsys.readouterr().err
     with pytest.raises(ModuleNotFoundError):
         command("flip_lab.nothing")
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from flip_lab.cli.main import app
@@ -224,4 +225,12 @@ def test_the_unit_names_this_node(node: Path) -> None:
     assert "User=ward\n" in result.stdout
     assert f"ReadWritePaths={node}\n" in result.stdout
     assert "/var/lib/flip-lab/st-mary" in unit_of("st-mary")
-    assert "flip-lab node enroll --kit /kit" in compose_file("st-mary")
+
+
+def test_the_compose_file_enrols_once_and_runs() -> None:
+    """It is YAML, keeps the node on a volume of its own, and names no registry."""
+    service = yaml.safe_load(compose_file("st-mary"))["services"]["node"]
+    assert "flip-lab node enroll --kit /kit" in service["command"][0]
+    assert "[ -e /var/lib/flip-lab/st-mary/node.key ]" in service["command"][0]
+    assert "node:/var/lib/flip-lab" in service["volumes"]
+    assert "/" not in service["image"].partition(":-")[2]
