@@ -89,8 +89,9 @@ class DriverDoor:
             await answer(send, status, content, media_type="application/json")
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, headers = scope["path"], Headers(scope=scope)
-        call = see_that_it_is_a_call(scope, headers, _CALLS)
+        headers = Headers(scope=scope)
+        path = see_that_it_is_a_call(scope, headers, _CALLS)
+        call = _CALLS[path]
         person = await self._admit(scope, headers)
         see_that_versions_fit(headers)
         task = self._task(path, headers, person)

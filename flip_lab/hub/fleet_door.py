@@ -39,6 +39,8 @@ _PULL = "/v1/fleet/pull-messages"
 _BEAT = "/v1/fleet/send-node-heartbeat"
 _ACTIVATE = "/v1/fleet/activate-node"
 _SESSION = "x-flip-session"
+_DESK = {PULL_PATH: 2**20, PUSH_PATH: 2**24}  # the largest bodies
+_MOST_BYTES = {path: call.most_bytes for path, call in FLEET.items()} | _DESK
 _NO_BELL = ("nobody", 0)
 _THREADS = 8  # what they do is mostly hashing and copying; more would only take turns
 
@@ -101,14 +103,14 @@ class FleetDoor:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        call = see_that_it_is_a_call(scope, headers, FLEET)
+        path = see_that_it_is_a_call(scope, headers, _MOST_BYTES)
         node = self._admit(scope, headers)
-        body = await read_body(scope, receive, call.most_bytes)
-        asked = _Asked(scope["path"], node, headers, patience_s(headers), receive)
-        if asked.path in {PULL_PATH, PUSH_PATH}:
+        body = await read_body(scope, receive, _MOST_BYTES[path])
+        asked = _Asked(path, node, headers, patience_s(headers), receive)
+        if path in _DESK:
             content, news = await self._at_desk(asked, body)
         else:
-            content, news = await self._flowers(asked, call, body)
+            content, news = await self._flowers(asked, FLEET[path], body)
         more = {"x-flip-news": news}
         await answer(send, 200, content, media_type=PROTOBUF, headers=more)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from starlette.types import Scope
 
 from flip_lab.core.errors import NoSuchPlaceError, RequestError, UploadTypeError
-from flip_lab.engines.flower.superlink_calls import Call
 from flip_lab.hub.bells import LONGEST_WAIT_S
 from flip_lab.hub.bodies import PROTOBUF
 
@@ -18,16 +17,21 @@ SEEN = "x-flip-seen"
 
 
 def see_that_it_is_a_call(
-    scope: Scope, headers: Mapping[str, str], calls: Mapping[str, Call]
-) -> Call:
-    """Give the call that a request makes.
+    scope: Scope, headers: Mapping[str, str], paths: Collection[str]
+) -> str:
+    """Give the path of the call that a request makes.
+
+    Args:
+        scope: The request.
+        headers: Its headers, names in lower case.
+        paths: Those of all calls that there are.
 
     Raises:
         NoSuchPlaceError: If there is none.
         UploadTypeError: If its body is no protobuf.
     """
-    call = calls.get(scope["path"]) if scope["method"] == "POST" else None
-    if call is None:
+    path = str(scope["path"])
+    if scope["method"] != "POST" or path not in paths:
         raise NoSuchPlaceError(
             f"{scope['method']} {scope['path']!r:.100}: there is nothing here.",
             fix="A hub serves what nodes and drivers of runs need, and /flip/v1.",
@@ -37,7 +41,7 @@ def see_that_it_is_a_call(
         raise UploadTypeError(
             f"Content-Type is {told!r:.100}.", fix=f"Send {PROTOBUF}, as Flower does."
         )
-    return call
+    return path
 
 
 def patience_s(headers: Mapping[str, str]) -> float:

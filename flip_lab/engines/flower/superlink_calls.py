@@ -105,10 +105,6 @@ def _table(prefix: str, calls: Mapping[str, Call]) -> Mapping[str, Call]:
     return MappingProxyType({f"{prefix}/{name}": call for name, call in calls.items()})
 
 
-def _at_the_desk(_state: HubLinkState, _request: object, _: object) -> Message:
-    raise NotImplementedError("fleet_exchange.FleetDesk answers this")
-
-
 _pull = _fleet(fleet.pull_object)
 _push = _fleet(fleet.push_object)
 
@@ -142,10 +138,6 @@ FLEET: Mapping[str, Call] = _table(
         "get-fab": Call(request=GetFabRequest, handler=_fleet(fleet.get_fab)),
         "pull-object": Call(request=PullObjectRequest, handler=_pull),
         "push-object": Call(request=PushObjectRequest, handler=_push, most_bytes=_OBJECT),
-        "flip-pull": Call(request=PullMessagesRequest, handler=_at_the_desk),
-        "flip-push": Call(
-            request=PushMessagesRequest, handler=_at_the_desk, most_bytes=_BATCH
-        ),
         "confirm-message-received": Call(
             request=ConfirmMessageReceivedRequest,
             handler=_fleet(fleet.confirm_message_received, store=True),
@@ -153,7 +145,10 @@ FLEET: Mapping[str, Call] = _table(
         ),
     },
 )
-"""What nodes may ask, by path. A node registers by enrolling, not here."""
+"""What nodes may ask, by path, beside the desk of ``fleet_exchange``.
+
+A node registers by enrolling, not here.
+"""
 
 CONTROL: Mapping[str, Call] = _table(
     "/v1/control",

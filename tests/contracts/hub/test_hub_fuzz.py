@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, RecordDict
@@ -10,11 +12,18 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flip_lab.engines.flower.fleet_frames import PULL_PATH, PUSH_PATH, framed
 from flip_lab.engines.flower.superlink_calls import CONTROL, FLEET, RUNTIME, Call
 from flip_lab.testing.hub_probe import Asked, ProbedHub, Signer
 from flip_lab.testing.hub_probe_run import ProbedRun
 
-CALLS = {**FLEET, **CONTROL, **RUNTIME}
+DESK = dict.fromkeys((PULL_PATH, PUSH_PATH), FLEET["/v1/fleet/push-messages"])
+FRAMES: dict[str, Callable[[bytes], bytes]] = {
+    PUSH_PATH: lambda body: framed([body, b"an object"]),
+    "/v1/runtime/pull-objects": lambda body: len(body).to_bytes(4) + body,
+    "/v1/runtime/push-objects": lambda body: len(body).to_bytes(4) + body,
+}
+CALLS = {**FLEET, **DESK, **CONTROL, **RUNTIME}
 LEAKS = ("Traceback", "site-packages", ".py", "Internal server error")
 TEXTS = st.text(max_size=10) | st.sampled_from(["a" * 64, "train", "completed"])
 SMALL = st.sampled_from([0, 1, 2**31 - 1])
@@ -66,7 +75,7 @@ def messages(draw: st.DrawFn, kind: type[Message], depth: int = 3) -> Message:
 def test_no_body_upsets_a_call(hub: ProbedHub, path: str) -> None:
     """Neither noise nor messages whose fields hold what nobody expects."""
     call = CALLS[path]
-    bodies = drawn(call)
+    bodies = drawn(call, FRAMES.get(path))
     signer, ada = Signer(), hub.token("researcher", "ada")
     hub.enrol("fuzz" + path.replace("/", "-"), signer)
 
@@ -81,7 +90,7 @@ def test_no_body_upsets_a_call(hub: ProbedHub, path: str) -> None:
         )
         await run.push(call_for)
         for body in bodies:
-            headers = signer.headers() if path in FLEET else run.headers
+            headers = signer.headers() if "/fleet/" in path else run.headers
             answer = await asked.client.post(path, content=body, headers=headers)
             assert answer.status_code < 500, (answer.text, body)
             assert not any(leak in answer.text for leak in LEAKS), answer.text
@@ -89,19 +98,19 @@ def test_no_body_upsets_a_call(hub: ProbedHub, path: str) -> None:
     hub.play(story)
 
 
-def drawn(call: Call) -> list[bytes]:
+def drawn(call: Call, frame: Callable[[bytes], bytes] | None) -> list[bytes]:
     """Draw bodies for a call, the same each time."""
     found = list[bytes]()
 
     @settings(
-        max_examples=40,
+        max_examples=25,
         database=None,
         suppress_health_check=list(HealthCheck),
         deadline=None,
     )
     @given(st.binary(max_size=200) | messages(call.request).map(serialised))
     def draw(body: bytes) -> None:
-        found.append(len(body).to_bytes(4) + body if call.is_batch else body)
+        found.append(frame(body) if frame else body)
 
     draw()
     return found

@@ -9,8 +9,6 @@ from flip_lab.engines.flower.superlink_calls import CONTROL, FLEET, RUNTIME
 from flip_lab.hub.bodies import PROTOBUF
 
 OURS = {
-    "/v1/fleet/flip-pull",
-    "/v1/fleet/flip-push",
     "/v1/runtime/pull-objects",
     "/v1/runtime/push-objects",
 }
@@ -34,7 +32,7 @@ def test_each_call_takes_what_flower_takes() -> None:
 def test_nothing_is_served_that_nobody_looked_at() -> None:
     """A call that Flower adds for nodes must be thought about; others stay closed."""
     for_nodes = {path for _, path in PROTOBUF_REQUEST_TYPES if "/fleet/" in path}
-    assert for_nodes - REFUSED_TO_NODES == FLEET.keys() - OURS
+    assert for_nodes - REFUSED_TO_NODES == FLEET.keys()
     assert CONTROL.keys() == DRIVERS_NEED
     assert "/v1/runtime/start-automation" not in RUNTIME
     assert "/v1/runtime/get-connector" not in RUNTIME
