@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from queue import Queue
 from threading import Lock
@@ -26,7 +27,8 @@ from flip_lab.node.config import NodeLimits
 from flip_lab.node.worker import WorkerSetting
 
 _LOG = logging.getLogger("flip_lab.node")
-_PRELOAD = ("flip_lab.node.worker", "flip_lab.fl.client_app")
+_SCENARIOS = "flip_lab.fl.client_app"
+_PRELOAD = ("flip_lab.node.worker", _SCENARIOS)
 _TARGET = "flip_lab.node.worker:main"
 _LAST_BREATH_S = 0.5  # a process closes its connections a little before it has ended
 
@@ -54,7 +56,8 @@ class OwnProcess:
     room = 1
 
     def __init__(self) -> None:
-        """Import nothing yet."""
+        """Import what scenarios need, before the first of them waits for it."""
+        import_module(_SCENARIOS)
         self._apps = LoadedApps()
         self._lock = Lock()
 

@@ -14,10 +14,10 @@ _KEEP_S = 60.0
 
 
 class HttpClients:
-    """One client for each node; nodes that trust the same authority share how they do.
+    """One client for each node; nodes that trust the same authority share what that takes.
 
-    httpx looks at all connections of a client for each request: a hundred nodes behind one
-    client would spend their time on that.
+    Not one for all of them: a pool looks at each of its connections for each request, and a
+    hundred nodes have hundreds.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,10 @@ class HttpClients:
             ) from error
         key = (config.directory, roots)
         if key not in self._clients:
-            self._clients[key] = _client(self._contexts[roots])
+            limits = httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_S)
+            self._clients[key] = httpx.AsyncClient(
+                verify=self._contexts[roots], limits=limits
+            )
         return self._clients[key]
 
     async def close(self) -> None:
@@ -53,17 +56,10 @@ class HttpClients:
 
 
 def _context(roots: bytes) -> ssl.SSLContext:
-    if roots:  # and nobody else
+    """Trust an authority and nobody else; the system's where none is given."""
+    context = ssl.create_default_context()
+    if roots:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=roots.decode("ascii"))
-    else:
-        context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-def _client(context: ssl.SSLContext) -> httpx.AsyncClient:
-    limits = httpx.Limits(
-        max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEP_S
-    )
-    return httpx.AsyncClient(verify=context, limits=limits)
