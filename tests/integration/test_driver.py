@@ -106,10 +106,13 @@ def test_a_hub_that_is_killed_in_mid_run_costs_no_round_and_no_bit(
     assert warnings_of(lab, real) == ["hub_lost", "hub_back"]
 
 
-def test_a_run_can_be_stopped_while_it_waits_for_nodes(lab: Lab) -> None:
+def test_a_run_can_be_stopped_while_it_waits_for_nodes(hub: LoopbackHub, lab: Lab) -> None:
     """The third node never comes; nobody has to wait for that."""
-    run = lab.launch("hospitals", on="loopback", num_nodes=3)
-    wait_until(lambda: "run" in run.logs(tail=5) or run.state is RunState.STARTING, run)
+    with hub.client() as client:
+        num_before = len(client.get("/flip/v1/hub/runs").json())
+        run = lab.launch("hospitals", on="loopback", num_nodes=3)
+        wait_until(lambda: len(client.get("/flip/v1/hub/runs").json()) > num_before, run)
+    assert run.state is RunState.STARTING
     run.stop()
     assert run.wait(30) is RunState.STOPPED, run.logs(tail=40)
 
@@ -140,7 +143,7 @@ def test_a_run_that_somebody_stops_on_the_hub_says_so(hub: LoopbackHub, lab: Lab
     )
     wait_until(lambda: rounds_of(lab, run) >= 1, run)
     with hub.client() as client:
-        newest = client.get("/flip/v1/hub/runs").json()["items"][0]
+        newest = client.get("/flip/v1/hub/runs").json()[0]
     assert newest["run_id"] == run.run_id
     superlink = SuperLink(
         address=hub.address,
@@ -150,8 +153,9 @@ def test_a_run_that_somebody_stops_on_the_hub_says_so(hub: LoopbackHub, lab: Lab
     with ControlClient(superlink) as control:
         control.stop_run(int(newest["flower_run_id"]))
     assert run.wait(60) is RunState.FAILED
-    assert run.outcome().error_code == "FLIP-503"
-    assert "Somebody stopped this run" in run.outcome().error
+    assert run.error is not None
+    assert run.error.code == "FLIP-503"
+    assert "Somebody stopped this run" in run.error.what
 
 
 MALICIOUS = """
