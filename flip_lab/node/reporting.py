@@ -127,11 +127,16 @@ def _keep(configs: Sequence[NodeConfig], is_over: threading.Event) -> None:
 
 
 class _Lines:
-    """One connection for all nodes that trust the same authorities at the same hub."""
+    """One connection for all nodes that trust the same authorities at the same hub.
+
+    Attributes:
+        troubles: What keeps a node from reporting now, by its directory.
+    """
 
     def __init__(self, cleanup: ExitStack) -> None:
         self._cleanup = cleanup
         self._lines: dict[tuple[str, bytes], HubLine] = {}
+        self.troubles: dict[Path, str] = {}
 
     def of(self, config: NodeConfig) -> HubLine:
         path = config.directory / AUTHORITY_FILE
@@ -145,14 +150,18 @@ class _Lines:
 def _once(config: NodeConfig, lines: _Lines) -> None:
     """Report, and follow the authority; what goes wrong is for the site's log alone."""
     try:
-        line = lines.of(config)
-        answer = report(config, load_identity(config.directory), line)
+        line, identity = lines.of(config), load_identity(config.directory)
+        answer = report(config, identity, line)
         if follow_authority(config, answer, line):
             _log.info("%s trusts the hub's new authority.", config.name)
-    except FlipLabError as error:
-        _log.warning("%s could not report: %s", config.name, error.what)
-    except OSError as error:
-        _log.warning("%s could not report: %s", config.name, error)
+            report(config, identity, lines.of(config))  # so that the hub knows
+    except (FlipLabError, OSError) as error:
+        said = error.what if isinstance(error, FlipLabError) else str(error)
+        if lines.troubles.get(config.directory) != said:  # once, however long it lasts
+            _log.warning("%s could not report: %s", config.name, said)
+        lines.troubles[config.directory] = said
+    else:
+        lines.troubles.pop(config.directory, None)
 
 
 def _replace(path: Path, content: bytes) -> None:

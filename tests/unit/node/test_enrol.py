@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import stat
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING
 
 import pytest
 
+from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import (
     ClockSkewError,
     EnrolmentError,
@@ -21,12 +23,13 @@ from flip_lab.hub.kits import kit_of
 from flip_lab.hub.preparing import prepare_hub
 from flip_lab.hub.rotation import begin
 from flip_lab.node import enrol as enrol_module
+from flip_lab.node import reporting
 from flip_lab.node.config import load_node
 from flip_lab.node.enrol import enrol_node
 from flip_lab.node.enrol_token import EnrolToken
 from flip_lab.node.hub_line import HubLine
 from flip_lab.node.identity import load_identity
-from flip_lab.node.reporting import follow_authority, report
+from flip_lab.node.reporting import follow_authority, report, reports_beside
 from flip_lab.node.trust import bundle_hash, context_for
 
 if TYPE_CHECKING:
@@ -228,3 +231,26 @@ def test_a_node_follows_its_hubs_new_authority(
         assert not follow_authority(config, report(config, identity, line), line)
     node = device_hub.database.nodes.named("st-mary")
     assert node.facts["bundle"] == bundle_hash(after)
+
+
+def test_a_running_node_tells_its_hub_whom_it_trusts(
+    device_hub: DeviceHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside its work a node reports, follows a new authority, and says that it did."""
+    config = enrol_node(
+        device_hub.token(), hub=device_hub.address, directory=tmp_path / "n"
+    )
+    begin(device_hub.place)
+    device_hub.serve_as(device_hub.place.server_certificate, device_hub.place.server_key)
+    wanted = bundle_hash(device_hub.place.authorities.read_bytes())
+    monkeypatch.setattr(reporting, "_EVERY_S", 0.1)
+    monkeypatch.setattr(reporting, "_GAP_S", 0.1)
+    with reports_beside([config]):
+        end_s = tick_s() + 60
+        while tick_s() < end_s:
+            if device_hub.database.nodes.named("st-mary").facts.get("bundle") == wanted:
+                break
+            sleep(0.05)
+    facts = device_hub.database.nodes.named("st-mary").facts
+    assert facts["bundle"] == wanted
+    assert facts["facts"]["free_disk_bytes"] > 0
