@@ -248,7 +248,7 @@ def test_a_tampered_file_is_refused(scene: Scene) -> None:
 def test_what_cannot_be_delivered_is_told_at_once(scene: Scene) -> None:
     """A viewer's token, a choice that nobody meets, a model without a scenario."""
     models = scene.lab.models
-    with pytest.raises(NotAllowedError, match="drive"):
+    with pytest.raises(NotAllowedError, match="may not"):
         models.deliver("digits", 1, to="guests")
     with pytest.raises(CohortError, match="No enrolled node is meant"):
         models.deliver("digits", 1, to="hospitals", nodes="mars")
