@@ -83,6 +83,7 @@ class AppShelf:
 class _Loaded:
     """An app in this process, and the modules that are its own."""
 
+    names: frozenset[str]
     app: ClientApp | None = None
     modules: dict[str, ModuleType] = field(default_factory=dict[str, ModuleType])
 
@@ -105,13 +106,16 @@ class LoadedApps:
         Raises:
             AppImportError: If it cannot be imported, or is no ClientApp.
         """
-        loaded = self._loaded.setdefault(site_app.app_hash, _Loaded())
-        own = _own_names(site_app.directory)
-        hidden = _taken_out(own)
+        loaded = self._loaded.get(site_app.app_hash)
+        if loaded is None:
+            loaded = _Loaded(names=_own_names(site_app.directory))
+            self._loaded[site_app.app_hash] = loaded
+            importlib.invalidate_caches()  # its files are new
+        hidden = _taken_out(loaded.names)
         sys.modules.update(loaded.modules)
+        num_modules = len(sys.modules)
         entry = str(site_app.directory)
         sys.path.insert(0, entry)
-        importlib.invalidate_caches()
         try:
             if loaded.app is None:
                 loaded.app = _client_app(site_app)
@@ -119,18 +123,23 @@ class LoadedApps:
         finally:
             if entry in sys.path:
                 sys.path.remove(entry)
-            loaded.modules = _taken_out(own)
+            if len(sys.modules) != num_modules:  # it imported more
+                loaded.modules = _taken_out(loaded.names)
+            for name in loaded.modules:
+                sys.modules.pop(name, None)
             sys.modules.update(hidden)
 
 
-def _own_names(directory: Path) -> set[str]:
+def _own_names(directory: Path) -> frozenset[str]:
     """Name the modules and packages that lie in an app's directory."""
     entries = directory.iterdir()
-    return {each.stem for each in entries if each.suffix == ".py" or each.is_dir()}
+    return frozenset(each.stem for each in entries if each.suffix == ".py" or each.is_dir())
 
 
-def _taken_out(names: set[str]) -> dict[str, ModuleType]:
+def _taken_out(names: frozenset[str]) -> dict[str, ModuleType]:
     """Take modules of these names, and those inside them, out of what is imported."""
+    if names.isdisjoint(sys.modules):  # thousands of names: worth a glance first
+        return {}
     found = [name for name in sys.modules if name.partition(".")[0] in names]
     return {name: sys.modules.pop(name) for name in found}
 
