@@ -141,8 +141,8 @@ def _take(copying: _Copying, lab: LabDir, groups: Groups) -> int:
     copying.file(audit.audit_path(lab), end=_end_of_records)
     copying.unchanging(manifest)
     copying.file(manifest_path(lab))
-    for folder in (lab.root / "durations", lab.root / "damaged"):
-        copying.tree(folder)
+    for name in ("durations", "damaged", "away"):
+        copying.tree(lab.root / name)
     copying.file(lab.root / "lab.json")
     return len(runs)
 

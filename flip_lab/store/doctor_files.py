@@ -20,6 +20,8 @@ from flip_lab.store.layout import LabDir, explained
 _DRAFTS = (
     ".*.tmp",
     ".import-*",
+    ".fetch-*",
+    "away/.*.tmp",
     "runs/.*",
     "runs/*/.*.tmp",
     "runs/*/control/.*.tmp",
