@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Lock
 from typing import Annotated, TypeAlias, cast
 
 from anyio import to_thread
@@ -60,6 +61,7 @@ class HubService:
     bells: Bells
     started_s: float
     nonces: Nonces = field(default_factory=Nonces)
+    _turn: Lock = field(default_factory=Lock, repr=False)
 
     def learn_nodes(self) -> None:
         """Let in the nodes that the database says are enrolled, and no others.
