@@ -30,8 +30,8 @@ _MOST_ROUNDS_NAMED = 15
 def federation_timeline(facts: FleetFacts, *, theme: Theme = "light") -> Figure:
     """Draw one lane a node, with its work, the ways of its messages and its outages.
 
-    A bar begins when a message is sent and ends when the reply is on record. Its strong part
-    is the node's work, as it says; the pale part is both ways and waiting. The lowest
+    A bar begins when a message is sent and ends when the reply is on record. Its strong
+    part is the node's work, as it says; the pale part is both ways and waiting. The lowest
     lane is the server: what a round takes while nobody is asked.
 
     Args:
