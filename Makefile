@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 STAMP := $(VENV)/.installed
-DEBIAN_PACKAGES := chromium fonts-dejavu-core iproute2 nginx-light
+DEBIAN_PACKAGES := chromium fonts-dejavu-core iproute2 libfaketime nftables nginx-light
 
 # Nothing that we start phones home or looks for updates.
 export DO_NOT_TRACK := 1
