@@ -90,15 +90,16 @@ class Fetcher:
         """Begin with none under way."""
         self._objects = objects
         self._underway: dict[str, _Underway] = {}
+        self._whole: dict[str, Arrival] = {}
 
     @property
     def is_underway(self) -> bool:
         """Whether a reply was announced that is not whole yet."""
-        return bool(self._underway)
+        return bool(self._underway or self._whole)
 
     def has(self, message_id: str) -> bool:
         """Whether the reply to this message was announced: it is announced only once."""
-        return message_id in self._underway
+        return message_id in self._underway or message_id in self._whole
 
     def announce(self, answer: PullAppMessagesResponse) -> None:
         """Take note of replies that have come."""
@@ -116,6 +117,7 @@ class Fetcher:
         Args:
             limits: The largest reply to take, bytes, by the id of the message.
         """
+        self._complete(limits)
         while wanted := [
             (each, object_id)
             for key, each in self._underway.items()
@@ -125,13 +127,20 @@ class Fetcher:
             answers = self._objects.pull([object_id for _, object_id in wanted])
             for (each, object_id), answer in zip(wanted, answers, strict=False):
                 each.take(object_id, answer)
+            # Put together as they come: the bytes of one large reply are enough at a time.
+            self._complete(limits)
             if not any(answer.object_available for answer in answers):
                 break
-        return [
-            self._arrival(key, self._underway.pop(key), limits.get(key, 0))
-            for key, each in list(self._underway.items())
-            if each.is_done(limits.get(key, 0))
-        ]
+        arrivals, self._whole = list(self._whole.values()), {}
+        return arrivals
+
+    def _complete(self, limits: Mapping[str, int]) -> None:
+        """Put aside what is whole: if the next request fails, it is not lost."""
+        for key, each in list(self._underway.items()):
+            limit = limits.get(key, 0)
+            if each.is_done(limit):
+                self._whole[key] = self._arrival(key, each, limit)
+                del self._underway[key]
 
     def _arrival(self, message_id: str, each: _Underway, limit: int) -> Arrival:
         self._objects.confirm(each.proto.metadata.message_id)

@@ -63,8 +63,10 @@ def test_arrays_must_be_those_that_were_sent(
 ) -> None:
     """A scenario's client sends the same names, shapes and dtypes, and numbers."""
     message = asked(w=W, b=B)
+    other = reply(message)
+    other.content["arrays"] = ArrayRecord({n: Array(v) for n, v in arrays.items()})
     with pytest.raises(ReplyRefusedError, match=why) as caught:
-        Expectation.of(message, SCENARIO).check(reply(message, **arrays))
+        Expectation.of(message, SCENARIO).check(other)
     assert caught.value.code == "FLIP-807"
 
 
