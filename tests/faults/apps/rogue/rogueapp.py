@@ -38,7 +38,7 @@ def train(message: Message, context: Context) -> Message:
     config = context.run_config
     [values] = message.content.array_records["arrays"].to_numpy_ndarrays()
     values = values + 1
-    server_round = int(message.content.config_records["config"]["server-round"])
+    server_round = message.content.config_records["config"]["server-round"]
     is_rogue = context.node_config["partition-id"] == config["rogue-partition"]
     if is_rogue and server_round == config["rogue-round"]:
         values = misbehaved(values, str(config["mischief"]))
