@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from dataclasses import asdict, dataclass, field, replace
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import flip_lab
-from flip_lab.core.clock import at_utc, now_s
+from flip_lab.core.clock import at_utc, now_s, tick_s
+
+_COUNTS_EVERY_S = 1.0  # a busy node would write all the time
 
 State = Literal["starting", "connecting", "online", "draining", "stopped"]
 
@@ -60,11 +63,15 @@ class StatusFile:
     def __init__(self, path: Path, status: NodeStatus) -> None:
         """Write the first one."""
         self._path = path
+        self._written_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self.now = replace(status, since=_stamp())
         self._write()
 
     def tell(self, **changes: Any) -> bool:  # noqa: ANN401  # fields of NodeStatus
-        """Write what has changed.
+        """Write what has changed: news at once, counts within a second.
+
+        Called in the node's event loop.
 
         Returns:
             Whether the state or the problem is another one than before.
@@ -74,11 +81,18 @@ class StatusFile:
         is_news = (before.state, before.problem) != (self.now.state, self.now.problem)
         if before.state != self.now.state:
             self.now = replace(self.now, since=_stamp())
-        if self.now != before:
+        if is_news or tick_s() - self._written_s > _COUNTS_EVERY_S:
             self._write()
+        elif self._timer is None and self.now != before:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_COUNTS_EVERY_S, self._write)
         return is_news
 
     def _write(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._written_s = tick_s()
         self.now = replace(self.now, updated_at=_stamp())
         fresh = self._path.with_suffix(".new")
         fresh.write_text(json.dumps(asdict(self.now), indent=1) + "\n", "utf-8")
