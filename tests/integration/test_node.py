@@ -19,6 +19,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
 from flip_lab.core.clock import tick_s
+from flip_lab.core.ids import new_run_id
 from flip_lab.core.seeds import Stream
 from flip_lab.engines.base import Job
 from flip_lab.engines.deployment import DeploymentEngine, DeploymentGrid, load_federation
@@ -122,10 +123,10 @@ def grid_of(hub: LoopbackHub, tmp_path: Path) -> Callable[..., DeploymentEngine]
     return lambda: DeploymentEngine(load_federation("loopback", tmp_path))
 
 
-def job(app: InlineApp, run_id: str = "261122-120000-abcd") -> Job:
-    """Make a job for two nodes."""
+def job(app: InlineApp, run_id: str = "") -> Job:
+    """Make a job for two nodes; without a name it is a run that they never saw."""
     return Job(
-        run_id=run_id,
+        run_id=run_id or new_run_id(),
         seed=7,
         num_nodes=2,
         run_config={"local-epochs": 1, "learning-rate": 0.1},
