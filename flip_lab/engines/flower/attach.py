@@ -70,13 +70,13 @@ class Attachment:
         self._address = superlink.address
         self._long_poll = LongPoll()
         self._client = server_app_client(superlink, token, self._long_poll)
-        self._pulse = server_app_client(superlink, token)
+        pulse = server_app_client(superlink, token)
         try:
             with coded_errors(superlink.address):
                 task = self._client.PullTaskInput(PullTaskInputRequest())
         except BaseException:
             self._client.close()
-            self._pulse.close()
+            pulse.close()
             raise
         self.run: Run = run_from_proto(task.run)
         self._objects = ObjectCalls(
@@ -91,7 +91,7 @@ class Attachment:
         TaskIdentity.run_id = self.run.run_id
         TaskIdentity.node_id = task.context.node_id
         beat = SendTaskHeartbeatRequest()
-        self._heartbeat = Heartbeat(lambda: self._pulse.SendTaskHeartbeat(beat))
+        self._heartbeat = Heartbeat(lambda: pulse.SendTaskHeartbeat(beat), pulse.close)
 
     @property
     def is_news_told(self) -> bool:
@@ -191,7 +191,6 @@ class Attachment:
             _LOG.warning("The SuperLink did not hear that the run ended: %s", error)
         finally:
             self._objects.close()
-            self._pulse.close()
             self._client.close()
 
 

@@ -20,11 +20,14 @@ class Heartbeat:
 
     Args:
         beat: Says it once; what it raises is logged and tried again.
+        hang_up: Called after the last beat, in that thread: a connection that is closed
+            under a beat which is just opening it would stay open.
     """
 
-    def __init__(self, beat: Callable[[], object]) -> None:
+    def __init__(self, beat: Callable[[], object], hang_up: Callable[[], object]) -> None:
         """Begin at once."""
         self._beat = beat
+        self._hang_up = hang_up
         self._closed = Event()
         self._thread = Thread(target=self._run, name="flip-heartbeat", daemon=True)
         self._thread.start()
@@ -38,6 +41,7 @@ class Heartbeat:
             except Exception as error:  # noqa: BLE001  # whatever it is, the run lives on
                 _LOG.debug("A heartbeat failed: %s", error)
                 pause_s = _AGAIN_S
+        self._hang_up()
 
     def close(self) -> None:
         """Say it no more; does not wait for one that is under way."""

@@ -288,7 +288,7 @@ def test_a_push_that_the_hub_forgot_is_to_be_done_again() -> None:
 def test_a_heartbeat_outlives_its_failures() -> None:
     """Flower's own ends at the first HTTP 500, and the run with it a minute later."""
     beats: list[int] = []
-    enough = Event()
+    enough, ended = Event(), Event()
 
     def beat() -> None:
         beats.append(1)
@@ -299,8 +299,7 @@ def test_a_heartbeat_outlives_its_failures() -> None:
     patched = pytest.MonkeyPatch()
     with patched.context() as patch:
         patch.setattr(heartbeat, "_AGAIN_S", 0.001)
-        sender = Heartbeat(beat)
+        sender = Heartbeat(beat, ended.set)
         assert enough.wait(30)
         sender.close()
-    sender._thread.join(30)
-    assert not sender._thread.is_alive()
+    assert ended.wait(30), "it hangs up when it is closed"
