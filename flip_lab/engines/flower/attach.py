@@ -191,7 +191,6 @@ class Attachment:
             _LOG.warning("The SuperLink did not hear that the run ended: %s", error)
         finally:
             self._objects.close()
-            self._client.close()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from threading import Thread
 from typing import Any, TypeVar
 
 import httpx
@@ -22,6 +23,7 @@ from flwr.proto.node_pb2 import Node
 from flwr.supercore.runtime import RuntimeHttpClient
 from google.protobuf.message import DecodeError, Message
 
+_GRACE_S = 1.0  # how long an end waits for calls under way; then they end by themselves
 _AT_ONCE = 4
 _BATCH_BYTES = 8 * 2**20  # a hub takes 16 MiB, and one object may have 5
 _MOST_ASKED = 4096
@@ -58,7 +60,7 @@ class ObjectCalls:
     """Pushes and pulls the objects of one run.
 
     Args:
-        client: The connection to the Runtime API.
+        client: The connection to the Runtime API; closed with these.
         node: Who asks.
         run_id: Flower's id of the run.
         in_batches: Whether the other side is a hub.
@@ -163,8 +165,18 @@ class ObjectCalls:
         self._pool.submit(self._client.ConfirmMessageReceived, request)
 
     def close(self) -> None:
-        """Begin nothing more; what is under way ends by itself."""
+        """Begin nothing more, and close the connection once what is under way has ended.
+
+        Closed under a call that is just opening one, it would stay open.
+        """
         self._pool.shutdown(wait=False, cancel_futures=True)
+        last = Thread(target=self._hang_up, name="flip-hang-up", daemon=True)
+        last.start()
+        last.join(_GRACE_S)
+
+    def _hang_up(self) -> None:
+        self._pool.shutdown(wait=True)
+        self._client.close()
 
 
 def _raise_first(done: Iterable[Future[None]]) -> None:

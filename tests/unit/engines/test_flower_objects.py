@@ -30,7 +30,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flip_lab.core.errors import ReplyRefusedError
-from flip_lab.engines.flower import heartbeat
+from flip_lab.engines.flower import heartbeat, objects
 from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.flower.heartbeat import Heartbeat
 from flip_lab.engines.flower.incoming import read_npy, unpack
@@ -221,6 +221,17 @@ class FakeClient:
         self.objects: dict[str, bytes] = {}
         self.calls: list[tuple[str, int]] = []
         self.forgets = False
+        self.is_heard = Event()
+        self.is_closed = Event()
+
+    def ConfirmMessageReceived(self, _request: object) -> None:  # noqa: N802  # Flower's name
+        """Answer when the test says so."""
+        assert self.is_heard.wait(30)
+        assert not self.is_closed.is_set()
+
+    def close(self) -> None:
+        """Answer nobody any more."""
+        self.is_closed.set()
 
     def _unary_unary(
         self, *, path: str, rpc_method: str, request: _Frames, response_type: type[_Frames]
@@ -283,6 +294,20 @@ def test_a_push_that_the_hub_forgot_is_to_be_done_again() -> None:
     with pytest.raises(httpx.ReadError, match="no longer waits"):
         calls.push(iter([("a", b"b")]), "session")
     calls.close()
+
+
+def test_a_connection_is_closed_after_the_last_call_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Closed under a call that was opening it, it would stay open for ever."""
+    monkeypatch.setattr(objects, "_GRACE_S", 0.0)
+    client: Any = FakeClient()
+    calls = ObjectCalls(client, Node(node_id=1), 3, in_batches=True)
+    calls.confirm("reply")
+    calls.close()
+    assert not client.is_closed.is_set()
+    client.is_heard.set()
+    assert client.is_closed.wait(30)
 
 
 def test_a_heartbeat_outlives_its_failures() -> None:
