@@ -112,7 +112,7 @@ def test_a_run_goes_on_without_this_machine_and_comes_home(lab: Lab) -> None:
 
 def test_a_detached_run_outlives_its_hub_s_process(hub: LoopbackHub, lab: Lab) -> None:
     """The hub is started anew in mid-run; no round is lost, and the run comes home."""
-    away = lab.launch(
+    away: Any = lab.launch(
         "hospitals",
         on="hospitals",
         num_nodes=2,

@@ -205,7 +205,9 @@ async def break_while_held(asked: Asked, signer: Signer, body: bytes) -> None:
         raise AssertionError("nobody is there to hear it")
 
     held = asyncio.create_task(asked.front(scope, receive, send))
-    while not asked.active.service.presence.of(signer.node_id).held:  # noqa: ASYNC110  # it tells nobody
+    active = asked.active
+    assert active is not None
+    while not active.service.presence.of(signer.node_id).held:  # noqa: ASYNC110  # it tells nobody
         await asyncio.sleep(0.01)
     breaks.set()
     await asyncio.wait_for(held, 10)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 
 from flip_lab.core.errors import ClockSkewError, NodeRevokedError, NotAuthenticatedError
-from flip_lab.hub.database_nodes import NodeRecord
+from flip_lab.hub.database_nodes import NodeRecord, NodeStatus
 from flip_lab.hub.node_keys import NodeKeys
 from flip_lab.node.signing import fingerprint_of
 from flip_lab.testing.hub_probe import Signer
@@ -19,7 +19,7 @@ from flip_lab.testing.hub_probe import Signer
 ORDER = 39402006196394479212279040100143613805079739270465446667946905279627659399113263569398956308152294913554433653942643  # noqa: E501  # of P-384
 
 
-def record_of(signer: Signer, *, status: str = "enrolled") -> NodeRecord:
+def record_of(signer: Signer, *, status: NodeStatus = "enrolled") -> NodeRecord:
     """Give what a database knows of a node."""
     return NodeRecord(
         name="clinic",

@@ -21,7 +21,7 @@ def train(message: Message, context: Context) -> Message:
     naps_s = str(context.run_config["naps-s"]).split(",")
     time.sleep(float(naps_s[partition_id]))
     before = context.state.metric_records.get("times", MetricRecord({"train": 0}))
-    times = int(before["train"]) + 1
+    times = int(str(before["train"])) + 1
     context.state["times"] = MetricRecord({"train": times})
     arrays = message.content.array_records["arrays"].to_numpy_ndarrays()
     trained = [array + partition_id + 0.1 * times for array in arrays]
