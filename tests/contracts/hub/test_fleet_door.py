@@ -205,9 +205,8 @@ async def break_while_held(asked: Asked, signer: Signer, body: bytes) -> None:
         raise AssertionError("nobody is there to hear it")
 
     held = asyncio.create_task(asked.front(scope, receive, send))
-    active = asked.active
-    assert active is not None
-    while not active.service.presence.of(signer.node_id).held:  # noqa: ASYNC110  # it tells nobody
+    presence = asked.active.service.presence
+    while (seen := presence.of(signer.node_id)) is None or not seen.held:  # noqa: ASYNC110  # it tells nobody
         await asyncio.sleep(0.01)
     breaks.set()
     await asyncio.wait_for(held, 10)

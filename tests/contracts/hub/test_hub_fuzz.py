@@ -31,8 +31,11 @@ SMALL = st.sampled_from([0, 1, 2**31 - 1])
 NUMBERS = st.sampled_from([0, 1, 7, 2**31 - 1, 2**63 - 1])
 
 
-def of_field(field: Any, depth: int) -> st.SearchStrategy:
-    """Give values for one field (a descriptor, of either of protobuf's two kinds)."""
+def of_field(
+    field: Any,  # noqa: ANN401  # either of protobuf's two kinds of descriptors
+    depth: int,
+) -> st.SearchStrategy:
+    """Give values for one field, small and odd ones."""
     if field.message_type is not None:
         return messages(field.message_type._concrete_class, depth - 1)
     if field.type == FieldDescriptor.TYPE_BYTES:
