@@ -72,7 +72,7 @@ clean: ## remove the virtual environment, caches and every lab directory
 $(STAMP): pyproject.toml constraints.txt extensions/flip-lab/labextension/package.json
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet -c constraints.txt torch
-	$(PY) -m pip install --quiet -c constraints.txt -e ".[lab,exchange,dev]"
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[lab,hub,exchange,dicom,dev]"
 	touch $@
 
 # What the extension is built and tested with; its tests skip themselves where it is missing.

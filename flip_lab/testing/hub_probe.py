@@ -105,6 +105,7 @@ class ProbedHub:
         """Be the active hub while a story is told."""
 
         async def told() -> None:
+            """Begin, tell and end in one loop."""
             async with active_hub(self.place) as active:
                 front = Front(lambda: active)
                 transport = httpx.ASGITransport(front, client=("192.0.2.7", 5000))
@@ -134,9 +135,11 @@ class Asked:
         scope |= {"scheme": "https", "server": ("hub.example.org", 443), "root_path": ""}
 
         async def receive() -> MutableMapping[str, Any]:
+            """Give an empty body."""
             return {"type": "http.request", "body": b"", "more_body": False}
 
         async def send(message: MutableMapping[str, Any]) -> None:
+            """Keep what is answered."""
             sent.append(message)
 
         await self.front(scope, receive, send)
