@@ -48,6 +48,7 @@ def _missing(marker: str) -> str:
     return ""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, with the reason, what this machine cannot run, and share out the rest.
 

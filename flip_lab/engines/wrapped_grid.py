@@ -35,6 +35,11 @@ class WrappedGrid(EngineGrid):
         """Flower's description of the run."""
         return self._inner.run
 
+    @property
+    def excluded(self) -> frozenset[int]:
+        """Nodes that the user leaves out; ``sample_nodes`` does not wait for them."""
+        return self._roll.excluded
+
     def get_node_ids(self) -> Iterable[int]:
         """List the nodes in order of their partitions, without those that are left out."""
         return self._roll.here()
