@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
@@ -31,6 +32,7 @@ _LOOK_S = 0.25
 _NODES_EVERY_S = 5.0  # while replies are awaited
 _RETURN_S = 60.0  # what nodes get to find a hub that was started again
 _RESTART_S = 30.0  # what a node that went while it was at work gets to start again
+_MOST_QUESTIONS = 3  # a stock node starts a process for each, and that may fail
 _DESCRIBE_WAIT_S = 180.0  # a stock node starts a process, and imports torch, to answer
 
 
@@ -78,7 +80,7 @@ class DeploymentGrid(EngineGrid):
         self._all = surroundings
         self._session, self._outbox = surroundings.session, surroundings.outbox
         self._book = surroundings.book
-        self._asked: set[int] = set()
+        self._asked = Counter[int]()
         self._pushing = Lock()
         self._news = Condition()
         self._is_polling = False
@@ -124,12 +126,13 @@ class DeploymentGrid(EngineGrid):
                 self._book.learn(self._all.hub.known())
             except FederationUnreachableError as error:  # the run does not depend on it
                 _LOG.warning("Nodes go without their names for now: %s", error)
-        new = [node for node in self._book.unplaced(online) if node not in self._asked]
+        unplaced = self._book.unplaced(online)
+        new = [node for node in unplaced if self._asked[node] < _MOST_QUESTIONS]
         if new and self._all.asks_partitions:
             self._ask_partitions(new)
 
     def _ask_partitions(self, nodes: Iterable[int]) -> None:
-        """Ask nodes which partition each holds, once in their lives."""
+        """Ask nodes which partition each holds; again when one did not say."""
         self._asked.update(nodes)
         questions = [Message(RecordDict(), node, "query.describe") for node in nodes]
         for answer in self.send_and_receive(questions, timeout=_DESCRIBE_WAIT_S):

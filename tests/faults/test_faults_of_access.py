@@ -144,7 +144,7 @@ def test_a_node_that_does_not_fit_says_why_and_joins_once_it_does(
         until(lambda: code in problem_of(hub, 1))
         assert says in problem_of(hub, 1)
         assert "Fix: " in problem_of(hub, 1)
-        assert hub.online_nodes() == {"node-0"}
+        until(lambda: hub.online_nodes() == {"node-0"})
         alone = launch(2, num_nodes=1)
         assert alone.wait(PATIENCE_S) is RunState.COMPLETED, alone.error
         assert len(alone.clients()["node_id"].unique()) == 1

@@ -291,7 +291,9 @@ def test_a_file_that_is_collected_meanwhile_is_not_registered(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file goes between a look at it and the registration: that says so."""
-    sha256 = lab.sql("SELECT sha256 FROM artifacts WHERE run_id = 'r1'").sha256[0]
+    sha256 = lab.sql(
+        "SELECT sha256 FROM artifacts WHERE run_id = 'r1' AND name = 'model'"
+    ).sha256[0]
     plain = Blobs.spare
 
     def then_spare(blobs: Blobs, name: str) -> None:
