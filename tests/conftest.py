@@ -48,16 +48,18 @@ def _missing(marker: str) -> str:
     return ""
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what this machine cannot run, and share out the rest.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give what starts servers, clusters and browsers to one worker, one after another.
 
-    What starts servers, clusters and browsers goes to one worker, one after another, and
-    unit tests to the others meanwhile.
+    Unit tests go to the other ones meanwhile.
     """
+    if item.path.relative_to(_TESTS).parts[0] != "unit":
+        item.add_marker(pytest.mark.xdist_group("whole-machine"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what this machine cannot run."""
     for item in items:
-        if item.path.relative_to(_TESTS).parts[0] != "unit":
-            item.add_marker(pytest.mark.xdist_group("whole-machine"))
         for marker in ("browser", "ray", "cluster"):
             if item.get_closest_marker(marker) and (reason := _missing(marker)):
                 item.add_marker(pytest.mark.skip(reason=reason))
