@@ -40,7 +40,7 @@ check: $(STAMP) extension-packages ## style, architecture, types, dead code, dep
 	test ! -d extensions/flip-lab/node_modules || npm run --silent --prefix extensions/flip-lab check
 
 test: $(STAMP) debian-packages extension-packages ## every test
-	$(PY) -m pytest --numprocesses 2 --dist loadgroup
+	$(PY) -m pytest --numprocesses 2 --dist loadscope
 
 bench: $(STAMP) ## the benchmarks, as tables; takes a quarter of an hour
 	$(PY) tests/benchmarks/engine.py --workload all --markdown

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # Before anything imports Flower, Ray or a hub client; the Makefile says the same.
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -27,9 +29,6 @@ os.environ.setdefault("FLIP_LAB_STARTER", "0")
 # Shared machines are slow at times, and a test must say the same thing twice.
 settings.register_profile("flip", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("flip")
-
-
-_TESTS = Path(__file__).parent
 
 
 def chromium() -> str | None:
@@ -48,13 +47,20 @@ def _missing(marker: str) -> str:
     return ""
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give what starts servers, clusters and browsers to one worker, one after another.
+class _Shares(LoadScopeScheduling):
+    """Gives what starts servers, clusters and browsers to one worker, one after another.
 
-    Unit tests go to the other ones meanwhile.
+    Unit tests go to the other ones meanwhile, file by file.
     """
-    if item.path.relative_to(_TESTS).parts[0] != "unit":
-        item.add_marker(pytest.mark.xdist_group("whole-machine"))
+
+    def _split_scope(self, nodeid: str) -> str:
+        is_unit = nodeid.startswith("tests/unit/")
+        return nodeid.partition("::")[0] if is_unit else "the whole machine"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Shares:
+    """Share the tests out, where there are several workers."""
+    return _Shares(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
