@@ -58,6 +58,7 @@ class _Shares(LoadScopeScheduling):
         return nodeid.partition("::")[0] if is_unit else "the whole machine"
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Shares:
     """Share the tests out, where there are several workers."""
     return _Shares(config, log)
