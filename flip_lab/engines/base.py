@@ -126,6 +126,9 @@ class EngineGrid(Grid):
     and control are added around any engine by ``flip_lab.engines.run_grid.RunGrid``.
     """
 
+    num_lost = 0
+    """Nodes that were there and are not, which rounds need not wait for."""
+
     can_reconfigure = False
     """Whether clients can be let see other values of the run configuration."""
 

@@ -96,6 +96,14 @@ class DeploymentGrid(EngineGrid):
 
     # --- nodes -------------------------------------------------------------------
 
+    @property
+    def num_lost(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]  # read only
+        """Nodes that were there and are not: rounds of a scenario go on without them.
+
+        An app that asks for a number of nodes means it, and waits.
+        """
+        return self._book.num_lost if self._all.asks_partitions else 0
+
     def get_node_ids(self) -> Iterable[int]:
         """List the connected nodes that take part, by partition, unknown ones last.
 

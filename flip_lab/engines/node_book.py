@@ -77,6 +77,11 @@ class NodeBook:
         partition_id = self.partition_of(node_id)
         return f"{told} (partition {partition_id})" if partition_id >= 0 else told
 
+    @property
+    def num_lost(self) -> int:
+        """How many nodes were there and are not."""
+        return len(self._lost)
+
     def online(self, node_ids: Iterable[int], *, may_return: bool) -> None:
         """Take note of who is connected now; tells of those who come back or go.
 

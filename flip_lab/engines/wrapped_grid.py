@@ -40,6 +40,11 @@ class WrappedGrid(EngineGrid):
         """Nodes that the user leaves out; ``sample_nodes`` does not wait for them."""
         return self._roll.excluded
 
+    @property
+    def num_lost(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]  # read only
+        """Nodes that were there and are not."""
+        return self._inner.num_lost
+
     def get_node_ids(self) -> Iterable[int]:
         """List the nodes in order of their partitions, without those that are left out."""
         return self._roll.here()

@@ -55,9 +55,9 @@ def test_a_node_killed_in_mid_round_is_missed_once_and_taken_back(
     assert {lost["node_id"], back["node_id"]} == {hub.nodes[1].node_id}
     assert "'node-1' (partition 1)" in lost["message"]
     rows = lab.sql("FROM clients ORDER BY sequence", as_="arrow").to_pylist()
-    [failure] = [row for row in rows if row["error_code"] != 0]
-    assert failure["partition_id"] == 1
-    assert "node-1" in failure["error"]
+    failures = [row for row in rows if row["error_code"] != 0]
+    assert len(failures) <= 1, "back in time it is asked again, and nothing failed"
+    assert all(row["partition_id"] == 1 and "node-1" in row["error"] for row in failures)
     assert {row["partition_id"] for row in rows if row["server_round"] == NUM_ROUNDS} == {
         0,
         1,

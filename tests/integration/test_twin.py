@@ -47,7 +47,7 @@ def test_the_fleet_knows_its_nodes(twin: Twin) -> None:
         train, evaluate = (node.phases[name] for name in ("train", "evaluate"))
         assert train.compute_share[0] > evaluate.compute_share[0]
     observed = twin.facts.answered
-    assert (observed["node_s"] < observed["duration_s"]).all()
+    assert (observed["node_s"] < observed["duration_s"] + 0.01).all(), "two clocks"
     assert Fleet.from_json(fleet.to_json()) == fleet
 
 

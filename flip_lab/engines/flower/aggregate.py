@@ -100,16 +100,19 @@ def sample_nodes(
         grid: Lists the nodes.
         min_available_nodes: Waits until there are as many; those that the user leaves out
             count, or a strategy that wants them all would wait for ever.
-        sample_size: Number of nodes to draw.
+        sample_size: Number of nodes to draw; fewer when real nodes were lost since.
 
     Returns:
         The drawn nodes and all nodes.
     """
     left_out = len(getattr(grid, "excluded", ()))
-    enough = max(min_available_nodes - left_out, sample_size)
-    while len(nodes := _sequence(grid.get_node_ids())) < enough:
+    while True:
+        nodes = _sequence(grid.get_node_ids())
+        num_lost: int = getattr(grid, "num_lost", 0)
+        enough = max(min_available_nodes - left_out, sample_size) - num_lost
+        if len(nodes) >= max(enough, 1):
+            return random.sample(nodes, min(sample_size, len(nodes))), nodes
         time.sleep(_NODES_EVERY_S)
-    return random.sample(nodes, sample_size), nodes
 
 
 def _sequence(nodes: Any) -> Sequence[int]:  # noqa: ANN401  # any iterable of ids
