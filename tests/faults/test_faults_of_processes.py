@@ -47,6 +47,7 @@ def test_a_node_killed_in_mid_round_is_missed_once_and_taken_back(
     done = len(rounds_of(run))
     until(lambda: len(rounds_of(run, EventKind.ROUND_STARTED)) > done)
     hub.kill_node(1)
+    until(lambda: [each["code"] for each in notices(run)] == ["node_lost"])
     hub.start_node(1)
     assert run.wait(PATIENCE_S) is RunState.COMPLETED, run.error
     assert done_once_and_in_order(run)
