@@ -106,6 +106,8 @@ def test_a_node_that_is_cut_off_for_a_while_comes_back_by_itself(
     scene.hosts[1].mend()
     until(lambda: scene.hub.online_nodes() == {"node-0", "node-1"})
     until(lambda: scene.notices(run)[-1]["code"] == "node_back")
+    together = len(rounds_of(run))
+    until(lambda: len(rounds_of(run)) >= together + 3)
     run.stop()
     assert run.wait(PATIENCE_S) is RunState.STOPPED
     last = run.clients().query("phase == 'train' and error_code == 0")
