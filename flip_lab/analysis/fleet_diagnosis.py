@@ -63,7 +63,7 @@ def diagnosis_of(
 _Row = tuple[str, str, str]
 
 _COMPUTING = "nodes of flip-lab node tell it, or runs with other numbers of examples"
-_NETWORK = "a run of a larger model tells it: Fleet.from_run(one, other)"
+_NETWORK = "a run of a larger model tells it"
 
 
 def _times(profiles: Sequence[PhaseProfile], num_disturbed: int) -> _Row:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from flip_lab.analysis.fleet_times import with_own_times, with_waits
 from flip_lab.core.errors import TwinError
 from flip_lab.core.events import EventKind, RunEvent, in_force
 from flip_lab.core.fleet import RecordedRun
-from flip_lab.core.policy import LATE
+from flip_lab.core.policy import LATE, NEVER_CAME
 
 _CLIENTS = {
     "run_id": "str",
@@ -36,7 +37,6 @@ _ROUNDS = {
     "ended_s": np.float64,
 }
 _OUTAGES = {"partition_id": np.int64, "from_s": np.float64, "to_s": np.float64}
-_TELLS = 0.004  # seconds that a message travels and waits, at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +46,14 @@ class FleetFacts:
     Attributes:
         clients: One row a message: ``run_id``, ``server_round``, ``phase``,
             ``partition_id`` (the node's id where it never told its partition),
-            ``num_examples``, ``num_bytes`` (down and up), ``sent_s`` and ``began_s``
-            (seconds since the Unix epoch), ``duration_s`` (from dispatch until the reply
-            is on record; NaN where none ever came), ``node_s`` (what the node says it
-            worked; NaN where it says nothing), ``failed``, ``is_late`` (its round had
+            ``num_examples`` (NaN if late), ``num_bytes`` (down and up), ``sent_s`` and
+            ``began_s`` (seconds since the Unix epoch), ``duration_s`` (from dispatch until
+            the reply is on record; NaN where none ever came), ``own_s`` (the same, but from
+            when the node was done with its message before), ``node_s`` (what the node says
+            it worked; NaN where it says nothing), ``failed``, ``is_late`` (its round had
             closed), ``is_first`` (of the node, in this run).
         rounds: One row a round that ended: ``run_id``, ``server_round``, ``duration_s``
-            (pauses aside), ``ended_s``.
+            (pauses aside), ``ended_s``, ``waited_s`` (for nodes).
         outages: One row each time that a node was away: ``partition_id``, ``from_s``,
             ``to_s``.
         watched_s: Seconds that the runs went on.
@@ -93,11 +94,14 @@ def workload_of(events: Sequence[RunEvent]) -> pd.DataFrame:
 
     Returns:
         ``server_round``, ``phase``, ``partition_id``, ``num_examples``, ``num_bytes`` (NaN
-        where the client did not tell) and ``is_first``, one row a message; no times.
+        where the client did not tell), ``is_first`` and ``is_counted`` (whether its reply
+        was good, and in time), one row a message; no times.
     """
     rows = _client_rows("", in_force(events))
     names = ("server_round", "phase", "partition_id", "num_examples", "num_bytes")
-    return _framed(rows, _CLIENTS)[[*names, "is_first"]]
+    frame = _framed(rows, _CLIENTS)
+    counted = ~frame["failed"] & ~frame["is_late"]
+    return frame[[*names, "is_first"]].assign(is_counted=counted)
 
 
 def facts_of(runs: Sequence[RecordedRun]) -> FleetFacts:
@@ -134,7 +138,7 @@ def _facts_of_run(run: RecordedRun) -> FleetFacts:
             f"Run {run.run_id} was simulated: its times are those of this machine.",
             fix="Launch it on a federation (on=…), and learn from that run.",
         )
-    clients = _with_node_times(_framed(rows, _CLIENTS))
+    clients = with_own_times(_framed(rows, _CLIENTS))
     disturbed = _during(clients, _spans(events, "hub_lost", "hub_back", by_node=False))
     rounds = [
         (run.run_id, event.server_round, _number(event.body, "duration_s"), event.time_s)
@@ -143,10 +147,11 @@ def _facts_of_run(run: RecordedRun) -> FleetFacts:
     ]
     lost = clients.loc[disturbed, ["server_round"]].to_numpy().ravel().tolist()
     ended = _framed([row for row in rounds if row[1] not in set(lost)], _ROUNDS)
+    kept = clients[~disturbed]
     times = [event.time_s for event in events]
     return FleetFacts(
-        clients=clients[~disturbed],
-        rounds=ended,
+        clients=kept,
+        rounds=with_waits(ended, kept, run.spec.policy),
         outages=_framed(_spans(events, "node_lost", "node_back", by_node=True), _OUTAGES),
         watched_s=max(times) - min(times),
         num_disturbed=int(disturbed.sum()),
@@ -180,13 +185,16 @@ def _told(event: RunEvent, sent_s: float) -> tuple[Any, ...]:
         _number(body, name) for name in ("bytes_up", "started_s", "duration_s")
     )
     took_s = event.time_s - sent_s
+    never_came = is_late and str(body["error"]).startswith(NEVER_CAME)
     if is_late:  # nobody looked for it: it may have been found long after it came
-        took_s = began_s + told_s - sent_s if up else float("nan")
+        took_s = float("nan") if never_came else began_s + told_s - sent_s
     return (
         body["phase"],
         _node_of(body),
         float("nan") if is_late or failed else _number(body, "num_examples"),
-        float("nan") if is_late or failed else _number(body, "bytes_down") + up,
+        float("nan")
+        if failed or (is_late and not up)
+        else _number(body, "bytes_down") + up,
         sent_s,
         began_s,
         took_s,
@@ -194,17 +202,6 @@ def _told(event: RunEvent, sent_s: float) -> tuple[Any, ...]:
         failed,
         is_late,
     )
-
-
-def _with_node_times(clients: pd.DataFrame) -> pd.DataFrame:
-    """Forget times that nodes did not take themselves.
-
-    A stock SuperNode says nothing, and the driver puts down how long it waited.
-    """
-    elsewhere = clients["duration_s"] - clients["node_s"]
-    if elsewhere.median() >= _TELLS:
-        return clients
-    return clients.assign(node_s=np.nan)
 
 
 def _spans(

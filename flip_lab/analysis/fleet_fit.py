@@ -51,13 +51,7 @@ def fit_server(facts: FleetFacts) -> ServerProfile:
     Args:
         facts: What was recorded; at least one round ended.
     """
-    rounds = facts.rounds.set_index(["run_id", "server_round"])["duration_s"]
-    waited = _waited(facts.clients).reindex(rounds.index).fillna(0.0)
-    # a round that closed without somebody says nowhere how long it waited
-    short = facts.clients[facts.clients["is_late"]].set_index(["run_id", "server_round"])
-    whole = ~rounds.index.isin(short.index)
-    rest = (rounds - waited).to_numpy(dtype=np.float64)
-    rest = rest[whole] if whole.any() else rest
+    rest = reals(facts.rounds, "duration_s") - reals(facts.rounds, "waited_s")
     return ServerProfile(
         overhead=_timing(np.log(np.maximum(rest[np.isfinite(rest)], _LEAST_S)), None),
         shared_log_sigma={
@@ -65,17 +59,6 @@ def fit_server(facts: FleetFacts) -> ServerProfile:
             for phase, rows in _usual(facts.answered).groupby("phase")
         },
     )
-
-
-def _waited(clients: pd.DataFrame) -> pd.Series[float]:
-    """Give the seconds of each round in which somebody was asked."""
-    spans = (
-        clients[~clients["is_late"]]
-        .assign(end_s=clients["sent_s"] + clients["duration_s"])
-        .groupby(["run_id", "server_round", "phase"])
-        .agg(begin=("sent_s", "min"), end=("end_s", "max"))
-    )
-    return (spans["end"] - spans["begin"]).groupby(["run_id", "server_round"]).sum()
 
 
 def _usual(answered: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +69,7 @@ def _usual(answered: pd.DataFrame) -> pd.DataFrame:
     keys = ["partition_id", "phase"]
     alone = answered.groupby(keys)["is_first"].transform("all")
     usual = answered[~answered["is_first"] | alone]
-    log_s = np.log(np.maximum(reals(usual, "duration_s"), _LEAST_S))
+    log_s = np.log(np.maximum(reals(usual, "own_s"), _LEAST_S))
     usual = usual.assign(log_s=log_s)
     middle = usual.groupby(keys)["log_s"].transform("median")
     return usual.assign(residual=usual["log_s"] - middle)
@@ -132,8 +115,8 @@ def _node(
     phases = {
         str(phase): PhaseProfile(
             timing=_timing(reals(seen, "log_s"), common[str(phase)]),
-            num_examples=float(seen["num_examples"].median()),
-            num_bytes=float(seen["num_bytes"].median()),
+            num_examples=_usual_amount(seen["num_examples"]),
+            num_bytes=_usual_amount(seen["num_bytes"]),
         )
         for phase, seen in mine.groupby("phase")
     }
@@ -143,6 +126,11 @@ def _node(
         warm_up_s=_warm_up(rows, phases),
         availability=_availability(node, rows, facts),
     )
+
+
+def _usual_amount(told: pd.Series) -> float:
+    """Give the middle of what messages carried; 0 where none that counted says it."""
+    return float(told.median()) if told.notna().any() else 0.0
 
 
 def _timing(log_s: Reals, common_variance: float | None) -> Timing:
@@ -163,8 +151,8 @@ def _warm_up(rows: pd.DataFrame, phases: Mapping[str, PhaseProfile]) -> float:
     """Give what first messages take longer than usual ones of their phase."""
     first = rows[rows["is_first"] & ~rows["failed"]]
     extra = [
-        float(duration_s) - phases[str(phase)].timing.median_s
-        for phase, duration_s in zip(first["phase"], first["duration_s"], strict=True)
+        float(own_s) - phases[str(phase)].timing.median_s
+        for phase, own_s in zip(first["phase"], first["own_s"], strict=True)
         if str(phase) in phases
     ]
     return max(float(np.median(extra)), 0.0) if extra else 0.0

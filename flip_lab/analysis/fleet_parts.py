@@ -33,7 +33,7 @@ def with_parts(
     Args:
         phases: Its profiles; their shares are not read.
         rows: Its messages, answered well: ``phase``, ``num_examples``, ``num_bytes``,
-            ``duration_s``, ``node_s``.
+            ``own_s``, ``node_s``.
     """
     rate = _bounds_of_rate(phases, rows)
     return {
@@ -74,7 +74,7 @@ def _fits(other: PhaseProfile, profile: PhaseProfile) -> float:
 def _bounds_of_rate(phases: Mapping[str, PhaseProfile], rows: pd.DataFrame) -> Shares:
     """Bound the seconds that a byte takes, alike in all phases."""
     reported = rows["node_s"].notna().all()
-    rest = rows["duration_s"] - rows["node_s"] if reported else rows["duration_s"]
+    rest = rows["own_s"] - rows["node_s"] if reported else rows["own_s"]
     most = [
         float(rest[rows["phase"] == phase].median()) / profile.num_bytes
         for phase, profile in phases.items()
@@ -92,7 +92,7 @@ def _bounds_of_rate(phases: Mapping[str, PhaseProfile], rows: pd.DataFrame) -> S
 
 def _reported(rows: pd.DataFrame) -> Shares | None:
     """Read the share of computing off what the node said; ``None`` if it said nothing."""
-    share = (rows["node_s"] / rows["duration_s"]).to_numpy(dtype=np.float64)
+    share = (rows["node_s"] / rows["own_s"]).to_numpy(dtype=np.float64)
     if not share.size or np.isnan(share).any():
         return None
     middle = float(np.median(share))
@@ -102,7 +102,7 @@ def _reported(rows: pd.DataFrame) -> Shares | None:
 
 def _seen_to_compute(rows: pd.DataFrame, median_s: float) -> Shares | None:
     """Read the share of computing off messages of one phase with different examples."""
-    seen = _slope(rows, rows["duration_s"], "num_examples")
+    seen = _slope(rows, rows["own_s"], "num_examples")
     if seen is None:
         return None
     examples = float(rows["num_examples"].median())

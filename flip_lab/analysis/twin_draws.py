@@ -173,7 +173,7 @@ class FleetDraws:
 
     def _any_size(self, low: float, high: float) -> Reals:
         """Draw a share of moving bytes: links differ in orders of magnitude."""
-        if high <= 0:
+        if high < _NOTHING:
             return np.zeros(self.num_draws)
         low = max(low, high / _SLOWEST_TO_FASTEST)
         return np.exp(self.random.uniform(math.log(low), math.log(high), self.num_draws))
@@ -193,6 +193,7 @@ class FleetDraws:
 
 
 _OWN = 0.4  # a node's own spread is at least this share of all, however much is shared
+_NOTHING = 1e-9  # a share of a message's time that is as good as none
 _SLOWEST_TO_FASTEST = 1_000  # links that could be meant, where only one bound is known
 _LEAST_CHI = 0.5  # a fleet seen twice shall be uncertain, not absurd
 

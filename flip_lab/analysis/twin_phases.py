@@ -9,6 +9,7 @@ import pandas as pd
 
 from flip_lab.analysis.columns import Reals, reals
 from flip_lab.analysis.fleet import Fleet
+from flip_lab.analysis.twin_backlog import Backlog
 from flip_lab.analysis.twin_choice import WhatIf
 from flip_lab.analysis.twin_draws import Asked, Drawn, Flags, FleetDraws
 from flip_lab.core.policy import RoundPolicy
@@ -77,16 +78,26 @@ class Terms:
             before, now = (replace(each, over_selection=0.0) for each in (before, now))
         return cls(phase=phase, before=before, now=now)
 
-    def num_wanted(self, num_asked: int) -> int:
-        """Say how many the strategy asked for, when so many were asked."""
-        wanted = num_asked
-        while wanted > 1 and wanted + self.before.num_more(wanted) > num_asked:
+    def num_wanted(self, cohort: pd.DataFrame) -> int:
+        """Say how many the strategy asked for, when these were asked.
+
+        At times nobody was left to be asked besides. So they are at least as many as
+        counted: a round closes once those that were wanted have replied.
+        """
+        wanted = num_asked = len(cohort)
+        least = max(int(cohort["is_counted"].sum()), 1)
+        while wanted > least and wanted + self.before.num_more(wanted) > num_asked:
             wanted -= 1
         return wanted
 
 
-def draw_phase(
-    draws: FleetDraws, fleet: Fleet, what_if: WhatIf, cohort: pd.DataFrame, terms: Terms
+def draw_phase(  # noqa: PLR0917  # what is asked of whom, and under which conditions
+    draws: FleetDraws,
+    fleet: Fleet,
+    what_if: WhatIf,
+    cohort: pd.DataFrame,
+    terms: Terms,
+    backlog: Backlog,
 ) -> PhaseDraws:
     """Draw one phase of one round.
 
@@ -96,12 +107,13 @@ def draw_phase(
         what_if: What is otherwise.
         cohort: Who was asked what, one row a message.
         terms: The policies.
+        backlog: What nodes still do; afterwards as it is when the phase closes.
     """
-    wanted = what_if.cohort_size or terms.num_wanted(len(cohort))
+    wanted = what_if.cohort_size or terms.num_wanted(cohort)
     num_more = terms.now.num_more(wanted)
     may_grow = wanted + num_more > len(cohort) or what_if.cohort_size is not None
     asked = _candidates(cohort, fleet, what_if, may_grow=may_grow)
-    drawn = draws.messages(terms.phase, asked)
+    drawn = backlog.behind(asked.partitions, draws.messages(terms.phase, asked))
     in_cohort = np.arange(len(asked.partitions)) < len(cohort)
     order = draws.random.random(drawn.ready_s.shape)
     if what_if.cohort_size is None:
@@ -111,6 +123,8 @@ def draw_phase(
     is_asked = (place < wanted + num_more) & ~drawn.is_away
     goal = wanted if num_more else None
     wall_s, num_replies = _close(drawn, is_asked, terms.now.deadline_s, goal)
+    backlog.ask(asked.partitions, drawn, is_asked)
+    backlog.go_on(wall_s)
     return PhaseDraws(
         partitions=tuple(asked.partitions),
         drawn=drawn,

@@ -10,6 +10,7 @@ import pandas as pd
 from flip_lab.analysis.columns import Reals
 from flip_lab.analysis.fleet import Fleet
 from flip_lab.analysis.inputs import require_share
+from flip_lab.analysis.twin_backlog import Backlog
 from flip_lab.analysis.twin_choice import WhatIf
 from flip_lab.analysis.twin_draws import FleetDraws
 from flip_lab.analysis.twin_phases import (
@@ -99,7 +100,8 @@ def predict(  # noqa: PLR0913  # what to predict, and choices with a default
     """Predict how long each message and each round takes.
 
     A round takes as long as the slowest message of each phase, as far as its policy waits
-    for it, and what the server does besides. Everything is drawn ``num_draws`` times from a
+    for it, and what the server does besides. Who is left behind works on, and its next
+    message waits. Everything is drawn ``num_draws`` times from a
     seeded generator, so the same question gets the same answer.
 
     Args:
@@ -123,36 +125,60 @@ def predict(  # noqa: PLR0913  # what to predict, and choices with a default
         raise TwinError(
             "Nobody is left to ask.", fix="Leave fewer nodes out, or take another run."
         )
-    terms = {phase: Terms.of(asked_otherwise, policy, phase) for phase in _PHASES}
-    rounds: list[dict[str, object]] = []
-    clients: list[pd.DataFrame] = []
-    round_s: list[Reals] = []
+    rounds = _Rounds(fleet, draws, asked_otherwise, policy)
     for server_round, rows in kept.groupby("server_round"):
-        taken = draws.overhead_s()
-        told: list[PhaseDraws] = []
-        for phase in _PHASES:
-            if (rows["phase"] == phase).any():
-                cohort = rows[rows["phase"] == phase]
-                told.append(draw_phase(draws, fleet, asked_otherwise, cohort, terms[phase]))
-                taken = taken + told[-1].wall_s
-                frame = told[-1].clients(_ends(confidence))
-                clients.append(frame.assign(server_round=server_round, phase=phase))
-        round_s.append(taken)
-        row = _row(taken, told, confidence) | {"is_warm": not rows["is_first"].any()}
-        rounds.append({"server_round": server_round, **row})
+        rounds.add(int(str(server_round)), rows, _ends(confidence))
     return Prediction(
         what_if=asked_otherwise,
-        rounds=pd.DataFrame(rounds),
-        clients=pd.concat(clients, ignore_index=True)[
+        rounds=pd.DataFrame(rounds.rows),
+        clients=pd.concat(rounds.clients, ignore_index=True)[
             ["server_round", "phase", *CLIENT_COLUMNS]
         ],
-        round_s=np.stack(round_s, axis=1),
+        round_s=np.stack(rounds.round_s, axis=1),
         confidence=confidence,
     )
 
 
-def _row(taken: Reals, phases: list[PhaseDraws], confidence: float) -> dict[str, object]:
-    middle, low, high = np.quantile(taken, _ends(confidence))
+class _Rounds:
+    """Draws rounds one after another: what one leaves undone, the next one waits for."""
+
+    def __init__(
+        self, fleet: Fleet, draws: FleetDraws, what_if: WhatIf, policy: RoundPolicy | None
+    ) -> None:
+        """Begin before the first round."""
+        self.rows: list[dict[str, object]] = []
+        self.clients: list[pd.DataFrame] = []
+        self.round_s: list[Reals] = []
+        self._fleet = fleet
+        self._draws = draws
+        self._what_if = what_if
+        self._terms = {phase: Terms.of(what_if, policy, phase) for phase in _PHASES}
+        self._backlog = Backlog(draws.num_draws)
+
+    def add(self, server_round: int, rows: pd.DataFrame, ends: Reals) -> None:
+        """Draw the next round; its rows say who is asked what."""
+        taken = self._draws.overhead_s()
+        cohorts = {str(phase): cohort for phase, cohort in rows.groupby("phase")}
+        told: list[PhaseDraws] = []
+        for phase in [each for each in _PHASES if each in cohorts]:
+            told.append(self._phase(cohorts[phase], self._terms[phase]))
+            # the server adds up after each phase, and what it takes is not told by phase
+            self._backlog.go_on(taken / len(cohorts))
+            frame = told[-1].clients(ends)
+            self.clients.append(frame.assign(server_round=server_round, phase=phase))
+        total_s = taken + np.sum([phase.wall_s for phase in told], axis=0)
+        self.round_s.append(total_s)
+        row = _row(total_s, told, ends) | {"is_warm": not rows["is_first"].any()}
+        self.rows.append({"server_round": server_round, **row})
+
+    def _phase(self, cohort: pd.DataFrame, terms: Terms) -> PhaseDraws:
+        return draw_phase(
+            self._draws, self._fleet, self._what_if, cohort, terms, self._backlog
+        )
+
+
+def _row(taken: Reals, phases: list[PhaseDraws], ends: Reals) -> dict[str, object]:
+    middle, low, high = np.quantile(taken, ends)
     first = phases[0]  # training, unless it is a round of evaluation alone
     met = np.all([phase.is_met for phase in phases], axis=0)
     return {

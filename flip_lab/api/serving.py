@@ -7,9 +7,7 @@ them again.
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +23,7 @@ from flip_lab.api.live.protocol import BoundedWebSocket, make_room
 from flip_lab.api.patience import PromptProtocol
 from flip_lab.api.uploads.kept import LARGEST_BYTES
 from flip_lab.core.errors import ApiError, InvalidValueError, NotAllowedError
+from flip_lab.core.servers import bound_socket, wishes_to_end
 from flip_lab.runs.lab import Lab
 from flip_lab.store.audit_writer import author
 
@@ -170,19 +169,9 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Take signals as the wish to end; uvicorn would die of them once more after."""
-        if threading.current_thread() is not threading.main_thread():
+        """Take signals as the wish to end."""
+        with wishes_to_end(self.handle_exit):
             yield
-            return
-        before = {
-            number: signal.signal(number, self.handle_exit)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 @contextmanager
@@ -197,7 +186,7 @@ def listening(address: Address) -> Generator[socket.socket]:
     """
     path = address.socket
     try:
-        door = _at_port(address) if path is None else _at_path(path)
+        door = _at_path(path) if path else bound_socket(address.host, address.port)
     except OSError as error:
         where = path or f"{address.host}:{address.port}"
         raise ApiError(
@@ -210,18 +199,6 @@ def listening(address: Address) -> Generator[socket.socket]:
         door.close()
         if path is not None:
             path.unlink(missing_ok=True)
-
-
-def _at_port(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    door = socket.socket(family)
-    try:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        door.bind((address.host, address.port))
-    except BaseException:
-        door.close()
-        raise
-    return door
 
 
 def _at_path(path: Path) -> socket.socket:

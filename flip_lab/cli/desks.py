@@ -4,18 +4,30 @@
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from types import SimpleNamespace
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Concatenate,
+    ParamSpec,
+    TypeVar,
+    get_type_hints,
+)
 
 import typer
 from pydantic import BaseModel, ValidationError
 
 from flip_lab.cli.options import assignments
-from flip_lab.cli.output import page, print_json
+from flip_lab.cli.output import page, print_json, print_table
 from flip_lab.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -25,6 +37,7 @@ _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _STDIN = "-"
 
 Shape = TypeVar("Shape", bound=BaseModel)
+P = ParamSpec("P")
 
 NameArgument = Annotated[str, typer.Argument(help="What the node is called.")]
 DirectoryArgument = Annotated[Path, typer.Argument(help="The hub's directory.")]
@@ -44,6 +57,41 @@ AuthoritiesOption = Annotated[
     Path | None,
     typer.Option("--ca", help="The hub's ca.crt. Default: what this machine trusts."),
 ]
+
+
+_WHICH_HUB: Mapping[str, object] = {
+    "directory": DirectoryOption,
+    "hub": HubOption,
+    "token_file": TokenFileOption,
+    "ca": AuthoritiesOption,
+}
+
+
+def at_desk(command: Callable[Concatenate[Desk, P], None]) -> Callable[..., None]:
+    """Give a command the options that name a hub, before ``--json``, and open that hub.
+
+    Args:
+        command: Takes the desk first, and ``as_json`` last.
+    """
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        which: dict[str, Any] = {name: kwargs.pop(name) for name in _WHICH_HUB}
+        with desk_at(**which) as desk:
+            command(desk, *args, **kwargs)
+
+    _, *own = signature(command).parameters.values()
+    told = SimpleNamespace(__annotations__={each.name: each.annotation for each in own})
+    kinds = get_type_hints(told, vars(sys.modules[command.__module__]), include_extras=True)
+    own = [each.replace(annotation=kinds[each.name]) for each in own]
+    hub = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in _WHICH_HUB.items()
+    ]
+    last = own[-1].replace(kind=Parameter.KEYWORD_ONLY)
+    wrapper.__signature__ = Signature([*own[:-1], *hub, last])  # pyright: ignore[reportAttributeAccessIssue]  # read by inspect.signature
+    wrapper.__annotations__ = {}
+    return wrapper
 
 
 def desk_at(
@@ -154,6 +202,28 @@ def wished(shape: type[Shape], **values: Any) -> Shape:  # noqa: ANN401  # as it
             f"{where}: {first['msg']} (got {first.get('input')!r:.80}).",
             fix="Give a shorter or another value.",
         ) from error
+
+
+def list_rows(
+    name: str,
+    rows: Sequence[Shape],
+    columns: Mapping[str, Callable[[Shape], object]],
+    *,
+    as_json: bool,
+) -> None:
+    """Print rows as a table for people, or whole for programs.
+
+    Args:
+        name: What they are, in JSON.
+        rows: The rows.
+        columns: What each column shows of a row.
+        as_json: Whether for programs.
+    """
+    if as_json:
+        print_json({name: [row.model_dump(mode="json") for row in rows]})
+        return
+    shown = [tuple(show(row) for show in columns.values()) for row in rows]
+    print_table([*columns], shown)
 
 
 def tell(row: dict[str, Any], said: str, *, as_json: bool) -> None:

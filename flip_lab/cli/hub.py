@@ -14,6 +14,7 @@ from flip_lab.cli.desks import DirectoryArgument
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import JsonOption
 from flip_lab.cli.output import page, people, print_json, size
+from flip_lab.cli.services import UserOption, program
 
 hub = typer.Typer(
     name="hub",
@@ -100,6 +101,17 @@ def status(directory: DirectoryArgument = Path(), as_json: JsonOption = False) -
     )
     for warning in told.warnings:
         people.print(warning, style="yellow", soft_wrap=True)
+
+
+@hub.command()
+@guarded
+def unit(directory: DirectoryArgument = Path(), user: UserOption = "flip-lab") -> None:
+    """Print the systemd unit that keeps this hub running; detached runs outlive it."""
+    from flip_lab.hub.place import open_hub
+    from flip_lab.hub.unit import unit_of_hub
+
+    told = unit_of_hub(open_hub(directory), program=program(), user=user)
+    typer.echo(told, nl=False)
 
 
 @hub.command()

@@ -5,18 +5,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flip_lab.cli.desks import (
-    AuthoritiesOption,
-    DirectoryOption,
-    HubOption,
     NameArgument,
-    TokenFileOption,
-    desk_at,
+    at_desk,
     lifetime_s,
+    list_rows,
     minute,
     node_config,
     wished,
@@ -24,7 +21,10 @@ from flip_lab.cli.desks import (
 )
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import JsonOption
-from flip_lab.cli.output import page, people, print_json, print_table
+from flip_lab.cli.output import page, people, print_json
+
+if TYPE_CHECKING:
+    from flip_lab.hub.desk import Desk
 
 TagsOption = Annotated[
     list[str] | None, typer.Option(help="Tags, with commas: eu,gpu. May be repeated.")
@@ -42,16 +42,14 @@ ReplaceOption = Annotated[
 
 
 @guarded
+@at_desk
 def enrol_token(  # noqa: PLR0913, PLR0917  # one parameter for each option
+    desk: Desk,
     name: NameArgument,
     tags: TagsOption = None,
     config: ConfigOption = None,
     expires: ExpiresOption = "24h",
     replace: ReplaceOption = False,
-    directory: DirectoryOption = None,
-    hub: HubOption = None,
-    token_file: TokenFileOption = None,
-    ca: AuthoritiesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a one-time token for a device; it is shown this once."""
@@ -65,8 +63,7 @@ def enrol_token(  # noqa: PLR0913, PLR0917  # one parameter for each option
         lifetime_s=lifetime_s(expires) or 0,
         replace=replace,
     )
-    with desk_at(directory, hub, token_file, ca) as desk:
-        made = desk.make_enrolment(wish)
+    made = desk.make_enrolment(wish)
     if as_json:
         print_json(made.model_dump(mode="json"))
         return
@@ -80,53 +77,44 @@ def enrol_token(  # noqa: PLR0913, PLR0917  # one parameter for each option
 
 
 @guarded
-def enrolments(  # noqa: PLR0917  # one parameter for each option
+@at_desk
+def enrolments(
+    desk: Desk,
     withdraw: Annotated[
         str | None, typer.Option(help="Let no device enrol with the token of this id.")
     ] = None,
-    directory: DirectoryOption = None,
-    hub: HubOption = None,
-    token_file: TokenFileOption = None,
-    ca: AuthoritiesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List one-time tokens with their state; never the tokens themselves."""
-    with desk_at(directory, hub, token_file, ca) as desk:
-        if withdraw is not None:
-            desk.withdraw_enrolment(withdraw)
-        found = desk.enrolments()
-    if as_json:
-        print_json({"enrolments": found.model_dump(mode="json")["items"]})
-        return
-    print_table(
-        ["id", "node", "state", "tags", "made by", "expires", "used"],
-        [
-            (
-                each.id,
-                each.name,
-                each.state,
-                " ".join(each.tags),
-                each.created_by,
-                minute(each.expires_at),
-                minute(each.used_at),
-            )
-            for each in found.items
-        ],
+    if withdraw is not None:
+        desk.withdraw_enrolment(withdraw)
+    found = desk.enrolments()
+    list_rows(
+        "enrolments",
+        found.items,
+        {
+            "id": lambda each: each.id,
+            "node": lambda each: each.name,
+            "state": lambda each: each.state,
+            "tags": lambda each: " ".join(each.tags),
+            "made by": lambda each: each.created_by,
+            "expires": lambda each: minute(each.expires_at),
+            "used": lambda each: minute(each.used_at),
+        },
+        as_json=as_json,
     )
 
 
 @guarded
+@at_desk
 def kit(  # noqa: PLR0913, PLR0917  # one parameter for each option
+    desk: Desk,
     name: NameArgument,
     to: Annotated[Path, typer.Option(help="A new directory, or a new file: NAME.zip.")],
     tags: TagsOption = None,
     config: ConfigOption = None,
     expires: ExpiresOption = "24h",
     replace: ReplaceOption = False,
-    directory: DirectoryOption = None,
-    hub: HubOption = None,
-    token_file: TokenFileOption = None,
-    ca: AuthoritiesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a kit for a site: all that a device needs to become a node, but its key."""
@@ -143,8 +131,7 @@ def kit(  # noqa: PLR0913, PLR0917  # one parameter for each option
         replace=replace,
     )
     require_nothing(to.expanduser().absolute())  # before a token is made for it
-    with desk_at(directory, hub, token_file, ca) as desk:
-        made = desk.make_enrolment(wish)
+    made = desk.make_enrolment(wish)
     path = kit_of(made).write_to(to)
     if as_json:
         told = made.model_dump(mode="json", include={"id", "name", "expires_at"})

@@ -4,17 +4,14 @@
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flip_lab.cli.desks import (
-    AuthoritiesOption,
-    DirectoryOption,
-    HubOption,
     NameArgument,
-    TokenFileOption,
-    desk_at,
+    at_desk,
+    list_rows,
     minute,
     tell,
     wished,
@@ -22,47 +19,45 @@ from flip_lab.cli.desks import (
 )
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import JsonOption
-from flip_lab.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from flip_lab.hub.desk import Desk
 
 node = typer.Typer(name="node", help="The hub's nodes.", no_args_is_help=True)
 
 
 @node.command("list")
 @guarded
-def list_nodes(
-    directory: DirectoryOption = None,
-    hub: HubOption = None,
-    token_file: TokenFileOption = None,
-    ca: AuthoritiesOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@at_desk
+def list_nodes(desk: Desk, as_json: JsonOption = False) -> None:
     """List nodes with their tags, and when each was seen last."""
-    with desk_at(directory, hub, token_file, ca) as desk:
-        found = desk.nodes()
-    if as_json:
-        print_json({"nodes": found.model_dump(mode="json")["items"]})
-        return
-    print_table(
-        ["node", "status", "online", "tags", "partition", "flip-lab", "skew", "last seen"],
-        [
-            (
-                each.name,
-                each.status,
-                {None: "?", True: "yes", False: "no"}[each.is_online],
-                " ".join(each.tags),
-                "" if each.partition_id is None else each.partition_id,
-                each.flip_lab or "",
-                "" if each.clock_skew_s is None else f"{each.clock_skew_s:+.1f} s",
-                minute(each.last_seen_at),
-            )
-            for each in found.items
-        ],
+    found = desk.nodes()
+    list_rows(
+        "nodes",
+        found.items,
+        {
+            "node": lambda each: each.name,
+            "status": lambda each: each.status,
+            "online": lambda each: {None: "?", True: "yes", False: "no"}[each.is_online],
+            "tags": lambda each: " ".join(each.tags),
+            "partition": lambda each: (
+                "" if each.partition_id is None else each.partition_id
+            ),
+            "flip-lab": lambda each: each.flip_lab or "",
+            "skew": lambda each: (
+                "" if each.clock_skew_s is None else f"{each.clock_skew_s:+.1f} s"
+            ),
+            "last seen": lambda each: minute(each.last_seen_at),
+        },
+        as_json=as_json,
     )
 
 
 @node.command("tag")
 @guarded
-def tag_node(  # noqa: PLR0913, PLR0917  # one parameter for each option
+@at_desk
+def tag_node(
+    desk: Desk,
     name: NameArgument,
     tags: Annotated[
         list[str] | None, typer.Argument(help="New tags; more words, or with commas.")
@@ -70,34 +65,26 @@ def tag_node(  # noqa: PLR0913, PLR0917  # one parameter for each option
     remove: Annotated[
         list[str] | None, typer.Option(help="Tags to take away, with commas.")
     ] = None,
-    directory: DirectoryOption = None,
-    hub: HubOption = None,
-    token_file: TokenFileOption = None,
-    ca: AuthoritiesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give a node tags, or take some away; launches choose nodes by them."""
     from flip_lab.hub.wishes import TagWish
 
     wish = wished(TagWish, add=words(tags), remove=words(remove))
-    with desk_at(directory, hub, token_file, ca) as desk:
-        row = desk.tag_node(name, wish)
+    row = desk.tag_node(name, wish)
     said = f"{row.name}: {', '.join(row.tags) or 'no tags'}"
     tell(row.model_dump(mode="json"), said, as_json=as_json)
 
 
 @node.command("revoke")
 @guarded
-def revoke_node(  # noqa: PLR0917  # one parameter for each option
+@at_desk
+def revoke_node(
+    desk: Desk,
     name: NameArgument,
-    directory: DirectoryOption = None,
-    hub: HubOption = None,
-    token_file: TokenFileOption = None,
-    ca: AuthoritiesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let a node in no more; a hub that is up turns it away within seconds."""
-    with desk_at(directory, hub, token_file, ca) as desk:
-        row = desk.revoke_node(name)
+    row = desk.revoke_node(name)
     said = f"{row.name} is revoked; its name is free again."
     tell(row.model_dump(mode="json"), said, as_json=as_json)

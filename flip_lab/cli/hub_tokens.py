@@ -5,25 +5,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flip_lab.cli.desks import (
-    AuthoritiesOption,
-    DirectoryOption,
-    HubOption,
-    TokenFileOption,
+    at_desk,
     day,
-    desk_at,
     lifetime_s,
+    list_rows,
     minute,
     tell,
     wished,
 )
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import JsonOption
-from flip_lab.cli.output import people, print_json, print_table
+from flip_lab.cli.output import people, print_json
+
+if TYPE_CHECKING:
+    from flip_lab.hub.desk import Desk
 
 token = typer.Typer(
     name="token", help="Tokens that open the hub to people.", no_args_is_help=True
@@ -32,7 +32,9 @@ token = typer.Typer(
 
 @token.command("create")
 @guarded
-def create_token(  # noqa: PLR0913, PLR0917  # one parameter for each option
+@at_desk
+def create_token(  # noqa: PLR0917  # one parameter for each option
+    desk: Desk,
     person: Annotated[str, typer.Argument(help="Whose it is, as logs will show it.")],
     role: Annotated[str, typer.Option(help="viewer, researcher or admin.")] = "researcher",
     expires: Annotated[
@@ -41,10 +43,6 @@ def create_token(  # noqa: PLR0913, PLR0917  # one parameter for each option
     to: Annotated[
         Path | None, typer.Option(help="Write it into this new file, for you alone.")
     ] = None,
-    directory: DirectoryOption = None,
-    hub: HubOption = None,
-    token_file: TokenFileOption = None,
-    ca: AuthoritiesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a token for somebody; it is shown this once."""
@@ -55,8 +53,7 @@ def create_token(  # noqa: PLR0913, PLR0917  # one parameter for each option
     wish = wished(TokenWish, role=role, person=person, lifetime_s=lifetime_s(expires))
     if to is not None:
         require_nothing(to.expanduser().absolute())  # before a token is made for it
-    with desk_at(directory, hub, token_file, ca) as desk:
-        made = desk.make_token(wish)
+    made = desk.make_token(wish)
     if to is not None:
         write_private(to, f"{made.token}\n".encode("ascii"))
     if as_json:
@@ -69,48 +66,35 @@ def create_token(  # noqa: PLR0913, PLR0917  # one parameter for each option
 
 @token.command("list")
 @guarded
-def list_tokens(
-    directory: DirectoryOption = None,
-    hub: HubOption = None,
-    token_file: TokenFileOption = None,
-    ca: AuthoritiesOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@at_desk
+def list_tokens(desk: Desk, as_json: JsonOption = False) -> None:
     """List tokens with their roles; never the tokens themselves."""
-    with desk_at(directory, hub, token_file, ca) as desk:
-        found = desk.tokens()
-    if as_json:
-        print_json({"tokens": found.model_dump(mode="json")["items"]})
-        return
-    print_table(
-        ["id", "person", "role", "state", "made by", "expires", "last used"],
-        [
-            (
-                each.id,
-                each.person,
-                each.role,
-                each.state,
-                each.created_by,
-                day(each.expires_at, "never"),
-                minute(each.last_used_at),
-            )
-            for each in found.items
-        ],
+    found = desk.tokens()
+    list_rows(
+        "tokens",
+        found.items,
+        {
+            "id": lambda each: each.id,
+            "person": lambda each: each.person,
+            "role": lambda each: each.role,
+            "state": lambda each: each.state,
+            "made by": lambda each: each.created_by,
+            "expires": lambda each: day(each.expires_at, "never"),
+            "last used": lambda each: minute(each.last_used_at),
+        },
+        as_json=as_json,
     )
 
 
 @token.command("revoke")
 @guarded
-def revoke_token(  # noqa: PLR0917  # one parameter for each option
+@at_desk
+def revoke_token(
+    desk: Desk,
     token_id: Annotated[str, typer.Argument(help="Its id, as the list shows it.")],
-    directory: DirectoryOption = None,
-    hub: HubOption = None,
-    token_file: TokenFileOption = None,
-    ca: AuthoritiesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let a token open nothing any more."""
-    with desk_at(directory, hub, token_file, ca) as desk:
-        row = desk.revoke_token(token_id)
+    row = desk.revoke_token(token_id)
     said = f"{row.person}'s token {row.id} is revoked."
     tell(row.model_dump(mode="json"), said, as_json=as_json)

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +15,7 @@ from flip_lab.cli.desks import secret_in
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import JsonOption
 from flip_lab.cli.output import page, people, print_json, print_table
+from flip_lab.cli.services import UserOption, program
 from flip_lab.core.errors import HubStateError, PreflightError
 
 if TYPE_CHECKING:
@@ -60,6 +59,10 @@ def enroll(  # noqa: PLR0917  # one parameter for each option
     from flip_lab.node.config import load_node
     from flip_lab.node.enrol import enrol_node
 
+    if kit and kit.is_file():
+        raise typer.BadParameter(
+            f"{kit} is a file: unpack it, and name its directory.", param_hint="--kit"
+        )
     address = hub or (load_node(kit).hub if kit else None)
     if address is None:
         raise typer.BadParameter("Which hub?", param_hint="--hub")
@@ -134,17 +137,15 @@ def status(directory: NodeArgument = Path(), as_json: JsonOption = False) -> Non
 @guarded
 def unit(
     directory: NodeArgument = Path(),
-    user: Annotated[str, typer.Option(help="Who runs it.")] = "flip-lab",
+    user: UserOption = "flip-lab",
 ) -> None:
     """Print the systemd unit that keeps this node running."""
     from flip_lab.node.config import load_node
     from flip_lab.node.units import unit_of
 
     config = load_node(directory)
-    beside = Path(sys.executable).with_name("flip-lab")
-    program = str(beside) if beside.exists() else shutil.which("flip-lab") or "flip-lab"
-    home = config.directory
-    typer.echo(unit_of(config.name, directory=home, program=program, user=user), nl=False)
+    home, here = config.directory, program()
+    typer.echo(unit_of(config.name, directory=home, program=here, user=user), nl=False)
 
 
 def _shown(token: str | None, token_file: str | None, kit: Path | None) -> str:

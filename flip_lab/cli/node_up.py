@@ -29,7 +29,7 @@ InDirectory = Annotated[
 
 
 @guarded
-def up(  # noqa: PLR0917  # one parameter for each option
+def up(  # noqa: PLR0913, PLR0917  # one parameter for each option
     directory: Directory = Path(),
     count: Annotated[
         int, typer.Option(min=1, help="Run this many nodes in one process, for load tests.")
@@ -37,6 +37,14 @@ def up(  # noqa: PLR0917  # one parameter for each option
     parent: Annotated[
         Path | None,
         typer.Option("--directory", help="With --count: where the nodes' directories are."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Worker processes, in place of node.toml's; limits need one. Default "
+            "with --count: 0.",
+        ),
     ] = None,
     drain: Annotated[
         float, typer.Option(min=0, help="Seconds for work under way when asked to end.")
@@ -57,6 +65,10 @@ def up(  # noqa: PLR0917  # one parameter for each option
     from flip_lab.node.running import run_nodes
 
     configs = [load_node(each) for each in _directories(directory, parent, count)]
+    if workers is None and count > 1:
+        workers = 0  # a hundred nodes of one machine are one program's load
+    if workers is not None:
+        configs = [replace(config, workers=workers) for config in configs]
     if serve:
         configs = [replace(c, serve=c.serve or ServeSettings()) for c in configs]
     first = configs[0]

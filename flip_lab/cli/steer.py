@@ -19,6 +19,7 @@ from flip_lab.cli.options import (
     assignments,
 )
 from flip_lab.cli.output import page, print_json, print_table, short
+from flip_lab.core.policy import RoundPolicy, policy_value
 
 if TYPE_CHECKING:
     from flip_lab.cli.labs import AnyRun
@@ -90,6 +91,39 @@ def set_(
     else:
         rows = [(name, short(value)) for name, value in run.settings.items()]
         print_table(["setting", "value"], rows)
+
+
+@guarded
+def policy(  # noqa: PLR0913, PLR0917  # one parameter for each option
+    run_id: RunArgument,
+    deadline: Annotated[
+        str | None, typer.Option(help="Seconds that a round waits for replies; or none.")
+    ] = None,
+    quorum: Annotated[
+        str | None,
+        typer.Option(
+            help="Good replies a round needs: a share as 0.8, or a number; or none."
+        ),
+    ] = None,
+    over_selection: Annotated[
+        str | None, typer.Option(help="Ask so many more nodes to train: 0.3 is 30 %.")
+    ] = None,
+    lab: AnyLabOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change when rounds close, from the next round on, or show when they do."""
+    run = _run(lab, token, run_id)
+    asked = {"deadline_s": deadline, "quorum": quorum, "over_selection": over_selection}
+    changes = {n: policy_value(n, text) for n, text in asked.items() if text is not None}
+    if changes:
+        _tell(run, run.set_policy(**changes), as_json=as_json)
+        return
+    held = (run.policy or RoundPolicy()).to_json()
+    if as_json:
+        print_json({"run_id": run.run_id, "policy": held})
+    else:
+        print_table(["policy", "value"], [(name, short(v)) for name, v in held.items()])
 
 
 @guarded

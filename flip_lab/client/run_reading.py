@@ -11,7 +11,7 @@ from flip_lab.client.answers import Checkpoint, Events, WholeRun
 from flip_lab.client.events import event_of
 from flip_lab.client.feed import Feed
 from flip_lab.client.wire import MOST_ITEMS, Wire
-from flip_lab.core.edits import Value
+from flip_lab.core.edits import Value, policy_told
 from flip_lab.core.errors import FlipLabError, NoResultError
 from flip_lab.core.events import EventKind, RunEvent, in_force
 from flip_lab.core.outcome import error_in
@@ -19,6 +19,7 @@ from flip_lab.core.state import RunState
 
 if TYPE_CHECKING:
     from flip_lab.client.live import LiveEvents
+    from flip_lab.core.policy import RoundPolicy
     from flip_lab.core.scenario import Scenario
 
 MOST_LINES = 100_000
@@ -95,6 +96,12 @@ class RunReading:
                 found = dict(event.body)
         scopes = ("strategy", "run", "evaluate", "train")
         return {name: v for scope in scopes for name, v in found.get(scope, {}).items()}
+
+    @property
+    def policy(self) -> RoundPolicy | None:
+        """When rounds close, with all that was set; ``None`` before the first of a run."""
+        kinds = EventKind.STATE, EventKind.SETTINGS, EventKind.CONTROL
+        return policy_told(self._events(-1, *kinds))
 
     @property
     def scenario(self) -> Scenario:

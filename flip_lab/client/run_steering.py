@@ -12,12 +12,14 @@ from flip_lab.core.clock import tick_s
 from flip_lab.core.condition import Condition
 from flip_lab.core.edits import Value
 from flip_lab.core.errors import ConditionError, RunTimeoutError
+from flip_lab.core.policy import policy_changes
 from flip_lab.core.state import RunState
 from flip_lab.core.stopping import StopRule
 from flip_lab.core.taken import Taken
 
 if TYPE_CHECKING:
     from flip_lab.core.goals import Goal
+    from flip_lab.core.policy import RoundPolicy
 
 _FIRST_LOOK_S = 0.1
 _LONGEST_LOOK_S = 1.0
@@ -65,6 +67,21 @@ class RunSteering(RunTables):
             InvalidValueError: If a scenario does not allow the value.
         """
         return self._command("set", values={**(values or {}), **more})
+
+    def set_policy(
+        self, policy: RoundPolicy | None = None, /, **changes: float | str | None
+    ) -> Taken:
+        """Change when rounds close, from the next round on; see ``RoundPolicy``.
+
+        Args:
+            policy: The new policy, whole.
+            changes: Or only what changes, such as ``deadline_s=20`` or ``quorum=None``.
+
+        Raises:
+            UnknownKeyError: If a policy has no such part.
+            InvalidValueError: If a value is out of its range.
+        """
+        return self._command("set_policy", changes=policy_changes(policy, changes))
 
     def exclude(self, *nodes: int) -> Taken:
         """Leave nodes out of all cohorts from the next round on.

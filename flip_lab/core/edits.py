@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 from flip_lab.core.events import EventKind, Json, RunEvent
+from flip_lab.core.policy import RoundPolicy
 
 Value: TypeAlias = bool | int | float | str
 
-EDITS = frozenset({"set", "exclude", "include", "stop_when", "break_when", "clear"})
+EDITS = frozenset(
+    {"set", "set_policy", "exclude", "include", "stop_when", "break_when", "clear"}
+)
 """The commands that change what a run does; the others only say when."""
 
 
@@ -29,9 +32,9 @@ class Edit:
         from_round: The round that it takes effect in, 1-based.
         at_break: Whether it was made while the replies of ``from_round`` were looked at:
             then it changes what is aggregated, not the cohort.
-        arguments: ``values`` (``set``); ``node_ids`` and ``partition_ids`` (``exclude``,
-            ``include``); the rule (``stop_when``); the condition (``break_when``);
-            ``ids`` (``clear``).
+        arguments: ``values`` (``set``); the ``policy``, whole (``set_policy``);
+            ``node_ids`` and ``partition_ids`` (``exclude``, ``include``); the rule
+            (``stop_when``); the condition (``break_when``); ``ids`` (``clear``).
     """
 
     id: str
@@ -88,11 +91,13 @@ class InForce:
     Attributes:
         values: What was set, by the name that was given.
         excluded: Nodes that are in no cohort: partitions by node id, -1 when unknown.
+        policy: When rounds close; ``None``: as the run was launched.
         armed: The rules and conditions that count, by the edit's id.
     """
 
     values: Mapping[str, Value] = field(default_factory=dict[str, Value])
     excluded: Mapping[int, int] = field(default_factory=dict[int, int])
+    policy: RoundPolicy | None = None
     armed: Mapping[str, Edit] = field(default_factory=dict[str, Edit])
 
 
@@ -106,12 +111,17 @@ def in_force_from(edits: Iterable[Edit], server_round: int) -> InForce:
     values: dict[str, Value] = {}
     excluded: dict[int, int] = {}
     armed: dict[str, Edit] = {}
+    policy: RoundPolicy | None = None
     for edit in edits:
         if edit.from_round + edit.at_break > server_round:
             continue
         match edit.command:
             case "set":
                 values |= edit.values
+            case "set_policy":
+                policy = RoundPolicy.from_json(
+                    cast("dict[str, Any]", edit.arguments["policy"])
+                )
             case "exclude":
                 excluded |= edit.nodes
             case "include":
@@ -121,7 +131,7 @@ def in_force_from(edits: Iterable[Edit], server_round: int) -> InForce:
                 armed = {key: each for key, each in armed.items() if key not in gone}
             case _:
                 armed[edit.id] = edit
-    return InForce(values=values, excluded=excluded, armed=armed)
+    return InForce(values=values, excluded=excluded, policy=policy, armed=armed)
 
 
 def dropped_in(edits: Iterable[Edit], server_round: int) -> dict[int, int]:
@@ -157,6 +167,16 @@ def edits_in(events: Iterable[RunEvent]) -> list[Edit]:
         if body.get("command") in EDITS and "from_round" in body:
             found.setdefault(str(body["id"]), Edit.from_body(body))
     return list(found.values())
+
+
+def policy_told(events: Iterable[RunEvent]) -> RoundPolicy | None:
+    """Give when rounds close by a run's newest word on it; ``None`` if it said nothing."""
+    found: Any = None
+    for event in events:
+        is_edit = event.kind is EventKind.CONTROL and "refused" not in event.body
+        if is_edit or event.kind is EventKind.SETTINGS:
+            found = event.body.get("policy") or found
+    return None if found is None else RoundPolicy.from_json(found)
 
 
 def unattended(edits: Iterable[Edit]) -> list[Edit]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from flip_lab.core.events import RunEvent
+from flip_lab.core.policy import RoundPolicy
 
 Shares: TypeAlias = tuple[float, float]
 """The lowest and the highest share, 0 to 1, that what was seen allows."""
@@ -23,6 +24,11 @@ class RecordedSpec(Protocol):
     @property
     def federation(self) -> str | None:
         """Name of the real federation that it ran on; ``None`` in simulation."""
+        ...
+
+    @property
+    def policy(self) -> RoundPolicy | None:
+        """When its rounds closed; ``None``: with the last reply."""
         ...
 
 
@@ -83,8 +89,8 @@ class PhaseProfile:
 
     Attributes:
         timing: How long it takes.
-        num_examples: Examples of a usual message.
-        num_bytes: Bytes that go down and come up with a usual message.
+        num_examples: Examples of a usual message; 0 where none of its messages told.
+        num_bytes: Bytes that go down and come up with a usual message; 0 likewise.
         compute_share: What computing may be of it.
         transfer_share: What moving bytes may be of it.
     """

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Protocol
 
+from flip_lab.core.holding import Holding
 from flip_lab.core.logged import Logged, checked
 
 _LOG = logging.getLogger("flip_lab")
@@ -27,11 +28,17 @@ class Notes:
 
     Attributes:
         facts: The newest value of each name.
+        holding: What the client's node holds, if it was asked for and the app said so.
+
+    Args:
+        wants_holding: Whether that is asked for: on real nodes, which nobody else knows of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, wants_holding: bool = False) -> None:
         """Nothing was logged yet."""
         self.facts: dict[str, Logged] = {}
+        self.wants_holding = wants_holding
+        self.holding: Holding | None = None
 
     def hear(self, facts: Mapping[str, Logged]) -> None:
         """Keep the facts in place of older ones of their names."""
@@ -81,11 +88,26 @@ def log(values: Mapping[str, object] | None = None, /, **more: object) -> None:
     """
     given = {**(values or {}), **more}
     facts = {name: checked(name, value) for name, value in given.items()}
-    listener = _here.get() or (_listeners[-1] if _listeners else None)
+    listener = _listener()
     if listener is not None:
         listener.hear(facts)
     elif facts:
         _say_that_nobody_listens()
+
+
+def tell_holding(look: Callable[[], Holding]) -> None:
+    """Say what this node holds, where somebody wants to know.
+
+    Args:
+        look: Finds out; only called if somebody does.
+    """
+    listener = _listener()
+    if isinstance(listener, Notes) and listener.wants_holding:
+        listener.holding = look()
+
+
+def _listener() -> Listener | None:
+    return _here.get() or (_listeners[-1] if _listeners else None)
 
 
 @cache

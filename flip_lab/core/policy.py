@@ -17,6 +17,9 @@ from flip_lab.core.errors import InvalidValueError, UnknownKeyError, nearest
 LATE = 100
 """Error code of a client whose reply came after its round had closed, or never."""
 
+NEVER_CAME = "Late: no reply ever came"
+"""What the error of such a client begins with, if none came as long as the run went on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundPolicy:
@@ -93,6 +96,23 @@ class RoundPolicy:
         """Say how many nodes are asked besides those that the strategy asks for."""
         return math.ceil(self.over_selection * num_asked - _ROUNDING)
 
+    def changed(self, changes: Mapping[str, Any]) -> RoundPolicy:
+        """Give this policy with other values of some names.
+
+        Raises:
+            UnknownKeyError: If a name is none of a policy's.
+            InvalidValueError: If a value is out of its range.
+        """
+        return RoundPolicy.from_json({**self.to_json(), **changes})
+
+    def words(self) -> str:
+        """Say what it asks for, such as ``deadline_s=20.0, quorum=0.8``."""
+        usual = RoundPolicy().to_json()
+        told = {name: v for name, v in self.to_json().items() if v != usual[name]}
+        return ", ".join(f"{name}={value!r}" for name, value in told.items()) or (
+            "wait for every reply"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Give the policy as plain data, fit for JSON."""
         return asdict(self)
@@ -112,6 +132,48 @@ class RoundPolicy:
                     f"A round's policy has no {name!r}.", fix=nearest(name, known)
                 )
         return cls(**data)
+
+
+def policy_changes(
+    policy: RoundPolicy | None, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give what a new policy changes: all of it, with more changes over it.
+
+    Args:
+        policy: The policy, whole; ``None`` keeps what is not named.
+        changes: Values by name.
+
+    Raises:
+        UnknownKeyError: If a name is none of a policy's.
+        InvalidValueError: If a value is out of its range.
+    """
+    RoundPolicy().changed(changes)
+    return {**({} if policy is None else policy.to_json()), **changes}
+
+
+def policy_value(name: str, text: str) -> float | str | None:
+    """Read a value of a policy as a person writes it.
+
+    Args:
+        name: Which, such as ``quorum``.
+        text: A number; one without a decimal point is a number of nodes where that makes a
+            difference. Nothing, or ``none``: no limit.
+
+    Raises:
+        InvalidValueError: If it is none of these.
+    """
+    plain = text.strip()
+    if plain.lower() in {"", "none"}:
+        return RoundPolicy().to_json().get(name)
+    if name == "late":
+        return plain
+    try:
+        return int(plain) if plain.isdecimal() else float(plain)
+    except ValueError:
+        raise InvalidValueError(
+            f"{text!r} is no {name} of a round's policy.",
+            fix="Give a number, such as 0.8, or none.",
+        ) from None
 
 
 _MOST_MORE = 10

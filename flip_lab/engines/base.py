@@ -15,6 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import CommandRefusedError, RunError
+from flip_lab.core.holding import Holding
 from flip_lab.core.logged import Logged
 from flip_lab.core.notice import Notify, unheard
 from flip_lab.engines.gate import Gate
@@ -27,6 +28,14 @@ BREATH_S = 0.5
 
 def never_stopped() -> None:
     """Let a run that nobody can stop go on."""
+
+
+def unknown_stopper(person: str, where: str) -> None:
+    """Take note of nobody, where nobody keeps who stopped a run."""
+
+
+def unheard_holding(holding: Holding) -> None:
+    """Take what a node holds where nobody keeps that."""
 
 
 class AppSource(Protocol):
@@ -80,6 +89,9 @@ class Job:
         notify: Told what happens beside replies, such as a node that is lost.
         check_stop: Called often while the engine waits for nodes or for a hub; raises to
             leave when the user asked the run to end.
+        stopped_by: Told when somebody ended the run where its nodes are: who (empty when
+            unknown), and where. ``check_stop`` raises then.
+        held: Told what real nodes say that they hold of the scenario's data.
     """
 
     run_id: str
@@ -96,6 +108,8 @@ class Job:
     gate: Gate = field(default_factory=Gate)
     notify: Notify = unheard
     check_stop: Callable[[], None] = never_stopped
+    stopped_by: Callable[[str, str], None] = unknown_stopper
+    held: Callable[[Holding], None] = unheard_holding
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from flwr.app import ArrayRecord
 
 from flip_lab.core.events import ClientFact
 from flip_lab.core.logged import numbers_in
-from flip_lab.core.policy import LATE
+from flip_lab.core.policy import LATE, NEVER_CAME
 from flip_lab.engines.base import Reply
 from flip_lab.engines.flower.messages import (
     NO_REPLY,
@@ -108,9 +108,9 @@ def late_fact(
     """
     closed = f"its round had closed {max(closed_s - dispatch.sent_s, 0.0):.1f} s after"
     if reply is None:
-        told = f"Late: no reply ever came, and {closed} it was asked."
+        told = f"{NEVER_CAME}, and {closed} it was asked."
     else:
-        told = f"Late: it replied after {reply.duration_s:.1f} s; {closed} it was asked."
+        told = f"Late: it took {reply.duration_s:.1f} s; {closed} it was asked."
     return ClientFact(
         phase=dispatch.phase,
         node_id=dispatch.node_id,

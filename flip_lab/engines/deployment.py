@@ -70,6 +70,7 @@ class DeploymentEngine:
                 fab,
                 wait_s=self._federation.hub_wait_s,
                 check=job.check_stop,
+                stopped_by=job.stopped_by,
                 notify=job.notify,
             )
             try:
@@ -103,7 +104,7 @@ def _grid(
                 session=session,
                 outbox=Outbox(rules),
                 book=book,
-                replies=DeviceReplies(book, job.notify),
+                replies=DeviceReplies(book, job.notify, job.held),
                 chosen=chosen,
                 hub=hub,
                 asks_partitions=job.answers_describe,

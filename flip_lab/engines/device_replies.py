@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flwr.app import Message
 
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import AppNotAllowedError, ReplyRefusedError
+from flip_lab.core.holding import Holding
 from flip_lab.core.notice import Notice, NoticeCode, Notify
 from flip_lab.engines.base import Reply
 from flip_lab.engines.flower.facts import Facts, take_facts
@@ -25,12 +28,16 @@ class DeviceReplies:
     Args:
         book: Who the nodes are.
         notify: Told of replies that were refused, and of apps that a site refuses.
+        held: Told what nodes say that they hold, with each reply that says so.
     """
 
-    def __init__(self, book: NodeBook, notify: Notify) -> None:
+    def __init__(
+        self, book: NodeBook, notify: Notify, held: Callable[[Holding], None]
+    ) -> None:
         """Begin with nothing told."""
         self._book = book
         self._notify = notify
+        self._held = held
         self._told: set[int] = set()
 
     def reply(self, each: Sent, arrival: Arrival, *, may_return: bool) -> Reply | None:
@@ -63,6 +70,8 @@ class DeviceReplies:
             message = error_reply(each.message, self._lost(each), code=NO_REPLY)
         elif message.has_error():
             message = self._explained(each, message)
+        elif facts is not None and facts.holding is not None:
+            self._held(facts.holding)
         return _reply(each, message, facts, arrived_s)
 
     def _refused(self, each: Sent, refusal: ReplyRefusedError) -> Message:

@@ -12,9 +12,9 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from threading import Lock
+from threading import Event, Lock, Thread
 from time import sleep
-from typing import NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import FederationUnreachableError
@@ -27,6 +27,7 @@ from flip_lab.engines.flower.refusals import Verdict, verdict_on
 _LOG = logging.getLogger(__name__)
 _PAUSES_S = (0.2, 1.5)
 _LOOK_UP_S = 0.2
+_FAREWELL_S = 2.0  # what a hub gets to hear that the user stopped the run
 _Got = TypeVar("_Got")
 
 
@@ -38,6 +39,7 @@ class HubSession:
         fab: The app for its nodes.
         wait_s: How long the run waits for a hub that is away, seconds.
         check: Called often while waiting; raises to leave.
+        stopped_by: Told who stopped the run on the hub, and where; ``check`` raises then.
         notify: Told when the hub is lost, and when it is back.
 
     Attributes:
@@ -51,6 +53,7 @@ class HubSession:
         *,
         wait_s: float,
         check: Callable[[], None],
+        stopped_by: Callable[[str, str], None],
         notify: Notify,
     ) -> None:
         """Attach; a hub that is away now is an error at once."""
@@ -58,6 +61,7 @@ class HubSession:
         self._fab = fab
         self._wait_s = wait_s
         self._check = check
+        self._stopped_by = stopped_by
         self._notify = notify
         self._recovering = Lock()
         self._retired: list[Attachment] = []
@@ -76,15 +80,26 @@ class HubSession:
             work: What to do; done again on another attachment if the hub was lost.
 
         Raises:
-            FederationUnreachableError: If somebody stopped the run on the hub, if the hub
-                is away for longer than the run waits, or if it refuses us.
+            FederationUnreachableError: If the hub is away for longer than the run waits,
+                or if it refuses us; if somebody stopped the run on the hub, and ``check``
+                does not raise for that.
         """
         while True:
             attachment = self._attachment
             try:
-                return work(attachment)
+                return self._heedfully(lambda: work(attachment))  # noqa: B023  # done before the next turn
             except FederationUnreachableError as error:
                 self._recover(attachment, error)
+
+    def _heedfully(self, work: Callable[[], _Got]) -> _Got:
+        """Do what may hang, where a network swallows all; who would stop need not wait.
+
+        A call that is left alone ends by its own time-out, or with the process.
+        """
+        call = _Call(work)
+        while not call.is_over(_LOOK_UP_S):
+            self._check()
+        return call.outcome()
 
     def _recover(self, attachment: Attachment, error: FederationUnreachableError) -> None:
         """Come back when the hub can be worked with again.
@@ -110,9 +125,9 @@ class HubSession:
         while True:
             try:
                 if verdict is Verdict.OUSTED:
-                    self._begin_again(attachment)
+                    self._heedfully(lambda: self._begin_again(attachment))
                 else:
-                    attachment.online_node_ids()
+                    self._heedfully(attachment.online_node_ids)
             except FederationUnreachableError as error:
                 verdict = self._next(verdict, error)
                 if tick_s() - since_s >= self._wait_s:
@@ -148,6 +163,8 @@ class HubSession:
         with ControlClient(self._superlink) as control:
             standing = control.find_run(run_id)
             if standing is not None and standing.is_stopped:
+                self._stopped_by(standing.stopped_by, self._superlink.address)
+                self._check()
                 raise FederationUnreachableError(
                     f"Somebody stopped this run on the SuperLink at "
                     f"{self._superlink.address}; it says: {standing}.",
@@ -199,6 +216,44 @@ class HubSession:
 
     def close(self, ending: Ending, details: str = "") -> None:
         """Tell the hub how the run ended, and let go of it."""
-        self._attachment.close(ending, details)
+        attachment = self._attachment
+        if ending is Ending.STOPPED:  # somebody waits for it
+            _Call(lambda: attachment.close(ending, details)).is_over(_FAREWELL_S)
+        else:
+            attachment.close(ending, details)
         for attachment in self._retired:
             attachment.close(None)
+
+
+class _Call(Generic[_Got]):
+    """A call in a thread of its own, which nobody has to wait for.
+
+    Args:
+        work: What to do.
+    """
+
+    def __init__(self, work: Callable[[], _Got]) -> None:
+        """Begin."""
+        self._work = work
+        self._over = Event()
+        self._got: list[_Got] = []
+        self._raised: BaseException | None = None
+        Thread(target=self._run, name="flip-hub-call", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._got.append(self._work())
+        except BaseException as error:  # noqa: BLE001  # it is raised where it is waited for
+            self._raised = error
+        finally:
+            self._over.set()
+
+    def is_over(self, wait_s: float) -> bool:
+        """Say whether it is done, waiting for that so many seconds at most."""
+        return self._over.wait(wait_s)
+
+    def outcome(self) -> _Got:
+        """Give what a call that is over gave, or raise what it raised."""
+        if self._raised is not None:
+            raise self._raised
+        return self._got[0]

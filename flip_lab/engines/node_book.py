@@ -82,6 +82,10 @@ class NodeBook:
         """How many nodes were there and are not."""
         return len(self._lost)
 
+    def missing(self, online: Iterable[int]) -> set[int]:
+        """Give the nodes that were there, are not, and were not given up as lost yet."""
+        return self._met - self._lost - set(online)
+
     def online(self, node_ids: Iterable[int], *, may_return: bool) -> None:
         """Take note of who is connected now; tells of those who come back or go.
 

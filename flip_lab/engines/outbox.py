@@ -73,6 +73,11 @@ class Outbox:
         self._by_wire: dict[str, Sent] = {}
         self._open: dict[str, Sent] = {}
 
+    @property
+    def num_open(self) -> int:
+        """How many messages are not answered yet."""
+        return len(self._open)
+
     def add(self, messages: Sequence[Message]) -> list[Sent]:
         """Take messages to send.
 

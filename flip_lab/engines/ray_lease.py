@@ -26,7 +26,7 @@ from flip_lab.engines.ray_head import NAMESPACE, answers, living_jobs
 from flip_lab.engines.ray_store import RayStore
 
 _IDLE_S = 600.0  # a cluster's processors belong to others too
-_PLACEMENT_S = 30.0
+_PLACEMENT_S = 60.0
 _FORGET_S = 2.0
 _KEEP_WARM = "keep-warm"  # where it stands, actors stay for as long as the session
 _log = getLogger("flip_lab.engines.ray")

@@ -45,10 +45,8 @@ class ReplyLog:
         self._late: dict[str, tuple[Dispatch, float, bool]] = {}
         self.durations_s: dict[int, float] = {}
 
-    def sent(self, message_ids: Sequence[str], dispatches: Sequence[Dispatch]) -> None:
-        """Take note of messages, and record the cohort of each phase."""
-        with self._lock:
-            self._sent.update(zip(message_ids, dispatches, strict=True))
+    def tell_cohorts(self, dispatches: Sequence[Dispatch]) -> None:
+        """Record the cohort of each phase, before the first client can begin."""
         for phase in dict.fromkeys(dispatch.phase for dispatch in dispatches):
             cohort = [d.node_id for d in dispatches if d.phase == phase]
             self._emit(
@@ -60,6 +58,11 @@ class ReplyLog:
                 },
                 server_round=dispatches[0].server_round,
             )
+
+    def sent(self, message_ids: Sequence[str], dispatches: Sequence[Dispatch]) -> None:
+        """Take note of messages that are on their way."""
+        with self._lock:
+            self._sent.update(zip(message_ids, dispatches, strict=True))
 
     def dispatches(self, message_ids: Iterable[str]) -> dict[str, Dispatch]:
         """Give what is known of messages that are unanswered."""

@@ -102,37 +102,58 @@ class PolicyInForce:
     """Applies the policy of one run to its rounds.
 
     Args:
-        policy: The policy.
+        policy: The policy that the run was launched with; ``None``: rounds wait for every
+            reply, as strategies do.
         seed: The run's seed; whom to ask besides is drawn from it.
         late_before: Of a run that is repeated: who was late then. The same replies count
             again, whatever the clock says; ``None`` for other runs.
         notify: Told of rounds that closed without somebody.
+
+    Attributes:
+        launched: The policy that the run was launched with.
     """
 
     def __init__(
         self,
-        policy: RoundPolicy,
+        policy: RoundPolicy | None = None,
         *,
         seed: int,
         late_before: LateBefore | None = None,
         notify: Notify = unheard,
     ) -> None:
         """Ask nobody yet."""
-        self.policy = policy
+        self.launched = self._policy = policy
         self._seed = seed
         self._late_before = late_before
         self._notify = notify
         self._told: set[str] = set()
 
+    def put_in_force(self, policy: RoundPolicy | None) -> RoundPolicy | None:
+        """Let another policy hold from now on.
+
+        Args:
+            policy: The one that the user set; ``None``: that of the launch.
+
+        Returns:
+            What holds now.
+        """
+        self._policy = policy or self.launched
+        return self._policy
+
+    @property
+    def _now(self) -> RoundPolicy:
+        return self._policy or RoundPolicy()
+
     @property
     def deadline_s(self) -> float | None:
         """How long a round waits; ``None`` without a limit of ours."""
-        return None if self._late_before is not None else self.policy.deadline_s
+        return None if self._late_before is not None else self._now.deadline_s
 
-    @staticmethod
-    def is_about(messages: Sequence[Message]) -> bool:
+    def is_about(self, messages: Sequence[Message]) -> bool:
         """Say whether the policy is about such messages: training, evaluation."""
-        return bool(messages) and phase_of(messages[0]) in {"train", "evaluate"}
+        if self._policy is None or not messages:
+            return False
+        return phase_of(messages[0]) in {"train", "evaluate"}
 
     def more_messages(
         self, messages: Sequence[Message], server_round: int, nodes: Iterable[int]
@@ -144,7 +165,7 @@ class PolicyInForce:
             server_round: The round.
             nodes: All that take part, in order of their partitions.
         """
-        num_more = self.policy.num_more(len(messages))
+        num_more = self._now.num_more(len(messages))
         if not num_more or phase_of(messages[0]) != "train":
             return []
         if why := _why_nobody_else(messages):
@@ -193,8 +214,8 @@ class PolicyInForce:
         """
         if self._late_before is not None:
             return
-        needed = self.policy.num_needed(done.num_asked)
-        nobody_late = not done.silent and self.policy.quorum is None
+        needed = self._now.num_needed(done.num_asked)
+        nobody_late = not done.silent and self._now.quorum is None
         if done.num_good < needed and not nobody_late:
             raise QuorumError(
                 f"{done.of_round} closed{done.after} with {done.num_good} "

@@ -62,7 +62,7 @@ class RunGrid(WrappedGrid):
 
     Attributes:
         settings: The run's settings, and what the user set.
-        policy: When rounds close; ``None`` waits for every reply, as strategies do.
+        policy: When rounds close.
         sent_arrays: What went out with the newest training messages; where they differ,
             with the first of them.
         last_round: The newest round that has ended.
@@ -85,7 +85,7 @@ class RunGrid(WrappedGrid):
         super().__init__(inner, control)
         seen = run_config if inner.can_reconfigure else None
         self.settings = SettingsBook(seen or {}, emit)
-        self.policy: PolicyInForce | None = None
+        self.policy = PolicyInForce(seed=seed)
         self.sent_arrays: ArrayRecord | None = None
         self.last_round = RoundDone()
         self.on_round_over: Callable[[int], None] = _nothing
@@ -125,6 +125,8 @@ class RunGrid(WrappedGrid):
         self.check_stop()
         self._roll.excluded = excluded = self.found(in_force.excluded)
         partitions = [self.partition_of(node_id) for node_id in excluded]
+        policy = self.policy.put_in_force(in_force.policy)
+        self.settings.policy = {} if policy is None else policy.to_json()
         self._inner.reconfigure(self.settings.put_in_force(in_force.values, partitions))
         self._round = Round(number=server_round, started_s=self.worked_s())
         self._emit(
@@ -173,7 +175,7 @@ class RunGrid(WrappedGrid):
             QuorumError: If clients that were asked one by one, as Flower's older server
                 loop does, were late, and too few are left.
         """
-        if self.policy is not None and self._round.late:
+        if self._round.late:
             self.policy.judge(_summed_up(self._round))
         self._raise_if_all_failed(self._round)
 
@@ -210,6 +212,7 @@ class RunGrid(WrappedGrid):
         dispatches = [self._describe(each, sizes[id(each.content)]) for each in batch]
         for message, dispatch in zip(batch, dispatches, strict=True):
             name_round(message, dispatch.server_round)
+        self._log.tell_cohorts(dispatches)
         message_ids = list(self._inner.push_messages(batch))
         self.settings.tell(self._round.number)
         if any(dispatch.phase == "train" for dispatch in dispatches):
@@ -271,8 +274,8 @@ class RunGrid(WrappedGrid):
             QuorumError: If the run's policy closes the round with too few good replies.
         """
         batch = list(messages)
-        if self.policy is not None and self.policy.is_about(batch):
-            return self._under_policy(self.policy, batch, timeout)
+        if self.policy.is_about(batch):
+            return self._under_policy(batch, timeout)
         replies = list(super().send_and_receive(batch, timeout=timeout))
         answered = {reply.metadata.reply_to_message_id for reply in replies}
         for message in batch:
@@ -280,9 +283,8 @@ class RunGrid(WrappedGrid):
                 self._log.record_silence(message.metadata.message_id, self._round)
         return replies
 
-    def _under_policy(
-        self, policy: PolicyInForce, asked: list[Message], timeout: float | None
-    ) -> list[Message]:
+    def _under_policy(self, asked: list[Message], timeout: float | None) -> list[Message]:
+        policy = self.policy
         phase = phase_of(asked[0])
         server_round = self._place_in_round(asked[0], phase)
         more = policy.more_messages(asked, server_round, self.get_node_ids())

@@ -36,6 +36,10 @@ class SettingsBook:
     Args:
         run_config: Flower's run configuration, as the run began with it.
         emit: Where changes are recorded.
+
+    Attributes:
+        is_known: Whether the app has shown what it sends.
+        policy: When rounds close, where the run has a policy; only told, not set here.
     """
 
     def __init__(self, run_config: Mapping[str, Value], emit: Emit) -> None:
@@ -48,6 +52,7 @@ class SettingsBook:
         self._excluded: list[int] = []
         self._told: Mapping[str, Json] = {}
         self.is_known = False
+        self.policy: Mapping[str, Json] = {}
         self._learn("run", run_config)
 
     # --- learning ----------------------------------------------------------------
@@ -79,6 +84,8 @@ class SettingsBook:
         with self._lock:
             now: dict[str, Json] = {scope: {**self._known[scope]} for scope in SCOPES}
             now["excluded"] = list(self._excluded)
+            if self.policy:
+                now["policy"] = {**self.policy}
             if now == self._told:
                 return
             self._told = now

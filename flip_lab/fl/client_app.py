@@ -11,6 +11,7 @@ import torch
 from flwr.app import Context, Message, MetricRecord, RecordDict
 
 from flip_lab.core.errors import PartitionError
+from flip_lab.core.listening import tell_holding
 from flip_lab.core.scenario import Scenario
 from flip_lab.core.seeds import Stream
 from flip_lab.fl import training
@@ -25,7 +26,7 @@ from flip_lab.fl.declared import (
     received_state,
 )
 from flip_lab.fl.models import build_model
-from flip_lab.fl.partition import Partition, load_partition, site_partition
+from flip_lab.fl.partition import Partition, holding_of, load_partition, site_partition
 from flip_lab.fl.scenarios import scenario_from_json
 
 
@@ -110,6 +111,7 @@ def own_partition(context: Context) -> Partition:
     scenario, partition_id = read_context(context)
     if scenario.data.dataset == SITE and has_site_data(context.node_config):
         return site_partition(scenario, partition_id, context.node_config)
+    tell_holding(lambda: holding_of(scenario, partition_id))
     return load_partition(scenario, partition_id)
 
 

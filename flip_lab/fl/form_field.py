@@ -46,6 +46,7 @@ class FormField:
         below: The number it must be less than.
         is_option: Whether it is an option of the chosen partitioner, model or strategy.
         is_optional: Whether it may be left empty.
+        empty: What it means to leave it empty; may be empty itself.
     """
 
     path: str
@@ -65,6 +66,7 @@ class FormField:
     below: float | None = None
     is_option: bool = False
     is_optional: bool = False
+    empty: str = ""
 
 
 def form_field(path: str, hint: Any, **more: Any) -> FormField:  # noqa: ANN401  # any type hint, fields of FormField

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from flip_lab.core.errors import NodeDataError, PartitionError
+from flip_lab.core.holding import Holding
 from flip_lab.core.scenario import DataSpec, Scenario
 from flip_lab.core.seeds import Stream
 from flip_lab.fl.data.catalog import load_dataset, scenario_dataset
-from flip_lab.fl.data.dataset import Dataset, Features, Labels
+from flip_lab.fl.data.dataset import Dataset, Features, Labels, data_fingerprint
 from flip_lab.fl.data.site import SITE, site_dataset
 from flip_lab.fl.data.site_source import NodeScalar
 from flip_lab.fl.partitioners import Indices, partition_indices
@@ -133,14 +134,41 @@ def partition_fingerprint(scenario: Scenario) -> str:
     Raises:
         PartitionError: If the data cannot be split over the nodes.
     """
-    digest = hashlib.sha256()
     if scenario.data.dataset == SITE:  # which the sites alone know
         return hashlib.sha256(_key(scenario).encode()).hexdigest()
-    for partition_id in range(scenario.data.num_partitions):
-        for side in split_indices(scenario, partition_id):
-            digest.update(f"{partition_id}:{side.size}:".encode())
-            digest.update(side.astype("<i8").tobytes())
-    return digest.hexdigest()
+    parts = range(scenario.data.num_partitions)
+    return joined_digests(partition_digest(scenario, each) for each in parts)
+
+
+def partition_digest(scenario: Scenario, partition_id: int) -> str:
+    """Hash which examples one node has, and whether they train or test there.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        PartitionError: If the data cannot be split over the nodes.
+    """
+    return _partition_digest(_key(scenario), scenario.seed, partition_id)
+
+
+def joined_digests(digests: Iterable[str]) -> str:
+    """Make the fingerprint of all partitions from the digest of each, in their order."""
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def holding_of(scenario: Scenario, partition_id: int) -> Holding:
+    """Say in hashes what a node holds of a data set that the scenario splits."""
+    return Holding(
+        partition_id=partition_id,
+        partition_sha256=partition_digest(scenario, partition_id),
+        data_sha256=_data_digest(scenario.data.dataset),
+    )
+
+
+@lru_cache(maxsize=8)
+def _data_digest(name: str) -> str:
+    return data_fingerprint(load_dataset(name))
 
 
 def _key(scenario: Scenario) -> str:
@@ -152,6 +180,15 @@ def _key(scenario: Scenario) -> str:
 def _indices(key: str, seed: int) -> list[Indices]:
     spec = DataSpec(**json.loads(key))
     return partition_indices(load_dataset(spec.dataset), spec, seed)
+
+
+@lru_cache(maxsize=1024)
+def _partition_digest(key: str, seed: int, partition_id: int) -> str:
+    digest = hashlib.sha256()
+    for side in _split_indices(key, seed, partition_id):
+        digest.update(f"{partition_id}:{side.size}:".encode())
+        digest.update(side.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=1024)

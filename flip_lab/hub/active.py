@@ -20,6 +20,7 @@ from flip_lab.hub.admission import Admission
 from flip_lab.hub.app import create_hub_app
 from flip_lab.hub.bells import Bells
 from flip_lab.hub.database import HubDatabase
+from flip_lab.hub.deliveries_owed import carry_out_wishes
 from flip_lab.hub.driver_door import DriverDoor
 from flip_lab.hub.fleet_door import FleetDoor
 from flip_lab.hub.node_keys import NodeKeys
@@ -31,6 +32,7 @@ from flip_lab.runs.lab import Lab
 _LOG = logging.getLogger(__name__)
 _TICK_S = 1.0
 _SAVE_S = 15.0
+_AGAIN_S = 30.0
 _FORGOTTEN = "the hub was started again"
 
 
@@ -145,10 +147,12 @@ class _Keeper:
     def __init__(self, service: HubService) -> None:
         self._service = service
         self._changes = service.database.nodes.changes()
+        self._carried_out: tuple[int, int] | None = None
+        self._carry_out_at = 0.0
         self._save_at = tick_s() + _SAVE_S
 
     def tick(self) -> None:
-        """Notice lost nodes, ended runs, and nodes that others enrolled or revoked."""
+        """Notice lost nodes, ended runs, who came or went, and what is theirs then."""
         service = self._service
         service.presence.tick()
         for run_id in service.state.sweep():
@@ -161,6 +165,15 @@ class _Keeper:
         if tick_s() >= self._save_at:
             self._save_at = tick_s() + _SAVE_S
             self.save()
+        self._carry_out((changes, service.database.deliveries.last()))
+
+    def _carry_out(self, seen: tuple[int, int]) -> None:
+        """Deliver to those who came, or were tagged, what is wished for such nodes."""
+        if seen == self._carried_out or tick_s() < self._carry_out_at:
+            return
+        self._carry_out_at = tick_s() + _AGAIN_S  # a full disk is full for a while
+        carry_out_wishes(self._service.place, self._service.database)
+        self._carried_out, self._carry_out_at = seen, 0.0
 
     def save(self) -> None:
         """Keep when nodes were seen last."""

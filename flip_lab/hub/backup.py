@@ -75,10 +75,11 @@ def backup_hub(place: HubPlace, destination: str | Path) -> HubBackup:
 
     home = Path(destination).expanduser().absolute()
     _see_that_it_is_ours(home, place)
+    with explained(home):
+        for part in (home, home / "lab", home / "hub"):
+            part.mkdir(mode=0o700, parents=True, exist_ok=True)
     lab = backup_lab(LabDir(place.lab), home / "lab")
     name = f"{at_utc(now_s()):%Y%m%d-%H%M%S}"
-    with explained(home):
-        (home / "hub").mkdir(mode=0o700, exist_ok=True)
     with appearing(home / "hub" / name) as draft:
         _copy(place, draft)
         told = _Manifest(

@@ -47,7 +47,8 @@ async def read_body(scope: Scope, receive: Receive, most_bytes: int) -> bytes:
     while True:
         left_s = _BODY_S + came / 2**16 - (tick_s() - begin_s)
         try:
-            message = await asyncio.wait_for(receive(), min(_PIECE_S, max(left_s, 0.001)))
+            async with asyncio.timeout(min(_PIECE_S, max(left_s, 0.001))):
+                message = await receive()
         except TimeoutError:
             raise TooSlowError(
                 f"After {came:,} bytes the body came too slowly.",
@@ -80,17 +81,20 @@ async def answer(
     headers: Mapping[str, str] | None = None,
 ) -> None:
     """Send a whole answer."""
-    told = {
-        "content-type": media_type,
-        "content-length": str(len(content)),
-        "cache-control": "no-store",
-        **(headers or {}),
-    }
+    length = {"content-length": str(len(content))}
+    await begin(send, status, media_type=media_type, headers={**length, **(headers or {})})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def begin(
+    send: Send, status: int, *, media_type: str, headers: Mapping[str, str]
+) -> None:
+    """Send the head of an answer whose content may take a while."""
+    told = {"content-type": media_type, "cache-control": "no-store", **headers}
     raw = [
         (name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()
     ]
     await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": content})
 
 
 async def refuse(

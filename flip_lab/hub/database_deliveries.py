@@ -3,95 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
-from sqlalchemy import (
-    Column,
-    Float,
-    ForeignKey,
-    Integer,
-    LargeBinary,
-    RowMapping,
-    Table,
-    Text,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, insert, select, update
 
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import NoSuchPlaceError
 from flip_lab.hub.database_core import Connections
+from flip_lab.hub.database_delivery_tables import (
+    ROW_COLUMNS,
+    WORD_COLUMNS,
+    DeliveryRow,
+    Word,
+    deliveries,
+    delivery_nodes,
+    delivery_row,
+    last_number,
+    own_words,
+    signed_manifest,
+    word_of,
+)
 from flip_lab.hub.database_log import Log
-from flip_lab.hub.database_schema import METADATA
 from flip_lab.node.serving.manifest import Manifest, SignedManifest
-
-DeliveryState: TypeAlias = Literal["pending", "installed", "withdrawn", "refused"]
-"""What a node made of a delivery; ``pending`` until it says."""
-
-deliveries = Table(
-    "deliveries",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("action", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("stage", Text, nullable=False),
-    Column("sha256", Text, nullable=False, index=True),
-    Column("delivered_s", Float, nullable=False),
-    Column("delivered_by", Text, nullable=False),
-    Column("manifest", LargeBinary, nullable=False),  # the bytes that were signed
-    Column("signature", LargeBinary, nullable=False),
-)
-
-delivery_nodes = Table(
-    "delivery_nodes",
-    METADATA,
-    Column("delivery", Integer, ForeignKey("deliveries.id"), primary_key=True),
-    Column("fingerprint", Text, primary_key=True),
-    Column("node", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("why", Text, nullable=False),
-    Column("told_s", Float),  # when the node said so
-)
+from flip_lab.store.audit_writer import acting_as
 
 Signing: TypeAlias = Callable[[int], tuple[Manifest, SignedManifest]]
 """Gives the signed manifest of a delivery that has this number."""
 
+Owing: TypeAlias = Callable[
+    [Sequence[Word], Mapping[str, Sequence[Word]]], Mapping[int, Mapping[str, str]]
+]
+"""Says which wishes are owed to which nodes, of all wishes and of what each node was told:
+names by fingerprint, by the number of the wish."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRow:
-    """What one node made of one delivery.
-
-    Attributes:
-        delivery: Its number.
-        action: ``"install"`` or ``"withdraw"``.
-        model: The model.
-        version: The version.
-        stage: The stage that it was delivered for.
-        sha256: Hash of the file.
-        delivered_s: When, seconds since the Unix epoch.
-        delivered_by: Who did that.
-        node: The node's name.
-        state: What it made of it.
-        why: Why it refused it; else empty.
-        told_s: When it said so; ``None`` while it is pending.
-    """
-
-    delivery: int
-    action: str
-    model: str
-    version: int
-    stage: str
-    sha256: str
-    delivered_s: float
-    delivered_by: str
-    node: str
-    state: DeliveryState
-    why: str
-    told_s: float | None
+Again: TypeAlias = Callable[[SignedManifest, int], tuple[Manifest, SignedManifest]]
+"""Gives the signed manifest of an earlier delivery anew, under another number."""
 
 
 class Deliveries:
@@ -107,7 +54,9 @@ class Deliveries:
         self._connections = connections
         self._log = log
 
-    def add(self, sign: Signing, nodes: Mapping[str, str]) -> Manifest:
+    def add(
+        self, sign: Signing, nodes: Mapping[str, str], *, meant: str | None = None
+    ) -> Manifest:
         """Deliver something.
 
         Numbers grow with the time, so that a hub that was restored from a backup does not
@@ -116,30 +65,70 @@ class Deliveries:
         Args:
             sign: Writes the manifest, once its number is known.
             nodes: Names of the nodes that it is for, by fingerprint.
+            meant: What chose them, if it is a wish about later nodes, too; see ``Word``.
 
         Returns:
             The manifest.
         """
         with self._connections.writing() as connection:
-            last = connection.execute(select(func.max(deliveries.c.id))).scalar() or 0
-            manifest, signed = sign(max(int(last) + 1, int(now_s())))
-            row = {
-                "id": manifest.delivery,
-                "action": manifest.action,
-                "model": manifest.name,
-                "version": manifest.version,
-                "stage": manifest.stage,
-                "sha256": manifest.sha256,
-                "delivered_s": manifest.time_s,
-                "delivered_by": manifest.delivered_by,
-                "manifest": signed.content,
-                "signature": signed.signature,
-            }
-            connection.execute(insert(deliveries).values(row))
-            told = {"delivery": manifest.delivery, "state": "pending", "why": ""}
-            rows = [{**told, "fingerprint": f, "node": n} for f, n in nodes.items()]
-            connection.execute(insert(delivery_nodes), rows)
-            self._log(_action(manifest), _body(manifest, sorted(nodes.values())))
+            return self._add(connection, sign, nodes, meant=meant)
+
+    def carry_out(self, owing: Owing, again: Again) -> int:
+        """Deliver to nodes what was wished for them before they were there.
+
+        Args:
+            owing: Finds out what that is.
+            again: Signs it anew, for a node takes nothing older than the last delivery.
+
+        Returns:
+            How many deliveries that made.
+        """
+        with self._connections.writing() as connection:
+            wishes = select(*WORD_COLUMNS).where(deliveries.c.meant.is_not(None))
+            rows = connection.execute(wishes.order_by(deliveries.c.id)).mappings()
+            owed = owing([word_of(row) for row in rows], own_words(connection))
+            for number in sorted(owed):
+                earlier = signed_manifest(connection, number)
+                sign = partial(again, earlier)
+                self._add(connection, sign, owed[number], wish=number)
+        return len(owed)
+
+    def last(self) -> int:
+        """Give the number of the last delivery; 0 if there was none."""
+        with self._connections.reading() as connection:
+            return last_number(connection)
+
+    def _add(
+        self,
+        connection: Connection,
+        sign: Signing,
+        nodes: Mapping[str, str],
+        *,
+        meant: str | None = None,
+        wish: int | None = None,
+    ) -> Manifest:
+        manifest, signed = sign(max(last_number(connection) + 1, int(now_s())))
+        row = {
+            "id": manifest.delivery,
+            "action": manifest.action,
+            "model": manifest.name,
+            "version": manifest.version,
+            "stage": manifest.stage,
+            "sha256": manifest.sha256,
+            "delivered_s": manifest.time_s,
+            "delivered_by": manifest.delivered_by,
+            "manifest": signed.content,
+            "signature": signed.signature,
+            "meant": meant,
+            "wish": wish,
+        }
+        connection.execute(insert(deliveries).values(row))
+        told = {"delivery": manifest.delivery, "state": "pending", "why": ""}
+        rows = [{**told, "fingerprint": f, "node": n} for f, n in nodes.items()]
+        connection.execute(insert(delivery_nodes), rows)
+        body = _body(manifest, sorted(nodes.values()))
+        with acting_as(manifest.delivered_by):
+            self._log(_action(manifest), body if wish is None else {**body, "wish": wish})
         return manifest
 
     def rows(
@@ -152,13 +141,7 @@ class Deliveries:
             delivery: Only this one.
         """
         wanted = (
-            select(
-                deliveries,
-                delivery_nodes.c.node,
-                delivery_nodes.c.state,
-                delivery_nodes.c.why,
-                delivery_nodes.c.told_s,
-            )
+            select(*ROW_COLUMNS)
             .join(delivery_nodes)
             .order_by(deliveries.c.id.desc(), delivery_nodes.c.node)
         )
@@ -167,7 +150,7 @@ class Deliveries:
         if delivery is not None:
             wanted = wanted.where(deliveries.c.id == delivery)
         with self._connections.reading() as connection:
-            return [_row(row) for row in connection.execute(wanted).mappings()]
+            return [delivery_row(row) for row in connection.execute(wanted).mappings()]
 
     def of_node(self, fingerprint: str, *, after: int, most: int) -> list[SignedManifest]:
         """Give what is for a node, the oldest first.
@@ -249,9 +232,3 @@ def _body(manifest: Manifest, nodes: Sequence[str]) -> dict[str, Any]:
         "sha256": manifest.sha256,
         "nodes": list(nodes),
     }
-
-
-def _row(row: RowMapping) -> DeliveryRow:
-    told = dict[Any, Any](row)
-    del told["manifest"], told["signature"]
-    return DeliveryRow(delivery=told.pop("id"), **told)

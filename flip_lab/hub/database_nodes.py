@@ -115,6 +115,7 @@ class Nodes:
             tags = sorted({*before.tags, *add} - set(remove))
             changed = update(nodes).where(nodes.c.fingerprint == before.fingerprint)
             connection.execute(changed.values(tags=tags))
+            count_change(connection)  # what is wished for such nodes is now for this one
             self._log("node_tag", {"node": name, "tags": tags})
         return self.named(name)
 
@@ -159,7 +160,7 @@ class Nodes:
                 connection.execute(mine.values(last_seen_s=time_s))
 
     def changes(self) -> int:
-        """Count enrolments and revocations so far: the active hub acts when it grows."""
+        """Count who came, went or was tagged: the active hub acts when it grows."""
         wanted = select(counters.c.value).where(counters.c.name == _CHANGES)
         with self._connections.reading() as connection:
             return int(connection.execute(wanted).scalar() or 0)

@@ -7,17 +7,18 @@ declares it on ``METADATA`` and is imported by ``flip_lab.hub.database``.
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    JSON,
-    Boolean,
-    Column,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    Text,
+from sqlalchemy import Column, Index, MetaData, Table, Text
+from sqlalchemy import text as sql
+
+from flip_lab.hub.database_columns import (
+    key,
+    later,
+    number,
+    plain,
+    row_id,
     text,
+    time,
+    truth,
 )
 
 SCHEMA_VERSION = 1
@@ -28,75 +29,75 @@ METADATA = MetaData()
 nodes = Table(
     "nodes",
     METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("fingerprint", Text, nullable=False, unique=True),
-    Column("public_key", Text, nullable=False),  # PEM
-    Column("node_id", Text, nullable=False, unique=True),  # Flower's
-    Column("status", Text, nullable=False),  # enrolled or revoked
-    Column("tags", JSON, nullable=False),  # list of text
-    Column("config", JSON, nullable=False),  # Flower's node_config
-    Column("enrolled_s", Float, nullable=False),
-    Column("enrolled_by", Text, nullable=False),  # who made the enrolment token
-    Column("revoked_s", Float),
+    row_id(),
+    text("name"),
+    text("fingerprint", unique=True),
+    text("public_key"),  # PEM
+    text("node_id", unique=True),  # Flower's
+    text("status"),  # enrolled or revoked
+    plain("tags"),  # list of text
+    plain("config"),  # Flower's node_config
+    time("enrolled_s"),
+    text("enrolled_by"),  # who made the enrolment token
+    later("revoked_s"),
     Column("revoked_by", Text),
-    Column("last_seen_s", Float),
-    Column("facts", JSON, nullable=False),  # what the node last said of itself
+    later("last_seen_s"),
+    plain("facts"),  # what the node last said of itself
 )
 # A name is free again once its node was revoked; the old row stays as a record.
 Index(
     "one_enrolled_node_a_name",
     nodes.c.name,
     unique=True,
-    sqlite_where=text("status = 'enrolled'"),
+    sqlite_where=sql("status = 'enrolled'"),
 )
 
 enrolments = Table(
     "enrolments",
     METADATA,
-    Column("id", Text, primary_key=True),
-    Column("secret_hash", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("tags", JSON, nullable=False),
-    Column("config", JSON, nullable=False),
-    Column("created_s", Float, nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("expires_s", Float, nullable=False),
-    Column("used_s", Float),
-    Column("withdrawn_s", Float),
+    key("id"),
+    text("secret_hash"),
+    text("name"),
+    plain("tags"),
+    plain("config"),
+    time("created_s"),
+    text("created_by"),
+    time("expires_s"),
+    later("used_s"),
+    later("withdrawn_s"),
 )
 
 tokens = Table(
     "tokens",
     METADATA,
-    Column("id", Text, primary_key=True),
-    Column("secret_hash", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    Column("person", Text, nullable=False),
-    Column("created_s", Float, nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("expires_s", Float),
-    Column("last_used_s", Float),
-    Column("revoked_s", Float),
+    key("id"),
+    text("secret_hash"),
+    text("role"),
+    text("person"),
+    time("created_s"),
+    text("created_by"),
+    later("expires_s"),
+    later("last_used_s"),
+    later("revoked_s"),
 )
 
 runs = Table(
     "runs",
     METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("flower_run_id", Text, nullable=False, index=True),
-    Column("fab_sha256", Text, nullable=False, index=True),
-    Column("run_id", Text, nullable=False),  # ours; empty for other drivers' runs
-    Column("person", Text, nullable=False),
-    Column("is_detached", Boolean, nullable=False),
-    Column("started_s", Float, nullable=False),
-    Column("ended_s", Float),
+    row_id(),
+    text("flower_run_id", index=True),
+    text("fab_sha256", index=True),
+    text("run_id"),  # ours; empty for other drivers' runs
+    text("person"),
+    truth("is_detached"),
+    time("started_s"),
+    later("ended_s"),
     Column("outcome", Text),
 )
 
 counters = Table(
     "counters",
     METADATA,
-    Column("name", Text, primary_key=True),
-    Column("value", Integer, nullable=False),
+    key("name"),
+    number("value"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -10,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from sqlalchemy import Row, insert, select, update
 
 from flip_lab.core.clock import now_s
-from flip_lab.core.errors import NoSuchPlaceError, nearest
+from flip_lab.core.errors import NoSuchPlaceError, StoreNotWritableError, nearest
 from flip_lab.hub.database_core import Connections
 from flip_lab.hub.database_log import Log
 from flip_lab.hub.database_schema import tokens
@@ -155,11 +156,17 @@ class Tokens:
             return _record(connection.execute(wanted).one())
 
     def _used(self, record: TokenRecord) -> None:
-        """Keep when a token was used; not each time, for each is a write."""
+        """Keep when a token was used; not each time, for each is a write.
+
+        A full disk keeps nobody out: who looks needs no write.
+        """
         if record.last_used_s is not None and now_s() - record.last_used_s < _USE_S:
             return
         mine = update(tokens).where(tokens.c.id == record.id)
-        with self._connections.writing() as connection:
+        with (
+            suppress(StoreNotWritableError),
+            self._connections.writing() as connection,
+        ):
             connection.execute(mine.values(last_used_s=now_s()))
 
 

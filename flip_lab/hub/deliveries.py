@@ -15,9 +15,9 @@ from flip_lab.core.errors import (
     NoSuchPlaceError,
 )
 from flip_lab.hub.database import HubDatabase
-from flip_lab.hub.database_deliveries import DeliveryRow, DeliveryState
+from flip_lab.hub.database_delivery_tables import DeliveryRow, DeliveryState
 from flip_lab.hub.database_nodes import NodeRecord
-from flip_lab.hub.parcel import Nodes, Parcel, check_parcel, chosen_nodes
+from flip_lab.hub.parcel import Nodes, Parcel, check_parcel, chosen_nodes, meant_by
 from flip_lab.hub.place import HubPlace
 from flip_lab.hub.signing_key import load_signing_key
 from flip_lab.node.serving.manifest import (
@@ -59,7 +59,7 @@ class DeliveryDesk:
         return True
 
     def deliver(self, parcel: Parcel) -> list[DeliveryRow]:
-        """Deliver a version.
+        """Deliver a version, also to nodes that the choice comes to fit later.
 
         Args:
             parcel: What, and for whom.
@@ -91,11 +91,12 @@ class DeliveryDesk:
                 input_schema=dict(parcel.input_schema),
             ),
             nodes,
+            meant=meant_by(parcel.nodes),
         )
         return self._database.deliveries.rows(delivery=manifest.delivery)
 
     def withdraw(self, name: str, version: int, nodes: Nodes = None) -> list[DeliveryRow]:
-        """Take a version off the nodes that it was delivered to.
+        """Take a version off the nodes that it was delivered to; no later one gets it.
 
         Args:
             name: The model.
@@ -122,6 +123,7 @@ class DeliveryDesk:
                 number, action="withdraw", name=name, version=version
             ),
             both,
+            meant=meant_by(nodes),
         )
         return self._database.deliveries.rows(delivery=manifest.delivery)
 

@@ -6,15 +6,13 @@ executors claim anybody's run stays within: a hub claims a run for the very pers
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from flip_lab.api.access import Person
-from flip_lab.core.errors import FlipLabError, NotAllowedError, NotAuthenticatedError
+from flip_lab.core.errors import NotAllowedError, NotAuthenticatedError
 from flip_lab.engines.flower.superlink_calls import ACQUIRE, CONTROL, RUNTIME
 from flip_lab.engines.flower.superlink_driving import (
     DriverTask,
@@ -28,13 +26,13 @@ from flip_lab.engines.flower.superlink_wire import (
     answers_to,
     requests_in,
     see_that_versions_fit,
-    told,
 )
 from flip_lab.hub.access import HubAccess
 from flip_lab.hub.admission import Admission
 from flip_lab.hub.bells import Bells
-from flip_lab.hub.bodies import PROTOBUF, GoneError, answer, read_body, refuse
+from flip_lab.hub.bodies import PROTOBUF, GoneError, answer, read_body
 from flip_lab.hub.database_runs import HubRunRecord, Runs
+from flip_lab.hub.doors import Door
 from flip_lab.hub.waiting import SEEN, patience_s, see_that_it_is_a_call
 from flip_lab.store.audit_writer import acting_as
 
@@ -42,13 +40,10 @@ _START = "/v1/control/start-run"
 _STOP = "/v1/control/stop-run"
 _PULL = "/v1/runtime/pull-messages"
 _CALLS = {**CONTROL, **RUNTIME}
-_THREADS = 8  # what they do is mostly hashing and copying; more would only take turns
-
-_Result = TypeVar("_Result")
 
 
-class DriverDoor:
-    """An ASGI app.
+class DriverDoor(Door):
+    """Answers those who drive runs.
 
     Args:
         state: What drivers ask.
@@ -68,25 +63,13 @@ class DriverDoor:
         admission: Admission,
     ) -> None:
         """Serve nobody yet."""
+        super().__init__()
         self._state = state
         self._access = access
         self._runs = runs
         self._bells = bells
         self._admission = admission
-        self._threads = CapacityLimiter(_THREADS)
         self._owners: dict[int, str] = {}  # of runs since the hub was started
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a driver, or say why not."""
-        try:
-            await self._serve(scope, receive, send)
-        except GoneError:
-            return
-        except FlipLabError as error:
-            await refuse(send, error)
-        except Exception as error:  # noqa: BLE001  # whatever Flower raises, nobody sees it
-            status, content = told(error)
-            await answer(send, status, content, media_type="application/json")
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -162,9 +145,6 @@ class DriverDoor:
             raise GoneError
         return self._bells.news(bell)
 
-    async def _in_thread(self, work: Callable[..., _Result], *said: Any) -> _Result:  # noqa: ANN401
-        return await to_thread.run_sync(work, *said, limiter=self._threads)
-
     def _mine(self, path: str, request: Any, person: Person) -> bytes:  # noqa: ANN401
         """Start, claim or stop a run: only one's own."""
         with acting_as(person.name):
@@ -197,7 +177,8 @@ class DriverDoor:
         if "admin" not in person.scopes:
             run = self._runs.of_flower_run(run_id)
             self._see_that_it_is_theirs(_person(run), person, run_id)
-        return self._called(_STOP, request)
+        with self._state.stopped_by(run_id, person.name):
+            return self._called(_STOP, request)
 
     def _called(self, path: str, request: Any) -> bytes:  # noqa: ANN401
         return answers_to(self._state, _CALLS[path], [request])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -84,6 +85,7 @@ def enrol(place: HubPlace, database: HubDatabase, asked: EnrolAsk) -> EnrolAnswe
     Raises:
         EnrolmentError: If the token or the key is none, or may not be used.
         VersionMismatchError: If the device's Flower does not understand the hub's.
+        HubStateError: If the hub's directory is damaged; the token stays good.
     """
     from flip_lab.engines.flower.superlink_state import node_id_of
 
@@ -96,15 +98,18 @@ def enrol(place: HubPlace, database: HubDatabase, asked: EnrolAsk) -> EnrolAnswe
         fingerprint=key_fingerprint(key),
         node_id=node_id_of(pem.encode("ascii")),
     )
+    # All that can fail comes before the token is spent.
+    authorities, signing_key = map(read_file, (place.authorities, place.signing_public))
+    name = place.settings().name
     found = database.enrolments.redeem(token.id, token.secret, device)
     return EnrolAnswer(
         name=found.name,
         node_id=str(device.node_id),
         config=dict(found.config),
         tags=list(found.tags),
-        authorities=read_file(place.authorities).decode("ascii"),
-        signing_key=read_file(place.signing_public).decode("ascii"),
-        hub=place.settings().name,
+        authorities=authorities.decode("ascii"),
+        signing_key=signing_key.decode("ascii"),
+        hub=name,
     )
 
 
@@ -115,7 +120,7 @@ def _checked_config(config: Mapping[str, NodeScalar]) -> dict[str, NodeScalar]:
         InvalidValueError: If it cannot.
     """
     for key, value in config.items():
-        if not _KEY.fullmatch(key) or len(str(value)) > _LONGEST_TEXT:
+        if not _KEY.fullmatch(key) or not _is_single(value):
             raise InvalidValueError(
                 f"{key!r:.80} = {value!r:.80} cannot be in a node configuration.",
                 fix="Use names such as partition-id, and numbers, truths and short texts.",
@@ -126,6 +131,15 @@ def _checked_config(config: Mapping[str, NodeScalar]) -> dict[str, NodeScalar]:
             f"partition-id is {number!r:.80}.", fix="Count partitions from 0."
         )
     return dict(config)
+
+
+def _is_single(value: NodeScalar) -> bool:
+    """Say whether Flower's messages have a form for a value."""
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_TEXT and value.isprintable()
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return -(2**63) <= value < 2**63
 
 
 def _enrolment_row(record: EnrolmentRecord) -> EnrolmentRow:

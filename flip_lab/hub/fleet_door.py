@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
 
-from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from flip_lab.core.errors import FlipLabError
 from flip_lab.engines.flower.fleet_exchange import (
     GOT_HEADER,
+    NEXT_HEADER,
     PULL_PATH,
     PUSH_PATH,
     FleetDesk,
@@ -30,7 +29,8 @@ from flip_lab.engines.flower.superlink_wire import (
 )
 from flip_lab.hub.admission import Admission
 from flip_lab.hub.bells import Bells
-from flip_lab.hub.bodies import PROTOBUF, GoneError, answer, read_body, refuse
+from flip_lab.hub.bodies import PROTOBUF, GoneError, answer, begin, read_body
+from flip_lab.hub.doors import Door
 from flip_lab.hub.node_keys import KnownNode, NodeKeys
 from flip_lab.hub.presence import Presence
 from flip_lab.hub.waiting import patience_s, see_that_it_is_a_call
@@ -42,10 +42,7 @@ _SESSION = "x-flip-session"
 _DESK = {PULL_PATH: 2**20, PUSH_PATH: 2**24}  # the largest bodies
 _MOST_BYTES = {path: call.most_bytes for path, call in FLEET.items()} | _DESK
 _NO_BELL = ("nobody", 0)
-_THREADS = 8  # what they do is mostly hashing and copying; more would only take turns
-
-
-_Result = TypeVar("_Result")
+_LITTLE_BYTES = 2**16  # read and hashed sooner than a thread has its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +56,8 @@ class _Asked:
     receive: Receive
 
 
-class FleetDoor:
-    """An ASGI app.
+class FleetDoor(Door):
+    """Answers nodes.
 
     Args:
         state: What nodes ask.
@@ -80,26 +77,14 @@ class FleetDoor:
         admission: Admission,
     ) -> None:
         """Serve nobody yet."""
+        super().__init__()
         self._state = state
         self._keys = keys
         self._presence = presence
         self._bells = bells
         self._admission = admission
         self._desk = FleetDesk(state)
-        self._threads = CapacityLimiter(_THREADS)
         self._sessions: dict[int, str] = {}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a node, or say why not."""
-        try:
-            await self._serve(scope, receive, send)
-        except GoneError:
-            return
-        except FlipLabError as error:
-            await refuse(send, error)
-        except Exception as error:  # noqa: BLE001  # whatever Flower raises, nobody sees it
-            status, content = told(error)
-            await answer(send, status, content, media_type="application/json")
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -107,27 +92,53 @@ class FleetDoor:
         node = self._admit(scope, headers)
         body = await read_body(scope, receive, _MOST_BYTES[path])
         asked = _Asked(path, node, headers, patience_s(headers), receive)
-        if path in _DESK:
-            content, news = await self._at_desk(asked, body)
+        if path == PUSH_PATH:
+            content = await self._pushed(asked, body)
+            if asked.wait_s:
+                return await self._go_on(asked, send)
+        elif path == PULL_PATH:
+            self._desk.see_that_it_asks(node.node_id, body)
+            content = await self._next_call(asked)
         else:
-            content, news = await self._flowers(asked, FLEET[path], body)
-        more = {"x-flip-news": news}
-        await answer(send, 200, content, media_type=PROTOBUF, headers=more)
+            content = await self._flowers(asked, FLEET[path], body)
+        more = {"x-flip-news": self._news(asked)}
+        return await answer(send, 200, content, media_type=PROTOBUF, headers=more)
 
-    async def _at_desk(self, asked: _Asked, body: bytes) -> tuple[bytes, str]:
-        """Hand over, or take, a message with all that belongs to it."""
-        node_id = asked.node.node_id
-        if asked.path == PUSH_PATH:
-            content = await self._in_thread(self._desk.push, node_id, body)
-            return content, self._news(asked)
-        got = asked.headers.get(GOT_HEADER, "")
+    async def _pushed(self, asked: _Asked, body: bytes) -> bytes:
+        """Take a reply with all that belongs to it."""
+        push, node_id = self._desk.push, asked.node.node_id
+        if len(body) <= _LITTLE_BYTES:
+            return push(node_id, body)
+        return await self._in_thread(push, node_id, body)
+
+    async def _next_call(self, asked: _Asked) -> bytes:
+        """Hand over the next message, once there is one, with all that belongs to it."""
+        node_id, got = asked.node.node_id, asked.headers.get(GOT_HEADER, "")
         if asked.wait_s and not self._desk.owes(node_id, got):
             await self._hold(asked, is_for_calls=True)
-        news = self._news(asked)
-        pull = partial(self._desk.pull, node_id, body, got=got)
-        return await self._in_thread(pull), news
+        return self._desk.next_call(node_id, got=got)
 
-    async def _flowers(self, asked: _Asked, call: Call, body: bytes) -> tuple[bytes, str]:
+    async def _go_on(self, asked: _Asked, send: Send) -> None:
+        """Say that a reply was taken, and then, in the same answer, what comes next.
+
+        What goes wrong from here on has no answer of its own: the node gets nothing, and
+        asks.
+
+        Raises:
+            GoneError: If the node's connection breaks.
+        """
+        more = {"x-flip-news": self._news(asked), NEXT_HEADER: "1"}
+        await begin(send, 200, media_type=PROTOBUF, headers=more)
+        content = b""
+        try:
+            content = await self._next_call(asked)
+        except GoneError:
+            raise
+        except Exception as error:  # noqa: BLE001  # as a door's
+            told(error)
+        await send({"type": "http.response.body", "body": content})
+
+    async def _flowers(self, asked: _Asked, call: Call, body: bytes) -> bytes:
         """Answer one of Flower's calls."""
         node, path = asked.node, asked.path
         requests = requests_in(call, body)
@@ -137,18 +148,16 @@ class FleetDoor:
             await self._in_thread(self._begin_anew, asked)
         if path == _PULL and asked.wait_s:
             await self._hold(asked, is_for_calls=True)
-        news = self._news(asked)
         answers = partial(answers_to, self._state, call, requests)
         content = answers() if call.is_light else await self._in_thread(answers)
+        if path == _ACTIVATE and _SESSION in asked.headers:  # as a node of ours does
+            self._presence.expects(node.node_id)
         if path == _BEAT and asked.wait_s:
             await self._hold(asked, is_for_calls=False)
-        return content, news
+        return content
 
     def _news(self, asked: _Asked) -> str:
         return self._bells.news(("node", asked.node.node_id))
-
-    async def _in_thread(self, work: Callable[..., _Result], *told: Any) -> _Result:  # noqa: ANN401
-        return await to_thread.run_sync(work, *told, limiter=self._threads)
 
     def _admit(self, scope: Scope, headers: Headers) -> KnownNode:
         """Find out which node asks.

@@ -17,6 +17,7 @@ import tomli_w
 from flip_lab.core.clock import at_utc
 from flip_lab.core.errors import HubStateError
 from flip_lab.hub.answers import EnrolmentMade
+from flip_lab.hub.names import checked_node
 from flip_lab.node.config import SCENARIOS
 from flip_lab.node.drafts import appearing, require_nothing
 from flip_lab.node.units import compose_file, unit_of
@@ -77,8 +78,12 @@ def kit_of(enrolment: EnrolmentMade) -> Kit:
 
     Args:
         enrolment: A new enrolment: its token is shown by nothing else.
+
+    Raises:
+        InvalidValueError: If its name cannot be a node's; a hub elsewhere said it, and it
+            becomes part of files and of what shells are given.
     """
-    name = enrolment.name
+    name = checked_node(enrolment.name)
     return Kit(
         name=name,
         files={
@@ -112,7 +117,7 @@ _BELOW = """
 # [data]
 # kind = "csv"
 # path = "/srv/data/patients.csv"
-# target = "outcome"
+# label = "diagnosis"
 
 # What one client call may use; needs workers of at least 1.
 # [limits]

@@ -59,6 +59,7 @@ class NodeKeys:
         """Know none."""
         self._nodes: Mapping[bytes, KnownNode] = {}
         self._by_id: Mapping[int, KnownNode] = {}
+        self._let_in_now: frozenset[str] = frozenset()
 
     def replace(self, records: Iterable[NodeRecord]) -> list[KnownNode]:
         """Know these from now on; what they signed lately stays remembered.
@@ -72,11 +73,18 @@ class NodeKeys:
         nodes = {node.public_key: node for node in map(self._known, records)}
         self._nodes = nodes
         self._by_id = {node.node_id: node for node in nodes.values()}
+        self._let_in_now = frozenset(
+            node.fingerprint for node in nodes.values() if node.is_enrolled
+        )
         return list(nodes.values())
 
     def of_id(self, node_id: int) -> KnownNode | None:
         """Give the node with an id of Flower's."""
         return self._by_id.get(node_id)
+
+    def lets_in(self, fingerprint: str) -> bool:
+        """Say whether a node that is let in has a key with this fingerprint."""
+        return fingerprint in self._let_in_now
 
     def is_known(self, headers: Mapping[str, str]) -> bool:
         """Say whether a request claims to be from a node that is let in."""

@@ -11,6 +11,7 @@ from flip_lab.core.cohort import NodeChoice, NodeFacts
 from flip_lab.core.errors import CohortError, DeliveryError, FlipLabError, nearest
 from flip_lab.fl.scenarios import scenario_from_json
 from flip_lab.hub.database_deliveries import Deliveries
+from flip_lab.hub.database_delivery_tables import EVERYBODY
 from flip_lab.hub.database_nodes import NodeRecord
 from flip_lab.hub.database_nodes import Nodes as NodeTable
 from flip_lab.node.serving.input_schema import read_input_schema
@@ -36,7 +37,7 @@ class Parcel:
         scenario: The scenario of the model, as JSON.
         lineage: Where the model comes from.
         input_schema: What it takes and gives.
-        nodes: For whom.
+        nodes: For whom; those that come later among them, unless they are named one by one.
     """
 
     name: str
@@ -67,7 +68,14 @@ def check_parcel(parcel: Parcel, deliveries: Deliveries) -> None:
             f"There is no stage {parcel.stage!r}.", fix=nearest(parcel.stage, STAGES)
         )
     told = [dict(parcel.lineage), dict(parcel.input_schema), parcel.scenario]
-    if len(json.dumps(told)) > _LARGEST_TOLD_BYTES:
+    try:
+        size_bytes = len(json.dumps(told, allow_nan=False))
+    except ValueError as error:  # a number that is too large for JSON
+        raise DeliveryError(
+            f"What is said of the model cannot be written down ({error}).",
+            fix="Give finite numbers.",
+        ) from error
+    if size_bytes > _LARGEST_TOLD_BYTES:
         raise DeliveryError(
             "What is said of the model takes more than 256 KiB.",
             fix="Give shorter names to features and classes.",
@@ -105,7 +113,7 @@ def chosen_nodes(table: NodeTable, nodes: Nodes) -> dict[str, str]:
         chosen = enrolled
     elif isinstance(nodes, str):
         choice = NodeChoice.parse(nodes)
-        chosen = [node for node in enrolled if choice.fits(_facts(node))]
+        chosen = [node for node in enrolled if choice.fits(node_facts(node))]
     else:
         taken = {node.name for node in enrolled}
         for name in nodes:
@@ -122,7 +130,18 @@ def chosen_nodes(table: NodeTable, nodes: Nodes) -> dict[str, str]:
     return {node.fingerprint: node.name for node in chosen}
 
 
-def _facts(node: NodeRecord) -> NodeFacts:
+def meant_by(nodes: Nodes) -> str | None:
+    """Give a choice as deliveries keep it; ``None`` if nodes were named one by one.
+
+    Whoever is chosen by tags, or as one of all, may also come later: that is a wish.
+    """
+    if nodes is None:
+        return EVERYBODY
+    return nodes if isinstance(nodes, str) else None
+
+
+def node_facts(node: NodeRecord) -> NodeFacts:
+    """Give what a choice looks at."""
     partition_id = node.config.get("partition-id", -1)
     return NodeFacts(
         name=node.name,

@@ -62,6 +62,14 @@ class Presence:
             seen.lost_at = None
         self._state.keep_online(node.node_id)
 
+    def expects(self, node_id: int) -> None:
+        """Note that a node is about to ask more: if it does not, it is lost.
+
+        Nothing of it is held open yet, so nothing would tell that its process ended.
+        """
+        with self._turn:
+            self._seen[node_id].lost_at = tick_s() + GRACE_S
+
     def holds(self, node_id: int) -> None:
         """Note that a request of a node is held open."""
         with self._turn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
@@ -69,11 +70,12 @@ class HubService:
         Called at the start, whenever the database's count of changes grows, and by routes
         that change it themselves, so that it counts at once.
         """
-        for node in self.keys.replace(self.database.nodes.list()):
-            if node.is_enrolled:
-                self.state.admit(node.public_key)
-            else:
-                self.state.dismiss(node.node_id)
+        with self._turn:  # who read the list earlier must not have the last word
+            for node in self.keys.replace(self.database.nodes.list()):
+                if node.is_enrolled:
+                    self.state.admit(node.public_key)
+                else:
+                    self.state.dismiss(node.node_id)
 
 
 def hub_of(connection: HTTPConnection) -> HubService:
@@ -115,6 +117,7 @@ def _reader(connection: HTTPConnection) -> Person:
     return _admitted(connection, "read")
 
 
+@asynccontextmanager
 async def _acting(connection: HTTPConnection, scope: Scope) -> AsyncGenerator[Person]:
     """Let what the route does be done in the name of whoever asks."""
     person = await to_thread.run_sync(partial(_admitted, connection, scope))
@@ -123,17 +126,17 @@ async def _acting(connection: HTTPConnection, scope: Scope) -> AsyncGenerator[Pe
 
 
 async def _writer(connection: HTTPConnection) -> AsyncGenerator[Person]:
-    async for person in _acting(connection, "write"):
+    async with _acting(connection, "write") as person:
         yield person
 
 
 async def _driver(connection: HTTPConnection) -> AsyncGenerator[Person]:
-    async for person in _acting(connection, "drive"):
+    async with _acting(connection, "drive") as person:
         yield person
 
 
 async def _admin(connection: HTTPConnection) -> AsyncGenerator[Person]:
-    async for person in _acting(connection, "admin"):
+    async with _acting(connection, "admin") as person:
         yield person
 
 

@@ -16,10 +16,12 @@ from typing import Any
 
 from flwr.clientapp import ClientApp
 
+from flip_lab.core.clock import now_s
 from flip_lab.core.errors import AppImportError
 from flip_lab.engines.failures import failure_tail
 
 _MOST_APPS = 50
+_USED_S = 60.0  # how exactly an app's last use is known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,8 @@ class AppShelf:
             except OSError:  # another node of this process was faster
                 shutil.rmtree(fresh, ignore_errors=True)
             self._sweep()
-        os.utime(place)  # the newest is the one that was used last
+        if now_s() - place.stat().st_mtime > _USED_S:
+            os.utime(place)  # the newest is the one that was used last
         return SiteApp(app_hash=app_hash, directory=place, client_ref=client_ref)
 
     def _sweep(self) -> None:

@@ -57,6 +57,5 @@ class Attempts:
         if not self._now:
             self._path.unlink(missing_ok=True)
             return
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps(self._now), "utf-8")
-        fresh.replace(self._path)
+        # Half of it counts as none, so no second file need take its place.
+        self._path.write_text(json.dumps(self._now), "utf-8")

@@ -10,6 +10,7 @@ from flwr.app import Context, Message, RecordDict
 
 from flip_lab.core.clock import now_s, tick_s
 from flip_lab.core.errors import FlipLabError, NodeLimitError
+from flip_lab.core.holding import Holding
 from flip_lab.core.listening import Notes, listening
 from flip_lab.core.logged import Logged
 from flip_lab.core.seeds import Stream
@@ -60,6 +61,8 @@ class SiteOutcome:
         started_s: When the client began, seconds since the Unix epoch.
         duration_s: Seconds it took.
         logged: What the client's code logged, by name.
+        holding: What the node holds, if the app said so; of a scenario's data, never of
+            the site's own.
     """
 
     reply: Message | None = None
@@ -69,6 +72,7 @@ class SiteOutcome:
     started_s: float = 0.0
     duration_s: float = 0.0
     logged: Mapping[str, Logged] = field(default_factory=dict[str, Logged])
+    holding: Holding | None = None
 
 
 def carry_out(call: SiteCall, apps: LoadedApps) -> SiteOutcome:
@@ -79,7 +83,7 @@ def carry_out(call: SiteCall, apps: LoadedApps) -> SiteOutcome:
         apps: What this process has imported.
     """
     started_s, start = now_s(), tick_s()
-    notes = Notes()
+    notes = Notes(wants_holding=True)
     context = _context(call)
     try:
         with apps.use(call.app) as app, listening(notes):
@@ -101,6 +105,7 @@ def carry_out(call: SiteCall, apps: LoadedApps) -> SiteOutcome:
         started_s=started_s,
         duration_s=tick_s() - start,
         logged=notes.facts,
+        holding=notes.holding,
     )
 
 

@@ -1,4 +1,8 @@
-"""A signed line from a node to its hub: small questions, and files part by part."""
+"""A signed line from a node to its hub: small questions, and files part by part.
+
+It trusts whom ``ca.crt`` names at that moment: the node writes that file anew when its hub
+gets another authority, and goes on without a restart.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +21,9 @@ from flip_lab.core.errors import (
     HubStateError,
 )
 from flip_lab.node.config import NodeConfig
-from flip_lab.node.hub_line import refusal, unreachable
+from flip_lab.node.hub_line import PLAIN, unreachable, whole
 from flip_lab.node.identity import load_identity
-from flip_lab.node.trust import context_for
+from flip_lab.node.trust import AUTHORITY_FILE, context_for
 
 _PATIENCE_S = 30.0
 _KEEP_S = 60.0  # longer than from one look to the next, shorter than the hub keeps it
@@ -41,19 +45,8 @@ class SignedLine:
         """Connect to nothing yet."""
         self._config = config
         self._identity = load_identity(config.directory)
-        authorities = config.root_certificates
-        if authorities is None:
-            raise HubStateError(
-                f"{config.directory} has no ca.crt: nobody says who the hub is.",
-                fix="Enroll the node: it gets its hub's authority then.",
-            )
-        self._client = httpx.Client(
-            base_url=f"https://{config.hub}",
-            verify=context_for(authorities),
-            timeout=_PATIENCE_S,
-            limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEEP_S),
-            trust_env=False,
-        )
+        self._trusted = self._authorities()
+        self._client = self._new_client()
 
     def __enter__(self) -> Self:
         """Close with the ``with`` block."""
@@ -78,14 +71,15 @@ class SignedLine:
         """
         body = b"" if told is None else json.dumps(told).encode()
         kind = {"content-type": "application/json"} if body else {}
-        headers = {**self._identity.headers(method, target, body), **kind}
+        client, hub = self._trusting(), self._config.hub
+        headers = {**self._identity.headers(method, target, body), **PLAIN, **kind}
         try:
-            answer = self._client.request(method, target, content=body, headers=headers)
+            with client.stream(method, target, content=body, headers=headers) as answer:
+                content = whole(answer, hub=hub, most_bytes=_LARGEST_BYTES)
         except httpx.HTTPError as error:
             raise self._away(error) from error
-        self._require_good(answer)
         try:
-            return json.loads(answer.content[:_LARGEST_BYTES] or b"null")
+            return json.loads(content or b"null")
         except ValueError as error:
             raise DeviceError(
                 f"{target} was answered with something else than JSON.",
@@ -105,28 +99,55 @@ class SignedLine:
             FlipLabError: What it has against it.
             DeliveryError: If it sends another part than was asked for.
         """
-        headers = self._identity.headers("GET", target)
+        client, hub = self._trusting(), self._config.hub
+        headers = {**self._identity.headers("GET", target), **PLAIN}
         if after_bytes:
             headers["range"] = f"bytes={after_bytes}-"
         try:
-            with self._client.stream("GET", target, headers=headers) as answer:
-                if answer.is_error:
-                    answer.read()
-                self._require_good(answer)
+            with client.stream("GET", target, headers=headers) as answer:
+                if not answer.is_success:
+                    whole(answer, hub=hub, most_bytes=_LARGEST_BYTES)
                 if bool(after_bytes) != (answer.status_code == HTTPStatus.PARTIAL_CONTENT):
                     raise DeliveryError(
                         f"{target} was answered with another part of the file.",
                         fix="Let nothing between node and hub change requests.",
                     )
-                yield answer.iter_bytes(_PART_BYTES)
+                yield answer.iter_raw(_PART_BYTES)
         except httpx.HTTPError as error:
             raise self._away(error) from error
 
-    def _require_good(self, answer: httpx.Response) -> None:
-        """Check that the hub did what it was asked for; else raise what it says."""
-        if answer.is_success:
-            return
-        raise refusal(answer, hub=self._config.hub)
-
     def _away(self, error: httpx.HTTPError) -> FlipLabError:
         return unreachable(error, hub=self._config.hub)
+
+    def _trusting(self) -> httpx.Client:
+        """Give the connection; another one once ``ca.crt`` names other authorities."""
+        trusted = self._authorities()
+        if trusted != self._trusted:
+            before, self._client = self._client, self._new_client()
+            self._trusted = trusted
+            before.close()
+        return self._client
+
+    def _new_client(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=f"https://{self._config.hub}",
+            verify=context_for(self._config.directory / AUTHORITY_FILE),
+            timeout=_PATIENCE_S,
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEEP_S),
+            trust_env=False,
+        )
+
+    def _authorities(self) -> bytes:
+        """Read whom the node trusts now.
+
+        Raises:
+            HubStateError: If nobody says.
+        """
+        path = self._config.directory / AUTHORITY_FILE
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise HubStateError(
+                f"{path} cannot be read ({error.strerror}): nobody says who the hub is.",
+                fix="Enroll the node: it gets its hub's authority then.",
+            ) from error

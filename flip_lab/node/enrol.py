@@ -113,7 +113,8 @@ def _write_settings(
     draft: Path, answer: EnrolAnswer, hub: str, site: NodeConfig | None
 ) -> None:
     """Write ``node.toml``: what a kit says, or a plain one; names are the hub's."""
-    given = site or NodeConfig(name=answer.name, hub=hub, directory=draft)
+    # Limits hold in workers alone, so a site begins with one.
+    given = site or NodeConfig(name=answer.name, hub=hub, directory=draft, workers=1)
     told = replace(given, name=answer.name, hub=hub, config=answer.config)
     if site is not None and told == site:
         # Word for word: its comments are the site's guide.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar, cast
@@ -21,6 +22,10 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 _PATIENCE_S = 30.0
 _LARGEST_BYTES = 2**24
+_PIECE_BYTES = 2**16
+
+PLAIN = {"accept-encoding": "identity"}
+"""Sent with questions: what is counted as it comes must not grow once it is here."""
 
 
 class HubLine:
@@ -103,29 +108,49 @@ class HubLine:
         """Ask something and give the answer as it is; errors as of ``ask``."""
         body = None if sent is None else sent.model_dump_json().encode()
         kind = {"content-type": "application/json"} if body else {}
-        every = {**kind, **(headers or {})}
+        every = {**PLAIN, **kind, **(headers or {})}
         try:
-            response = self._client.request(method, path, content=body, headers=every)
+            with self._client.stream(method, path, content=body, headers=every) as answer:
+                return whole(answer, hub=self.hub, most_bytes=_LARGEST_BYTES)
         except httpx.HTTPError as error:
             raise unreachable(error, hub=self.hub) from error
-        if not response.is_success:
-            raise refusal(response, hub=self.hub)
-        return response.content[:_LARGEST_BYTES]
 
 
-def refusal(response: httpx.Response, *, hub: str) -> FlipLabError:
-    """Give what an answer says that is no success, of the class with its code.
+def whole(answer: httpx.Response, *, hub: str, most_bytes: int) -> bytes:
+    """Read all of an answer; it may come from anybody, as long as it likes.
 
     Args:
-        response: The answer, with its body read.
-        hub: ``host:port``, for an answer that is no hub's.
+        answer: The answer to a question that was sent with ``PLAIN``; nothing of it is read
+            yet.
+        hub: ``host:port``.
+        most_bytes: The largest that is taken.
+
+    Raises:
+        DeviceError: If it is larger.
+        FlipLabError: What it says, if it is no success.
     """
+    content = bytearray()
+    for piece in answer.iter_raw(_PIECE_BYTES):
+        content += piece
+        if len(content) > most_bytes:
+            raise DeviceError(
+                f"{hub} answers with more than {most_bytes:,} bytes, as no hub does.",
+                fix="Check the address, and that nothing between answers in its place.",
+            )
+    if not answer.is_success:
+        error = _refusal(answer.status_code, bytes(content), hub=hub)
+        raise error
+    return bytes(content)
+
+
+def _refusal(status: int, content: bytes, *, hub: str) -> FlipLabError:
+    """Give what an answer says that is no success, of the class with its code."""
     try:
-        told = cast("dict[str, Any]", response.json())
+        told = cast("dict[str, Any]", json.loads(content))
         body = {"code": told["code"], "what": told["detail"], "fix": told["fix"]}
     except (ValueError, TypeError, KeyError):
         return DeviceError(
-            f"{hub} answered HTTP {response.status_code}, and not as a hub does.",
+            f"{hub} answered HTTP {status}, and not as a hub does.",
             fix="Check the address; if a proxy is between, let it hand requests on as they "
             "are.",
         )

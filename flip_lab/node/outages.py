@@ -24,7 +24,7 @@ _KINDS: Mapping[object, type[FlipLabError]] = {
     for kind in (ClockSkewError, HubBusyError, NodeRevokedError, VersionMismatchError)
 }
 _FIRST_S = 0.5
-_LONGEST_S = 20.0
+_LONGEST_S = 10.0  # a run goes on within 30 s of a hub's return
 _TEXT = 300
 
 

@@ -13,6 +13,7 @@ from flip_lab.core.errors import FlipLabError
 from flip_lab.node.config import load_node
 from flip_lab.node.identity import load_identity
 from flip_lab.node.preflight_hub import check_hub
+from flip_lab.node.preflight_limits import check_limits
 from flip_lab.node.preflight_report import Check, Preflight, refused
 from flip_lab.node.preflight_site import check_data, check_disk, check_imports, check_port
 
@@ -42,6 +43,7 @@ def _checks(directory: Path, app: Path | None) -> Iterator[Check]:
     except FlipLabError as error:
         yield refused("key", error)
     yield from check_hub(config, identity)
+    yield check_limits(config)
     yield from check_imports(app)
     yield check_data(config)
     yield check_disk(config)

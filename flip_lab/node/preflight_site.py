@@ -6,14 +6,13 @@ import ast
 import json
 import os
 import shutil
-import socket
 from collections.abc import Iterator
-from contextlib import closing
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 from flip_lab.core.errors import FlipLabError
+from flip_lab.core.servers import bound_socket
 from flip_lab.fl.data.site_source import site_config
 from flip_lab.node.config import NodeConfig
 from flip_lab.node.preflight_report import Check, refused
@@ -107,19 +106,16 @@ def check_port(config: NodeConfig) -> Iterator[Check]:
     if config.serve is None:
         return
     where = f"{config.serve.host}:{config.serve.port}"
-    family = socket.AF_INET6 if ":" in config.serve.host else socket.AF_INET
-    with closing(socket.socket(family)) as door:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            door.bind((config.serve.host, config.serve.port))
-        except OSError as error:
-            if _is_running(config):
-                yield Check(name="port", verdict="good", found=f"{where}, by this node")
-                return
-            found = f"{where}: {error.strerror or error}"
-            fix = "Give another port in [serve], or end what listens there."
-            yield Check(name="port", verdict="wrong", found=found, fix=fix)
+    try:
+        bound_socket(config.serve.host, config.serve.port).close()
+    except OSError as error:
+        if _is_running(config):
+            yield Check(name="port", verdict="good", found=f"{where}, by this node")
             return
+        found = f"{where}: {error.strerror or error}"
+        fix = "Give another port in [serve], or end what listens there."
+        yield Check(name="port", verdict="wrong", found=found, fix=fix)
+        return
     yield Check(name="port", verdict="good", found=f"{where} is free")
 
 

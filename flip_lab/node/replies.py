@@ -28,6 +28,7 @@ def reply_of(
             started_s=outcome.started_s,
             duration_s=outcome.duration_s,
             logged=outcome.logged,
+            holding=outcome.holding,
         )
         add_facts(outcome.reply, facts)
     return outcome.reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flip_lab.core.errors import FlipLabError
@@ -11,7 +12,7 @@ from flip_lab.engines.flower.fab_contents import FabContents, read_fab
 from flip_lab.engines.flower.fleet import FleetConnection, RunApp
 from flip_lab.node.allowed import check_allowed
 from flip_lab.node.app_shelf import AppShelf, SiteApp
-from flip_lab.node.config import NodeConfig, NodeScalar, load_node
+from flip_lab.node.config import FILE_NAME, NodeConfig, NodeScalar, load_node
 
 _MOST_RUNS = 100
 
@@ -39,13 +40,14 @@ class RunApps:
     """Fetches, checks and unpacks the app of each run once.
 
     Args:
-        config: The site's settings; what it allows is read again for each new run.
+        config: The site's settings; what it allows is read again whenever it is written.
         shelf: Where apps lie.
     """
 
     def __init__(self, config: NodeConfig, shelf: AppShelf) -> None:
         """Know no run yet."""
         self._config = config
+        self._written: tuple[int, int, int] | None = None
         self._shelf = shelf
         self._fetched: OrderedDict[int, FabContents] = OrderedDict()
         self._overrides: dict[int, RunApp] = {}
@@ -82,8 +84,11 @@ class RunApps:
         )
 
     def _present(self) -> NodeConfig:
-        """Read what the site allows now; a file that cannot be read changes nothing."""
-        try:
-            return load_node(self._config.directory)
-        except FlipLabError:
-            return self._config
+        """Give what the site allows now; a file that cannot be read changes nothing."""
+        with suppress(OSError, FlipLabError):
+            about = (self._config.directory / FILE_NAME).stat()
+            written = (about.st_mtime_ns, about.st_size, about.st_ino)
+            if written != self._written:
+                self._config = load_node(self._config.directory)
+                self._written = written
+        return self._config

@@ -12,13 +12,15 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from flip_lab.core.errors import HubBusyError, HubStateError
+from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.node.app_shelf import AppShelf
 from flip_lab.node.callers import caller_for
 from flip_lab.node.config import NodeConfig
 from flip_lab.node.deliveries_beside import models_beside
 from flip_lab.node.http_clients import HttpClients
 from flip_lab.node.reporting import reports_beside
-from flip_lab.node.runner import NodeRunner, Surroundings
+from flip_lab.node.runner import NodeRunner
+from flip_lab.node.surroundings import Surroundings
 
 DRAIN_S = 80.0
 """How long work under way may take once a node is asked to end: less than systemd waits."""
@@ -45,6 +47,7 @@ def run_nodes(
         HubStateError: If a node's key or certificate cannot be read.
         EngineStartError: If no worker can be started.
     """
+    install_fast_arrays()
     first = configs[0]
     with ExitStack() as cleanup:
         for config in configs:

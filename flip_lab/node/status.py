@@ -7,12 +7,11 @@ import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import flip_lab
-from flip_lab.core.clock import at_utc, now_s, tick_s
-
-_COUNTS_EVERY_S = 1.0  # a busy node would write all the time
+from flip_lab.core.clock import at_utc, now_s
 
 State = Literal["starting", "connecting", "online", "draining", "stopped"]
 
@@ -58,18 +57,20 @@ class StatusFile:
     Args:
         path: Where to; its directory exists.
         status: What to begin with.
+        every_s: How late counts may be, seconds.
     """
 
-    def __init__(self, path: Path, status: NodeStatus) -> None:
+    def __init__(self, path: Path, status: NodeStatus, *, every_s: float) -> None:
         """Write the first one."""
         self._path = path
-        self._written_s = 0.0
+        self._every_s = every_s
         self._timer: asyncio.TimerHandle | None = None
+        self._writing = Lock()
         self.now = replace(status, since=_stamp())
         self._write()
 
     def tell(self, **changes: Any) -> bool:  # noqa: ANN401  # fields of NodeStatus
-        """Write what has changed: news at once, counts within a second.
+        """Write what has changed: news at once, counts a little later.
 
         Called in the node's event loop.
 
@@ -81,22 +82,30 @@ class StatusFile:
         is_news = (before.state, before.problem) != (self.now.state, self.now.problem)
         if before.state != self.now.state:
             self.now = replace(self.now, since=_stamp())
-        if is_news or tick_s() - self._written_s > _COUNTS_EVERY_S:
+        if is_news:
+            self._stop_waiting()
             self._write()
         elif self._timer is None and self.now != before:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(_COUNTS_EVERY_S, self._write)
+            self._timer = loop.call_later(self._every_s, self._write_beside, loop)
         return is_news
 
-    def _write(self) -> None:
+    def _write_beside(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write in a thread: a busy disk lets whoever renames wait."""
+        self._timer = None
+        loop.run_in_executor(None, self._write)
+
+    def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._written_s = tick_s()
-        self.now = replace(self.now, updated_at=_stamp())
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(self.now), indent=1) + "\n", "utf-8")
-        fresh.replace(self._path)
+
+    def _write(self) -> None:
+        with self._writing:
+            told = asdict(replace(self.now, updated_at=_stamp()))
+            fresh = self._path.with_suffix(".new")
+            fresh.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+            fresh.replace(self._path)
 
 
 def read_status(path: Path) -> NodeStatus | None:

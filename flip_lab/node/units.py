@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
+
+from flip_lab.node.service_unit import service_unit
 
 HOME = Path("/var/lib/flip-lab")
 """Where nodes live on a machine that runs them as a service."""
@@ -26,32 +27,13 @@ def unit_of(
         user: Who runs it; default: ``flip-lab``.
     """
     home = directory or HOME / name
-    command = f"{shlex.quote(program)} node up {shlex.quote(str(home))}"
-    return f"""\
-[Unit]
-Description=FLIP Lab node {name}
-Wants=network-online.target time-sync.target
-After=network-online.target time-sync.target
-StartLimitIntervalSec=0
-
-[Service]
-Type=exec
-User={user or "flip-lab"}
-ExecStart={command}
-Restart=always
-RestartSec=5
-KillSignal=SIGTERM
-TimeoutStopSec={_DRAIN_S}
-NoNewPrivileges=yes
-PrivateTmp=yes
-ProtectSystem=strict
-ProtectHome=read-only
-ReadWritePaths={home}
-UMask=0077
-
-[Install]
-WantedBy=multi-user.target
-"""
+    return service_unit(
+        f"FLIP Lab node {name}",
+        [program, "node", "up", str(home)],
+        user=user or "flip-lab",
+        writable=home,
+        more=[f"TimeoutStopSec={_DRAIN_S}", "PrivateTmp=yes"],
+    )
 
 
 def compose_file(name: str) -> str:

@@ -7,8 +7,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from flip_lab.core.condition import Condition
+from flip_lab.core.edits import InForce
 from flip_lab.core.errors import CommandRefusedError
 from flip_lab.core.events import Json
+from flip_lab.core.policy import RoundPolicy
 from flip_lab.core.stopping import StopRule
 from flip_lab.runs.commands import Command
 
@@ -19,13 +21,13 @@ _LEAST = ("min_train_nodes", "min_evaluate_nodes", "min_fit_clients")
 _MOST_LISTED = 20
 
 
-def checked(command: Command, grid: RunGrid, excluded: frozenset[int]) -> dict[str, Json]:
+def checked(command: Command, grid: RunGrid, soon: InForce) -> dict[str, Json]:
     """Check an edit against the run as it is now.
 
     Args:
         command: One of ``flip_lab.core.edits.EDITS``.
         grid: The run's Grid.
-        excluded: Nodes that are left out from the next round on.
+        soon: What is in force from the next round on, without it.
 
     Returns:
         The edit's arguments, completed.
@@ -33,11 +35,25 @@ def checked(command: Command, grid: RunGrid, excluded: frozenset[int]) -> dict[s
     Raises:
         CommandRefusedError: If it cannot be done.
         ConditionError: If its condition cannot be understood.
+        InvalidValueError: If a value of a policy is out of its range.
     """
+    if command.command == "set_policy":
+        return _set_policy(command.arguments, soon.policy or grid.policy.launched)
     arguments = _CHECKS[command.command](command.arguments, grid)
     if command.command == "exclude":
+        excluded = grid.found(soon.excluded)
         _check_enough(cast("list[int]", arguments["node_ids"]), grid, excluded)
     return arguments
+
+
+def _set_policy(arguments: Mapping[str, Json], now: RoundPolicy | None) -> dict[str, Json]:
+    changes = cast("dict[str, Any]", arguments.get("changes") or {})
+    if not changes:
+        raise CommandRefusedError(
+            "There is nothing to set.",
+            fix="Name a part of the policy: run.set_policy(deadline_s=60).",
+        )
+    return {"policy": (now or RoundPolicy()).changed(changes).to_json()}
 
 
 def _set(arguments: Mapping[str, Json], grid: RunGrid) -> dict[str, Json]:

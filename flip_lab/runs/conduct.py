@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -14,10 +15,11 @@ from flwr.app import Context, RecordDict
 
 from flip_lab.core.errors import FlipLabError, ServerAppError
 from flip_lab.core.events import EventKind
+from flip_lab.core.holding import Holding
 from flip_lab.core.notice import Notice
 from flip_lab.core.seeds import Stream
 from flip_lab.core.state import RunState
-from flip_lab.engines.base import AppSource, Engine, EngineGrid, Job
+from flip_lab.engines.base import AppSource, Engine, EngineGrid, Job, unheard_holding
 from flip_lab.engines.catalogue import ENGINES
 from flip_lab.engines.failures import failure_tail
 from flip_lab.engines.flower.aggregate import fast_strategies
@@ -26,11 +28,9 @@ from flip_lab.engines.flower.strategy_loop import hooked_strategies
 from flip_lab.engines.round_policy import PolicyInForce
 from flip_lab.engines.run_grid import RunGrid, StopRun
 from flip_lab.engines.seeding import seed_globals
-from flip_lab.fl.data.catalog import scenario_dataset
-from flip_lab.fl.data.dataset import data_fingerprint
-from flip_lab.fl.partition import partition_fingerprint
 from flip_lab.fl.scenarios import scenario_from_dict
 from flip_lab.runs.checkpoint_keeper import CheckpointKeeper
+from flip_lab.runs.data_lineage import HeldByNodes, record_simulated
 from flip_lab.runs.durations import keep_durations, load_durations
 from flip_lab.runs.hooks import RunHooks
 from flip_lab.runs.late_before import as_late_before
@@ -93,7 +93,7 @@ def _explained(raised: BaseException) -> FlipLabError:
 def _perform(stage: Stage) -> RunState:
     spec = stage.spec
     if spec.scenario is not None and spec.federation is None:
-        _record_data_lineage(stage)
+        record_simulated(scenario_from_dict(spec.scenario), stage.recorder.emit)
     app = stage.app()
     seed_globals(Stream(seed=spec.seed, phase="server"))
     server_app = app.load_server_app()
@@ -153,7 +153,17 @@ def _job(stage: Stage, app: AppSource) -> Job:
         gate=stage.control.gate,
         notify=partial(_note, stage),
         check_stop=partial(_leave_if_stopped, stage),
+        stopped_by=stage.control.stopped_elsewhere,
+        held=_held(stage),
     )
+
+
+def _held(stage: Stage) -> Callable[[Holding], None]:
+    """Give what takes in what real nodes hold."""
+    if stage.spec.scenario is None:
+        return unheard_holding
+    scenario = scenario_from_dict(stage.spec.scenario)
+    return HeldByNodes(scenario.data.num_partitions, stage.recorder.emit).hear
 
 
 def _leave_if_stopped(stage: Stage) -> None:
@@ -180,10 +190,8 @@ def _grid(stage: Stage, inner: EngineGrid) -> RunGrid:
     return grid
 
 
-def _policy(stage: Stage) -> PolicyInForce | None:
+def _policy(stage: Stage) -> PolicyInForce:
     spec = stage.spec
-    if spec.policy is None:
-        return None
     late = spec.late_before
     return PolicyInForce(
         spec.policy,
@@ -212,15 +220,6 @@ def _server_context(grid: RunGrid, spec: RunSpec) -> Context:
         state=RecordDict(),
         run_config=dict(spec.run_config),
     )
-
-
-def _record_data_lineage(stage: Stage) -> None:
-    scenario = scenario_from_dict(stage.spec.scenario or {})
-    body = {
-        "data_sha256": data_fingerprint(scenario_dataset(scenario.data)),
-        "partition_sha256": partition_fingerprint(scenario),
-    }
-    stage.recorder.emit(EventKind.LINEAGE, body, server_round=0)
 
 
 def _note(stage: Stage, notice: Notice) -> None:

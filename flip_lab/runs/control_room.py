@@ -237,7 +237,7 @@ class ControlRoom(Control):
                 f"The run cannot {command.command} yet.", fix="Wait until it is running."
             )
         soon = in_force_from(self._edits, self._round + 1)
-        arguments = checked(command, self._grid, self._grid.found(soon.excluded))
+        arguments = checked(command, self._grid, soon)
         at_break = bool(self._break_round) and command.command in {"exclude", "include"}
         edit = Edit(
             id=command.id,
@@ -284,6 +284,19 @@ class ControlRoom(Control):
             with self._lock:
                 self.look()
         return self._stop
+
+    def stopped_elsewhere(self, person: str, where: str) -> None:
+        """Take note that somebody ended the run where its nodes are.
+
+        Args:
+            person: Who; empty when unknown.
+            where: The hub's or SuperLink's address.
+        """
+        with self._lock:
+            if not self._stop:
+                who = Command(id="hub", command="stop", author=person or "somebody")
+                self._tell(who, {"at": where})
+                self._stop = True
 
     def hold(self) -> None:
         """Wait while the run is paused; a wish to stop ends the wait."""

@@ -11,6 +11,7 @@ from flip_lab.core.condition import Condition
 from flip_lab.core.edits import Edit, edits_in
 from flip_lab.core.errors import ConditionError
 from flip_lab.core.events import Json
+from flip_lab.core.policy import RoundPolicy
 from flip_lab.core.stopping import StopRule
 from flip_lab.runs.spec import RunSpec
 from flip_lab.store.audit_writer import author
@@ -88,6 +89,8 @@ def edit_text(command: str, body: Mapping[str, Any]) -> str:
         case "set":
             values: dict[str, Any] = body.get("values") or {}
             return "set " + ", ".join(f"{name} = {each}" for name, each in values.items())
+        case "set_policy":
+            return f"set policy: {RoundPolicy.from_json(body['policy']).words()}"
         case "exclude" | "include":
             nodes: list[int] = body.get("partition_ids") or body.get("node_ids") or []
             return f"{command} {', '.join(map(str, nodes))}"

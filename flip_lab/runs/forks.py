@@ -155,7 +155,10 @@ def fork_run(lab: LabDir, parent: RunSpec, fork: Fork) -> str:
 
 def _late_before(lab: LabDir, spec: RunSpec) -> list[dict[str, Any]] | None:
     """Say whose replies a repetition leaves out again; ``None`` if none could be late."""
-    return None if spec.policy is None else late_in(read_events(lab, spec.run_id))
+    has_policy = any(edit.command == "set_policy" for edit in edits_of(lab, spec))
+    if spec.policy is None and not has_policy:
+        return None
+    return late_in(read_events(lab, spec.run_id))
 
 
 def _with_checkpoint(

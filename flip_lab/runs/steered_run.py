@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.condition import Condition
-from flip_lab.core.edits import Value
+from flip_lab.core.edits import Value, policy_told
 from flip_lab.core.errors import CommandRefusedError, RunTimeoutError
 from flip_lab.core.events import EventKind, Json, in_force
 from flip_lab.core.outcome import error_in
+from flip_lab.core.policy import policy_changes
 from flip_lab.core.scenario import TrainSpec
 from flip_lab.core.state import RunState
 from flip_lab.core.stopping import StopRule
@@ -24,6 +25,7 @@ from flip_lab.store.audit_writer import append_audit
 
 if TYPE_CHECKING:
     from flip_lab.core.goals import Goal
+    from flip_lab.core.policy import RoundPolicy
     from flip_lab.runs.inspection import Inspection
 
 _POLL_S = 0.02
@@ -96,6 +98,27 @@ class SteeredRun(LivingRun):
         wanted: dict[str, Json] = {**(values or {}), **more}
         self._check_range(wanted)
         return self._command("set", values=wanted)
+
+    def set_policy(
+        self, policy: RoundPolicy | None = None, /, **changes: float | str | None
+    ) -> Taken:
+        """Change when rounds close, from the next round on; see ``RoundPolicy``.
+
+        Args:
+            policy: The new policy, whole.
+            changes: Or only what changes, such as ``deadline_s=20`` or ``quorum=None``.
+
+        Raises:
+            UnknownKeyError: If a policy has no such part.
+            InvalidValueError: If a value is out of its range.
+            CommandRefusedError: If nothing is changed, or the run has ended.
+        """
+        return self._command("set_policy", changes=policy_changes(policy, changes))
+
+    @property
+    def policy(self) -> RoundPolicy | None:
+        """When rounds close, with all that was set; ``None``: when every reply is in."""
+        return policy_told(self.events()) or self._spec.policy
 
     def _check_range(self, values: Mapping[str, Any]) -> None:
         """Refuse what a scenario would refuse at a launch.

@@ -145,7 +145,13 @@ class Twin:
         """
         replayed = self._replayed
         workload = workload_of(replayed.run.events()) if replayed else self._workload
-        return compare(self.facts, workload, learn_share=learn_share, confidence=confidence)
+        return compare(
+            self.facts,
+            workload,
+            policy=self.run.spec.policy,
+            learn_share=learn_share,
+            confidence=confidence,
+        )
 
     def what_if(  # noqa: PLR0913  # one parameter for each thing that may be otherwise
         self,
@@ -189,7 +195,13 @@ class Twin:
             bytes_factor=bytes_factor,
             policy=policy,
         )
-        return predict(self.fleet, self._workload, what_if=question, confidence=confidence)
+        return predict(
+            self.fleet,
+            self._workload,
+            what_if=question,
+            policy=self.run.spec.policy,
+            confidence=confidence,
+        )
 
     def __repr__(self) -> str:
         """Say whose twin it is."""

@@ -27,7 +27,8 @@ SETTINGS = """
                 THEN json_merge_patch(coalesce(body->'run', '{}'),
                     json_object('excluded', body->'excluded'))
                 ELSE json_extract(body, scope) END)::MAP(VARCHAR, JSON) AS held
-        FROM told, (VALUES ('train'), ('evaluate'), ('strategy'), ('run')) AS each(scope)
+        FROM told, (VALUES ('train'), ('evaluate'), ('strategy'), ('run'), ('policy'))
+            AS each(scope)
     ), listed AS (
         SELECT run_id, from_round, scope,
             unnest(map_keys(held)) AS name, unnest(map_values(held)) AS value

@@ -31,6 +31,7 @@ from flip_lab.testing.hub_processes import (
     start_program,
     wait_until,
 )
+from flip_lab.testing.leash import Leash
 
 _HOST = "127.0.0.1"
 
@@ -67,6 +68,7 @@ class LoopbackFederation:
         self._num_nodes = num_nodes
         self._start_timeout_s = start_timeout_s
         self._cleanup = ExitStack()
+        self._leash = Leash()
         self._servers: list[Program] = []
         self._directory = Path()
 
@@ -124,6 +126,7 @@ class LoopbackFederation:
     def _start_all(self) -> None:
         temporary = tempfile.TemporaryDirectory(prefix="flip-lab-")
         self._directory = Path(self._cleanup.enter_context(temporary))
+        self._cleanup.enter_context(self._leash)
         self._cleanup.callback(self._end_all)
         end_s = tick_s() + self._start_timeout_s
         self._start_superlink()
@@ -182,7 +185,10 @@ class LoopbackFederation:
         command = [script(name), *flags]
         for key, value in options.items():
             command += [f"--{key}", value]
-        environment = quiet_environment(self._directory, _HOST)
+        environment = {
+            **quiet_environment(self._directory, _HOST),
+            **self._leash.environment,
+        }
         log_path = self._directory / f"{log_name}.log"
         server = start_program(command, log_path, environment)
         self._servers.append(server)

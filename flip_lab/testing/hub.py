@@ -8,7 +8,8 @@ For tests, notebooks and demonstrations that must meet what a hospital meets::
 
 The processes are those of ``flip-lab hub up`` and ``flip-lab node up``. Starting takes
 seconds, so share one between the tests of a module. Meanwhile the hub and each node can be
-killed, started again, and set up differently.
+killed, started again, and set up differently. They end with the block, and with the process
+that it is in, also when that is killed.
 """
 
 from __future__ import annotations
@@ -24,15 +25,16 @@ from typing import Any, Self
 
 from flip_lab.core.clock import tick_s
 from flip_lab.hub.preparing import prepare_hub
+from flip_lab.testing.hub_commands import Commands
 from flip_lab.testing.hub_contact import HubContact
 from flip_lab.testing.hub_nodes import HubNode, change_settings, enrolled_node
 from flip_lab.testing.hub_processes import (
     free_port,
     quiet_environment,
-    script,
     wait_until,
 )
 from flip_lab.testing.hub_programs import Programs
+from flip_lab.testing.leash import Leash
 from flip_lab.testing.network import Host
 from flip_lab.testing.network_balancer import Balancer
 
@@ -79,6 +81,7 @@ class LoopbackHub(HubContact):
         self._is_temporary = directory is None
         self._timeout_s = start_timeout_s
         self._cleanup = ExitStack()
+        self._leash = Leash()
         self._ports = [free_port(address) for _ in range(self._num_hubs)]
         self._enrolled: list[HubNode] = []
 
@@ -213,6 +216,7 @@ class LoopbackHub(HubContact):
     def _start_all(self) -> None:
         if self._is_temporary:
             self.directory = Path(tempfile.mkdtemp(prefix="flip-lab-"))
+        self._cleanup.enter_context(self._leash)
         prepare_hub(self.place.path, hosts=[self._host, "localhost"], port=self._ports[0])
         self.address = f"{self._host}:{self._ports[0]}"
         if self._num_hubs > 1:
@@ -233,33 +237,27 @@ class LoopbackHub(HubContact):
 
     @cached_property
     def _hubs(self) -> Programs:
-        environment = quiet_environment(self.directory, self._host)
-        return Programs("hub", self.directory, self._hub_command, environment)
+        return Programs("hub", self.directory, self._commands.hub, self._environment)
 
     @cached_property
     def _node_programs(self) -> Programs:
-        environment = quiet_environment(self.directory, self._host)
-        return Programs("node", self.directory, self._node_command, environment)
+        return Programs("node", self.directory, self._commands.node, self._environment)
 
-    def _hub_command(self, number: int) -> list[str]:
-        command = [script("flip-lab"), "hub", "up", str(self.place.path)]
-        standby = ["--standby"] if self._num_hubs > 1 else []
-        return [
-            *command,
-            "--host",
-            self._host,
-            "--port",
-            str(self._ports[number]),
-            *standby,
-        ]
+    @cached_property
+    def _commands(self) -> Commands:
+        return Commands(
+            place=self.place,
+            host=self._host,
+            ports=self._ports,
+            nodes=self._enrolled,
+            hosts=self._hosts,
+            in_one_process=self._in_one_process,
+        )
 
-    def _node_command(self, index: int) -> list[str]:
-        command = [script("flip-lab"), "node", "up"]
-        if self._in_one_process:
-            parent = str(self.directory / "nodes")
-            return [*command, "--directory", parent, "--count", str(len(self._enrolled))]
-        command.append(str(self._enrolled[index].directory))
-        return self._hosts[index].command(command) if self._hosts else command
+    @property
+    def _environment(self) -> dict[str, str]:
+        inherited = quiet_environment(self.directory, self._host)
+        return {**inherited, **self._leash.environment}
 
     def _program(self, index: int) -> int:
         """Give the number of the process that a node is in."""

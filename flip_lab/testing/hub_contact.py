@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from pathlib import Path
 
@@ -61,6 +62,8 @@ class HubContact:
     def write_config(self, path: Path, name: str, *, token: str | None = None) -> None:
         """Add this federation to a ``flip-lab.toml``, which may exist.
 
+        One of the same name, as an earlier run of a notebook leaves it, is replaced.
+
         Args:
             path: The file; one with the token is written beside it.
             name: What ``on=`` shall say: letters, digits, ``-`` and ``_``.
@@ -75,8 +78,13 @@ class HubContact:
         }
         # A JSON string is a TOML string.
         lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-        with path.open("a", encoding="utf-8") as file:
-            file.write("\n".join(["", f"[federations.{name}]", *lines, ""]))
+        head = f"[federations.{name}]"
+        kept = path.read_text("utf-8") if path.exists() else ""
+        kept = re.sub(
+            rf"^{re.escape(head)}\n(?:(?!\[).*\n?)*", "", kept, flags=re.MULTILINE
+        )
+        others = [kept.rstrip("\n"), ""] if kept.strip() else []
+        path.write_text("\n".join([*others, head, *lines, ""]), encoding="utf-8")
 
     def online_nodes(self) -> set[str]:
         """Give the names of the nodes that are online, as the hub says."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from flip_lab.core.events import ClientFact, EventKind, Json, RunEvent
-from flip_lab.core.policy import LATE
+from flip_lab.core.policy import LATE, RoundPolicy
 
 _BEGAN_S = 1_000_000_000.0
 _PHASES = ("train", "evaluate")
@@ -45,9 +45,11 @@ class KnownSpec:
 
     Attributes:
         federation: Name of the real federation; ``None`` in simulation.
+        policy: When its rounds close; only a deadline is obeyed.
     """
 
     federation: str | None = "known"
+    policy: RoundPolicy | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,6 @@ class RecordedRun:
         overhead_s: Seconds that the server takes a round.
         model_mib: Size of the model.
         tells_work: Whether nodes say how long they computed, as ours do.
-        deadline_s: When training closes; those not back are late. ``None`` waits.
         seed: Of all that is drawn.
         run_id: The run's id.
         spec: How it was launched.
@@ -80,7 +81,6 @@ class RecordedRun:
     overhead_s: float = 0.2
     model_mib: float = 1.0
     tells_work: bool = False
-    deadline_s: float | None = None
     seed: int = 0
     run_id: str = "20261122-known"
     spec: KnownSpec = field(default_factory=KnownSpec)
@@ -88,7 +88,7 @@ class RecordedRun:
 
     def simulated(self) -> RecordedRun:
         """Give the same run as if it had been simulated."""
-        return replace(self, spec=KnownSpec(federation=None))
+        return replace(self, spec=replace(self.spec, federation=None))
 
     def events(self) -> list[RunEvent]:
         """Give all events, in order."""
@@ -109,6 +109,7 @@ class _Writer:
         self._facts: list[tuple[float, int, EventKind, Mapping[str, Json]]] = []
         self._at_s = _BEGAN_S
         self._seen: set[int] = set()
+        self._free_s: dict[int, float] = {}
 
     def written(self) -> list[RunEvent]:
         """Write everything, in order of time."""
@@ -146,12 +147,12 @@ class _Writer:
         asked: dict[str, Json] = {"phase": phase, "partition_ids": [*cohort]}
         self._write(server_round, EventKind.DISPATCHED, asked)
         shared = self._chance(self._run.shared_log_sigma)
-        deadline_s = self._run.deadline_s if phase == "train" else None
+        policy = self._run.spec.policy or RoundPolicy()
         for node in cohort:
             took_s, fact = self._reply(node, phase, sent_s, shared)
-            if deadline_s is not None and took_s > deadline_s:
+            if policy.deadline_s is not None and took_s > policy.deadline_s:
                 fact = replace(fact, error_code=LATE, num_examples=0)
-                self._at_s = max(self._at_s, sent_s + deadline_s)
+                self._at_s = max(self._at_s, sent_s + policy.deadline_s)
             else:
                 self._at_s = max(self._at_s, sent_s + took_s)
             written = (sent_s + took_s, server_round, EventKind.CLIENT, fact.body())
@@ -170,14 +171,18 @@ class _Writer:
         chance = shared * self._chance(self._run.log_sigma)
         first_s = 0.0 if node in self._seen else known.warm_up_s
         self._seen.add(node)
-        took_s = (work_s + known.fixed_s + moving_s) * chance + first_s
+        own_s = (work_s + known.fixed_s + moving_s) * chance + first_s
+        began_s = max(sent_s, self._free_s.get(node, sent_s))  # one after another
+        self._free_s[node] = began_s + own_s
+        took_s = began_s + own_s - sent_s
+        tells = self._run.tells_work  # else the driver puts down how long it waited
         fact = ClientFact(
             phase=phase,
             node_id=1_000 + node,
             partition_id=node,
             num_examples=0 if failed else known.num_examples,
-            started_s=sent_s,
-            duration_s=work_s * chance if self._run.tells_work else took_s,
+            started_s=began_s if tells else sent_s,
+            duration_s=work_s * chance if tells else took_s,
             bytes_down=size,
             bytes_up=bytes_up,
             error_code=2 if failed else 0,

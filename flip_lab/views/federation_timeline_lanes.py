@@ -9,20 +9,25 @@ import pandas as pd
 
 from flip_lab.analysis.fleet_facts import FleetFacts
 from flip_lab.views.canvas import counted, natural, node_names, nothing_yet
+from flip_lab.views.federation_timeline_bars import (
+    PHASES,
+    SERVER,
+    away_explained,
+    failure_marks,
+    server_bars,
+    work_bars,
+)
 from flip_lab.views.theme import (
     LEGEND_BELOW,
     Figure,
     Palette,
     Theme,
-    Trace,
     draw,
     palette_of,
     translucent,
 )
 
 _TITLE = "The federation, second by second"
-_SERVER = "server"
-_PHASES = {"train": 0, "evaluate": 2}
 _MOST_NAMED = 40  # lanes up to which each has room for its name
 _MOST_ROUNDS_NAMED = 15
 
@@ -49,16 +54,16 @@ def federation_timeline(facts: FleetFacts, *, theme: Theme = "light") -> Figure:
     work = facts.clients.assign(name=node_names(facts.clients))
     server = _server(facts)
     origin = min(float(work["sent_s"].min()), float(server["begin_s"].min()))
-    lanes = [*sorted(dict.fromkeys(work["name"]), key=natural), _SERVER]
+    lanes = [*sorted(dict.fromkeys(work["name"]), key=natural), SERVER]
     palette = palette_of(theme)
     traces = [
         trace
-        for phase in _PHASES
-        for trace in _work(work[work["phase"] == phase], origin, phase, palette)
+        for phase in PHASES
+        for trace in work_bars(work[work["phase"] == phase], origin, phase, palette)
     ]
-    traces += _server_bars(server, origin, palette)
-    traces += _failures(work[work["failed"]], origin, palette)
-    traces += _away_explained(facts, palette)
+    traces += server_bars(server, origin, palette)
+    traces += failure_marks(work[work["failed"]], origin, palette)
+    traces += away_explained(facts, palette)
     layout = _layout(facts, lanes, origin, palette)
     layout["shapes"] += _outages(facts, work, lanes, origin, palette)
     return draw(traces, layout, theme=theme)
@@ -81,93 +86,6 @@ def _server(facts: FleetFacts) -> pd.DataFrame:
             at_s = max(float(end), at_s)
         rows.append((number, at_s, max(until_s, at_s)))
     return pd.DataFrame(rows, columns=["server_round", "begin_s", "end_s"], dtype=float)
-
-
-def _bars(frame: pd.DataFrame, base: Any, long: Any, **look: Any) -> Trace:  # noqa: ANN401  # columns, and plotly's own words
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "y": frame["name"],
-        "base": base,
-        "x": long,
-        "textposition": "none",
-        "hovertemplate": "%{text}<extra></extra>",
-        **look,
-    }
-
-
-def _work(work: pd.DataFrame, origin: float, phase: str, palette: Palette) -> list[Trace]:
-    if work.empty:
-        return []
-    colour = palette.series[_PHASES[phase]]
-    base = work["sent_s"] - origin
-    told = [_told(row) for row in work.to_dict("records")]
-    own = work["node_s"].fillna(0.0).clip(upper=work["duration_s"])
-    light = {"color": translucent(colour, 0.35), "line": {"width": 0}}
-    dark = {"color": colour, "line": {"width": 0}}
-    whole = _bars(
-        work,
-        base,
-        work["duration_s"],
-        marker=light,
-        text=told,
-        name=f"{phase}: asked until replied",
-    )
-    if not own.any():
-        return [whole]
-    return [
-        whole,
-        _bars(
-            work,
-            work["began_s"] - origin,
-            own,
-            marker=dark,
-            text=told,
-            name=f"{phase}: the node's work",
-        ),
-    ]
-
-
-def _told(row: dict[Any, Any]) -> str:
-    head = (
-        f"<b>{row['name']}</b><br>round {row['server_round']}, {row['phase']}"
-        f"<br>{row['duration_s']:.3g} s until the reply"
-    )
-    if np.isfinite(row["node_s"]):
-        head += f"<br>{row['node_s']:.3g} s of them work"
-    return f"{head}<br><b>failed</b>" if row["failed"] else head
-
-
-def _server_bars(server: pd.DataFrame, origin: float, palette: Palette) -> list[Trace]:
-    if server.empty:
-        return []
-    lasting = server["end_s"] - server["begin_s"]
-    told = [
-        f"<b>server</b><br>round {number:g}: {seconds:.3g} s"
-        for number, seconds in zip(server["server_round"], lasting, strict=True)
-    ]
-    look = {"color": palette.muted, "line": {"width": 0}}
-    named = server.assign(name=_SERVER)
-    base = server["begin_s"] - origin
-    return [_bars(named, base, lasting, marker=look, text=told, name="server alone")]
-
-
-def _failures(failed: pd.DataFrame, origin: float, palette: Palette) -> list[Trace]:
-    if failed.empty:
-        return []
-    line = {"color": palette.paper, "width": 1}
-    return [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "x": failed["sent_s"] + failed["duration_s"] - origin,
-            "y": failed["name"],
-            "marker": {"symbol": "x", "size": 9, "color": palette.failed, "line": line},
-            "name": "failed",
-            "text": [_told(row) for row in failed.to_dict("records")],
-            "hovertemplate": "%{text}<extra></extra>",
-        }
-    ]
 
 
 def _outages(
@@ -195,28 +113,11 @@ def _outages(
     ]
 
 
-def _away_explained(facts: FleetFacts, palette: Palette) -> list[Trace]:
-    if facts.outages.empty:
-        return []
-    marker = {"symbol": "square", "size": 12, "color": translucent(palette.failed, 0.3)}
-    return [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "x": [None],
-            "y": [None],
-            "marker": marker,
-            "name": "away",
-            "hoverinfo": "skip",
-        }
-    ]
-
-
 def _layout(
     facts: FleetFacts, lanes: list[str], origin: float, palette: Palette
 ) -> dict[str, Any]:
     high = 30 if len(lanes) <= 16 else 10  # noqa: PLR2004  # lanes that may be tall
-    named = lanes if len(lanes) <= _MOST_NAMED else [*lanes[:-1:10], _SERVER]
+    named = lanes if len(lanes) <= _MOST_NAMED else [*lanes[:-1:10], SERVER]
     return {
         "title": {"text": _TITLE, "subtitle": {"text": _subtitle(facts, lanes)}},
         "height": 200 + max(high * len(lanes), 120),
@@ -225,7 +126,7 @@ def _layout(
         "bargap": 0.3,
         "hovermode": "closest",
         "legend": LEGEND_BELOW,
-        "xaxis": {"title": {"text": "time (s)"}, "rangemode": "tozero"},
+        "xaxis": {"title": {"text": "time (s)"}, "range": [0, _end_s(facts) - origin]},
         "yaxis": {
             "type": "category",
             "categoryorder": "array",
@@ -238,6 +139,13 @@ def _layout(
         },
         **_rounds(facts.rounds, origin, palette),
     }
+
+
+def _end_s(facts: FleetFacts) -> float:
+    """Say when the last round, or the last message that was answered, ended."""
+    replied_s = (facts.clients["sent_s"] + facts.clients["duration_s"]).max()
+    ends_s = [float(each) for each in (replied_s, facts.rounds["ended_s"].max())]
+    return max(each for each in ends_s if np.isfinite(each))
 
 
 def _subtitle(facts: FleetFacts, lanes: list[str]) -> str:

@@ -25,7 +25,8 @@ def what_if_figure(choices: pd.DataFrame, *, theme: Theme = "light") -> Figure:
     """Draw the time of a round for each choice, the first one being the yardstick.
 
     A lane holds the median and the interval of any of its rounds; at the right stands how
-    much longer or shorter that is, and how many replies a round loses.
+    much longer or shorter that is, how many are asked where that differs, and how many
+    replies a round loses.
 
     Args:
         choices: Rows of ``Prediction.summary()``, put together: ``name``, ``round_s``,
@@ -47,10 +48,10 @@ def what_if_figure(choices: pd.DataFrame, *, theme: Theme = "light") -> Figure:
     wanted = (*_TIMES, "quorum_share")
     rows = pd.DataFrame({n: numbers(choices, n, view="what_if_figure") for n in wanted})
     rows["name"] = group_names(choices, "name").to_numpy()
-    yardstick = float(rows["round_s"].iloc[0])
     palette = palette_of(theme)
     colours = [palette.muted, *[palette.series[0]] * (len(rows) - 1)]
-    facts = [_fact(row, yardstick, at) for at, row in enumerate(rows.to_dict("records"))]
+    records = rows.to_dict("records")
+    facts = [_fact(row, records[0]) for row in records]
     layout = lane_layout(
         list(rows["name"]), facts, label="time of a round (s)", palette=palette
     )
@@ -58,8 +59,8 @@ def what_if_figure(choices: pd.DataFrame, *, theme: Theme = "light") -> Figure:
     most = float(rows[["round_s", "round_high_s"]].to_numpy().max())
     layout["xaxis"] |= {"range": [0, 1.04 * most]}
     layout["yaxis"]["ticklabelstandoff"] = 6
-    layout["shapes"] = [_yardstick(yardstick, palette)]
-    told = pd.Series([_told(row) for row in rows.to_dict("records")], dtype=object)
+    layout["shapes"] = [_yardstick(records[0]["round_s"], palette)]
+    told = pd.Series([_told(row) for row in records], dtype=object)
     line = {"color": palette.paper, "width": 2}
     marker = {"symbol": "circle", "size": 12, "color": colours, "line": line}
     ends = [rows[name].to_numpy(dtype=np.float64) for name in _TIMES[1:3]]
@@ -76,15 +77,27 @@ def _yardstick(at: float, palette: Palette) -> dict[str, Any]:
     return {"type": "line", "line": line, "layer": "below", **place}
 
 
-def _fact(row: dict[Any, Any], yardstick: float, at: int) -> str:
-    change = row["round_s"] / yardstick - 1
-    words = [f"{row['round_s']:.3g} s" if at == 0 else _change(change)]
-    lost = row["num_asked"] - row["num_replies"]
-    if lost >= 0.05:  # noqa: PLR2004  # a twentieth of a reply: noise of the draws
-        words.append(f"{row['num_replies']:.1f} of {row['num_asked']:.1f} count")
+def _fact(row: dict[Any, Any], yardstick: dict[Any, Any]) -> str:
+    """Say what a choice changes; the yardstick itself says how long it is."""
+    is_first = row is yardstick
+    change = row["round_s"] / yardstick["round_s"] - 1
+    words = [f"{row['round_s']:.3g} s" if is_first else _change(change)]
+    asked, lost = row["num_asked"], row["num_asked"] - row["num_replies"]
+    if lost >= _NOISE:
+        words.append(f"{_few(row['num_replies'])} of {_few(asked)} count")
+    elif abs(asked - yardstick["num_asked"]) >= _NOISE:
+        words.append(f"{_few(asked)} asked")
     if row["quorum_share"] < 0.995:  # noqa: PLR2004  # would be shown as 100 %
         words.append(f"quorum {row['quorum_share']:.0%}")
     return " · ".join(words)
+
+
+_NOISE = 0.05  # a twentieth of a node: the luck of the draws
+
+
+def _few(number: float) -> str:
+    """Write how many a round, to a tenth."""
+    return f"{number:.1f}".removesuffix(".0")
 
 
 def _change(change: float) -> str:

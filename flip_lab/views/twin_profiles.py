@@ -31,7 +31,9 @@ _FACTS = ("error_rate", "share_up", "num_outages")
 _PHASES = ("train", "evaluate")
 _MOST_NODES = 60
 _TITLE = "The fleet, node by node"
-_PARTS = ("computing, at least", "any of both, or waiting", "moving bytes, at least")
+_PARTS = ("computing, at least", "computing, moving or waiting", "moving bytes, at least")
+_GAP = 0.04  # between panels, as a share of the figure
+_ALIKE = 4  # ratio of the longest times of two phases up to which they share a scale
 
 
 def node_profiles(summary: pd.DataFrame, *, theme: Theme = "light") -> Figure:
@@ -66,12 +68,14 @@ def node_profiles(summary: pd.DataFrame, *, theme: Theme = "light") -> Figure:
         return nothing_yet(_TITLE, "No node has answered yet.", theme=theme)
     nodes = _nodes(frame)
     palette = palette_of(theme)
-    traces: list[Trace] = []
+    traces = _parts_explained(frame, palette)
     for at, phase in enumerate(phases, 1):
         rows = frame[frame["phase"] == phase].set_index("name").reindex(nodes)
         traces += [*_parts(rows, at, palette), _spread(rows, at, palette)]
     traces.append(_spread_explained(palette))
     layout = _layout(nodes, phases, palette)
+    for at, reach_s in enumerate(_reaches(frame, phases), 1):
+        layout[f"xaxis{at}"]["range"] = [0, reach_s]
     layout["title"] = lane_title(_TITLE, _subtitle(frame, nodes))
     layout["annotations"] += _facts(frame, nodes, palette)
     return draw(traces, layout, theme=theme)
@@ -89,7 +93,6 @@ def _parts(rows: pd.DataFrame, at: int, palette: Palette) -> list[Trace]:
     computing = rows["compute_share_low"].to_numpy()
     moving = rows["transfer_share_low"].to_numpy()
     shares = (computing, np.maximum(1 - computing - moving, 0), moving)
-    colours = (palette.series[0], palette.line, palette.series[2])
     return [
         {
             "type": "bar",
@@ -101,13 +104,42 @@ def _parts(rows: pd.DataFrame, at: int, palette: Palette) -> list[Trace]:
             "marker": {"color": colour, "line": {"width": 0}},
             "name": name,
             "legendgroup": name,
-            "showlegend": at == 1,
+            "showlegend": False,
             "text": [_told(str(node), row) for node, row in rows.iterrows()],
             "textposition": "none",
             "hovertemplate": "%{text}<extra></extra>",
         }
-        for name, share, colour in zip(_PARTS, shares, colours, strict=True)
+        for name, share, colour in zip(_PARTS, shares, _colours(palette), strict=True)
     ]
+
+
+def _colours(palette: Palette) -> tuple[str, str, str]:
+    return palette.series[0], palette.line, palette.series[2]
+
+
+def _parts_explained(frame: pd.DataFrame, palette: Palette) -> list[Trace]:
+    """Explain the parts that are there: often nothing is known of moving bytes."""
+    is_there = (True, True, bool((frame["transfer_share_low"] > 0).any()))
+    return [
+        {
+            "type": "bar",
+            "x": [None],
+            "y": [None],
+            "marker": {"color": colour, "line": {"width": 0}},
+            "name": name,
+            "legendgroup": name,
+            "hoverinfo": "skip",
+        }
+        for name, colour, is_seen in zip(_PARTS, _colours(palette), is_there, strict=True)
+        if is_seen
+    ]
+
+
+def _reaches(frame: pd.DataFrame, phases: list[str]) -> list[float]:
+    """Say how far each panel's scale goes, in seconds: all alike where none gets tiny."""
+    longest = frame[["median_s", "high_s"]].max(axis=1).groupby(frame["phase"]).max()
+    most = [1.04 * float(longest[phase]) for phase in phases]
+    return [max(most)] * len(most) if max(most) <= _ALIKE * min(most) else most
 
 
 def _spread(rows: pd.DataFrame, at: int, palette: Palette) -> Trace:
@@ -165,11 +197,11 @@ def _layout(nodes: list[str], phases: list[str], palette: Palette) -> dict[str, 
         "legend": LEGEND_BELOW,
         "annotations": [],
     }
-    width = 1 / len(phases)
+    width = (1 + _GAP) / len(phases) - _GAP  # alike, so that equal times are equally long
     for at, phase in enumerate(phases, 1):
-        left = (at - 1) * width
+        left = (at - 1) * (width + _GAP)
         layout[f"xaxis{at}"] = {
-            "domain": [left, left + width - (0.04 if at < len(phases) else 0)],
+            "domain": [left, left + width],
             "anchor": f"y{at}",
             "title": {"text": "time (s)"},
             "rangemode": "tozero",
@@ -229,4 +261,6 @@ def _subtitle(frame: pd.DataFrame, nodes: list[str]) -> str:
     all_ = frame["name"].nunique()
     if len(nodes) < all_:
         return f"the {len(nodes)} slowest of {counted(all_, 'node')}"
-    return f"{counted(all_, 'node')}; usual time of a message, and what it surely is"
+    return (
+        f"{counted(all_, 'node')}; usual time of a message, and what is known of its parts"
+    )

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from flip_lab import Lab
 from flip_lab.core.events import EventKind
+from flip_lab.core.policy import RoundPolicy
 from flip_lab.core.state import RunState
 from flip_lab.runs.run import Run
 
@@ -199,6 +200,19 @@ def set_rate(view: Locator, run: Run, rate: str, picture: Path) -> None:
     assert run.settings["learning_rate"] == before
 
 
+def fill_in_rate_and_deadline(view: Locator, picture: Path) -> None:
+    """Put two values into the form of settings, the second one wrong at first."""
+    form = view.get_by_role("form", name="Change settings")
+    form.get_by_label("learning_rate").fill("0.001")
+    form.get_by_label("deadline_s").fill("soon")
+    expect(form.get_by_text("a number, or nothing for no limit")).to_be_visible()
+    form.get_by_label("deadline_s").fill("90")
+    expect(form.locator("code")).to_have_text(
+        "run.set(learning_rate=0.001); run.set_policy(deadline_s=90)"
+    )
+    form.screenshot(path=picture)
+
+
 def stop(view: Locator) -> None:
     """Stop the run, which takes two presses."""
     view.get_by_role("button", name="Stop …").click()
@@ -275,9 +289,7 @@ def test_a_pause_holds_before_the_running_cell_ends(tmp_path: Path, page: Page) 
     assert view.locator(".flip-why").inner_text() == f"by {AUTHOR}"
 
     view.get_by_role("button", name="Set …").click()
-    view.get_by_role("form", name="Change settings").get_by_label("learning_rate").fill(
-        "0.001"
-    )
+    fill_in_rate_and_deadline(view, tmp_path / "policy.png")
     view.get_by_role("button", name="Set", exact=True).click()
     sign = view.locator(".flip-sign").first
     expect(view.get_by_role("button", name="Set", exact=True)).to_have_attribute(
@@ -287,5 +299,6 @@ def test_a_pause_holds_before_the_running_cell_ends(tmp_path: Path, page: Page) 
     expect(view).to_have_attribute("data-state", "running", timeout=SLEEP_S * 1000)
     expect(sign).to_be_visible(timeout=SLEEP_S * 1000)
     wait_for(page, lambda: run.settings["learning_rate"] == pytest.approx(0.001))
+    assert run.policy == RoundPolicy(deadline_s=90)
     assert prompt.inner_text() == "[*]:", "all of it while the cell ran"
     stop(view)

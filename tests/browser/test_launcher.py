@@ -237,6 +237,38 @@ def test_ranges_and_defaults_follow_other_fields(desk: Desk) -> None:
     expect(desk.field("Number of partitions")).to_be_focused()
 
 
+def test_a_hub_brings_fields_of_its_own(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who takes part, when rounds close, who drives; with an engine they go."""
+    hub = '[federations.north]\naddress = "127.0.0.1:1"\ntoken = "t"\n'
+    (tmp_path / "flip-lab.toml").write_text(hub)
+    monkeypatch.chdir(tmp_path)
+    desk.open("hospitals")
+    place = desk.field("Engine or federation")
+    expect(desk.field("Quorum")).to_have_count(0)
+    place.select_option("north")
+    expect(desk.field("Nodes")).to_have_attribute("placeholder", "all")
+    desk.field("Nodes").fill("eu and not slow")
+    desk.field("Deadline of a round").fill("60")
+    desk.field("Quorum").fill("1.0")
+    desk.field("Run on the hub").check()
+    expect(desk.python()).to_contain_text('detach="hub"')
+    text = desk.python().inner_text()
+    assert text.startswith("from flip_lab import RoundPolicy\n\nlab.launch(")
+    assert "policy=RoundPolicy(deadline_s=60.0, quorum=1.0)" in text
+    desk.field("Over-selection").fill("11")
+    expect(desk.field("Over-selection")).to_have_attribute("aria-invalid", "true")
+    desk.field("Over-selection").fill("0.3")
+    desk.button().click()
+    expect(desk.page.locator(".flip-status")).to_contain_text("this machine may leave")
+    expect(desk.page.locator(".flip-launched")).to_be_hidden()
+    assert desk.launched[0].in_order()["policy"].over_selection == 0.3
+    place.select_option("auto")
+    expect(desk.field("Quorum")).to_have_count(0)
+    expect(desk.python()).to_have_text('lab.launch("hospitals")')
+
+
 def test_a_double_click_launches_one_run(desk: Desk) -> None:
     """Also when the first click was answered before the second one, and for held keys."""
     desk.open()

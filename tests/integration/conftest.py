@@ -81,16 +81,22 @@ def until() -> Callable[[Callable[[], bool]], None]:
 
 @pytest.fixture(scope="session")
 def process_of() -> Callable[[Run], psutil.Process]:
-    """Give a way to find the process of a living run."""
+    """Give a way to find the process of a living run, which may be about to begin."""
 
-    def find(run: Run) -> psutil.Process:
-        [found] = [
+    def found(run: Run) -> list[psutil.Process]:
+        return [
             process
             for process in psutil.process_iter(["cmdline"])
             if "flip_lab.runs.process" in (process.info["cmdline"] or [])
             and process.info["cmdline"][-1].endswith(run.run_id)
             and process.pid == os.getsid(process.pid)  # the copies it made lead no session
         ]
-        return found
+
+    def find(run: Run) -> psutil.Process:
+        end_s = time.monotonic() + PATIENCE_S
+        while not (processes := found(run)) and time.monotonic() < end_s:
+            time.sleep(0.05)
+        [process] = processes
+        return process
 
     return find

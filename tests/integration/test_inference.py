@@ -146,7 +146,7 @@ def test_predictions_at_each_site_are_the_model_s_own(scene: Scene) -> None:
     wanted = own_answers(scene.lab, 1, rows)
     for node in range(2):
         with scene.endpoint(node) as client:
-            assert client.get("/ready").json()["models"] == ["digits"]
+            assert client.get("/ready").json() == {"is_ready": True}
             version, found = answers(client, rows)
             assert version == 1
             np.testing.assert_array_equal(found, wanted)
@@ -313,3 +313,22 @@ def test_an_endpoint_comes_back_when_it_dies(scene: Scene) -> None:
     until(lambda: not Path(f"/proc/{process_id}").exists(), "it outlives its node")
     scene.hub.start_node(1)
     until(lambda: place_of(scene.hub.nodes[1])["process_id"] != process_id, "not started")
+
+
+def test_a_site_that_comes_later_answers_with_what_the_others_do(scene: Scene) -> None:
+    """It enrols after the delivery, fetches the version, and a new one like all others."""
+    deliver_and_wait(scene, 1)
+    number = len(scene.hub.nodes)
+    late = scene.hub.add_node()
+    scene.hub.start_node(number)
+    try:
+        scene.hub.wait_for_nodes()
+        with scene.endpoint(number) as client:
+            until(lambda: live_version(client) == 1, "the version did not come")
+            sent = scene.lab.models.deliver("digits", 2, to="hospitals").wait(PATIENCE_S)
+            assert sent.nodes[late.name].state == "installed"
+            until(lambda: live_version(client) == 2, "the next version did not come")
+    finally:
+        scene.hub.stop_node(number)
+        with scene.hub.client() as admin:
+            admin.delete(f"/flip/v1/hub/nodes/{late.name}").raise_for_status()

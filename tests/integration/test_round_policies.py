@@ -80,6 +80,31 @@ def test_more_nodes_are_asked_and_a_rerun_counts_the_same_ones(lab: Lab) -> None
     assert again.ok, again
 
 
+def test_a_policy_is_changed_while_the_run_is_under_way(lab: Lab) -> None:
+    """From the next round on, on record, and again in a repetition."""
+    config = {"naps-s": "0,0,4,0", "num-server-rounds": 3}
+    run = lab.launch(APP, on="processes", workers=4, seed=4, overrides=config)
+    run.pause()
+    run.wait_until_paused(120)
+    assert run.policy is None
+    run.step()
+    run.wait_until_paused(120)
+    with pytest.raises(InvalidValueError, match="deadline"):
+        run.set_policy(deadline_s=-1)
+    assert run.set_policy(RoundPolicy(deadline_s=30.0, quorum=0.5)).from_round == 2
+    assert run.set_policy(deadline_s=2).from_round == 2
+    assert run.policy == RoundPolicy(deadline_s=2, quorum=0.5)
+    run.resume()
+    run.result(120)
+    found = codes(lab, run)
+    assert [found[number, 2] for number in (1, 2, 3)] == [0, LATE, LATE]
+    deadlines = run.settings_by_round()["policy.deadline_s"]
+    assert deadlines.dropna().to_dict() == {2: 2.0}
+    again = lab.rerun(run.run_id, on="in_process", timeout_s=120)
+    assert again.ok, again
+    assert codes(lab, lab.run(again.repeated)) == found
+
+
 def test_too_few_replies_fail_the_run_and_name_who_was_silent(lab: Lab) -> None:
     """The code is FLIP-810."""
     run = lab.launch(

@@ -40,12 +40,14 @@ def test_one_word_changes_and_no_bit(
     assert "No run on devices" in simulated["twin"][0]["text"]
     assert not any(num_figures(outputs) for outputs in simulated.values())
 
-    with LoopbackHub(num_nodes=4) as hub:
+    with LoopbackHub(num_nodes=4, in_one_process=True) as hub:  # torch is imported once
         hub.write_config(tmp_path / "flip-lab.toml", "hospitals")
         real = executed(tmp_path / "real.ipynb", on="hospitals", num_rounds=NUM_ROUNDS)
     for cell in ("compare", "timeline", "what-if"):
         assert num_figures(real[cell]) == 1, cell
     assert any("identical" in str(output) for output in real["twin"])
+    assert "no sites" in simulated["deliver"][0]["text"]
+    assert str(real["deliver"]).count("installed") == 4
 
     lab = Lab()
     assert lab.path == lab_path
@@ -62,4 +64,5 @@ def test_one_word_changes_and_no_bit(
     first, *others = cohorts.values()
     assert others == [first, first]
     assert (lab.clients(runs=runs)["error_code"] == 0).all()
-    assert len(lab.models("heart-disease")) == 1, "the same arrays are one version"
+    versions = lab.models("heart-disease")
+    assert versions["stage"].tolist() == ["production"], "the same arrays are one version"

@@ -17,6 +17,7 @@ from flip_lab.api.schemas.commands import (
     CommandTaken,
     Plain,
     Set,
+    SetPolicy,
     Step,
     StopWhen,
 )
@@ -85,6 +86,8 @@ def _carried_out(run: Run, wish: CommandAsked) -> Taken | None:
             return run.step(wish.num_rounds)
         case Set():
             return run.set(wish.values)  # pyright: ignore[reportArgumentType]  # a list is refused by the run, with a reason
+        case SetPolicy():
+            return run.set_policy(**wish.changes.model_dump(exclude_unset=True))
         case Choose():
             choose = run.exclude if wish.command == "exclude" else run.include
             return choose(*wish.nodes)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, Field
 
 from flip_lab.api.schemas.base import Asked, Values
-from flip_lab.api.schemas.launches import Name, StopRuleAsked, Words
+from flip_lab.api.schemas.launches import Name, PolicyAsked, StopRuleAsked, Words
 
 
 class Plain(Asked):
@@ -42,6 +42,18 @@ class Set(Asked):
 
     command: Literal["set"]
     values: Values = Field(min_length=1, max_length=1000)
+
+
+class SetPolicy(Asked):
+    """Change when rounds close, from the next round on; what is not named stays.
+
+    Attributes:
+        command: `set_policy`.
+        changes: What changes; null takes a limit away.
+    """
+
+    command: Literal["set_policy"]
+    changes: PolicyAsked
 
 
 class Choose(Asked):
@@ -100,7 +112,7 @@ class Clear(Asked):
 
 
 CommandAsked: TypeAlias = Annotated[
-    Plain | Step | Set | Choose | StopWhen | BreakWhen | Clear,
+    Plain | Step | Set | SetPolicy | Choose | StopWhen | BreakWhen | Clear,
     Field(discriminator="command"),
 ]
 """One wish; `command` says which."""

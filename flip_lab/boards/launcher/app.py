@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from flip_lab.boards.launcher.call import Call
+from flip_lab.boards.launcher.devices import device_fields
 from flip_lab.boards.launcher.schema import (
     CONFIG,
     FieldGroup,
@@ -52,14 +53,13 @@ class AppSource:
         return {each.path: each for group in groups for each in group.fields}
 
     def groups(self, values: Values) -> list[FieldGroup]:
-        """Give the fields; they do not depend on the values."""
-        del values
-        return app_groups(self.manifest)
+        """Give the fields; where it is launched decides on some."""
+        return app_groups(self.manifest, values.get("on"))
 
     def defaults(self, values: Values) -> dict[str, Any]:
         """Give the app's configuration and the launch's defaults."""
-        del values
-        return {path: each.default for path, each in self._fields.items()}
+        usual = {path: each.default for path, each in self._fields.items()}
+        return usual | {each.path: each.default for each in device_fields(values.get("on"))}
 
     def call(self, values: Values) -> Call:
         """Give the launch: what differs from the app's configuration."""

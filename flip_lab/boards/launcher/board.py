@@ -92,6 +92,8 @@ class LauncherBoard:
         with self._lock:
             self.draft.source.check(self.draft.values)
             run = self._start(self.draft.call)
+            if self.draft.is_away:  # the page's own lab does not keep it yet
+                return run
             launched = [run.run_id, *self._parts["launched"]]
             self._parts |= {"launched": launched, "shown": run.run_id}
             return run
@@ -154,7 +156,8 @@ class LauncherBoard:
         self.fill(self._edited(wish), by=by)
         if self.draft.problems:
             return {"refused": True}
-        return {"run": self.launch().run_id}
+        run = self.launch()
+        return {"run": run.run_id, **({"is_away": True} if self.draft.is_away else {})}
 
     def _edited(self, wish: Asked) -> Draft:
         sent = wish.get("edits")

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any, cast
 
+from flip_lab.boards.launcher.devices import policy_of
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.edits import edits_at_launch
 from flip_lab.runs.groups import group_of
 from flip_lab.runs.inputs import Changes, Prepared
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.launch import prepared_run
-from flip_lab.runs.places import place_of
+from flip_lab.runs.places import place_of, with_cohorts
 
 _LINE = 79
 """Columns of one line in a notebook's cell."""
+_IMPORT = "from flip_lab import RoundPolicy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,8 @@ class Call:
 
     Attributes:
         what: The scenario's name or file, or the app's directory.
-        arguments: The keyword arguments that differ from their defaults.
+        arguments: The keyword arguments that differ from their defaults; of a policy its
+            parts by name, right or wrong.
     """
 
     what: str
@@ -34,17 +37,26 @@ class Call:
 
     def python(self) -> str:
         """Write the call as one would type it; ``lab`` is the lab."""
-        told = self.in_order()
-        given = [f"{name}={literal(value)}" for name, value in told.items()]
+        told = self._ordered()
+        before = f"{_IMPORT}\n\n" if "policy" in told else ""
+        given = [_written(name, value) for name, value in told.items()]
         line = f"lab.launch({', '.join([literal(self.what), *given])})"
         if len(line) <= _LINE and "\n" not in line:
-            return line
-        given = [f"{name}={literal(value, indent=4)}" for name, value in told.items()]
+            return before + line
+        given = [_written(name, value, indent=4) for name, value in told.items()]
         body = "".join(f"    {part},\n" for part in [literal(self.what), *given])
-        return f"lab.launch(\n{body})"
+        return f"{before}lab.launch(\n{body})"
 
     def in_order(self) -> dict[str, Any]:
-        """Give the arguments in the order of the signature."""
+        """Give the arguments as a launch takes them, in the order of its signature.
+
+        Raises:
+            InvalidValueError: If there is no such policy.
+        """
+        told = self._ordered()
+        return told | ({"policy": policy_of(told["policy"])} if "policy" in told else {})
+
+    def _ordered(self) -> dict[str, Any]:
         names = signature(Lab.launch).parameters
         return {name: self.arguments[name] for name in names if name in self.arguments}
 
@@ -69,14 +81,24 @@ class Call:
         place = place_of(
             told.get("on", "auto"), told.get("workers"), told.get("client_timeout_s")
         )
+        policy = policy_of(told.get("policy"))
         return prepared_run(
             self.what,
-            place=place,
+            place=with_cohorts(place, told.get("nodes"), policy),
             changes=changes,
             checkpoints=Checkpoints(),
             group=group,
             edits=edits_at_launch(told.get("stop_when"), None),
         )
+
+
+def _written(name: str, value: object, *, indent: int = 0) -> str:
+    """Write one argument."""
+    if name == "policy":
+        parts = cast("Mapping[str, object]", value).items()
+        told = ", ".join(f"{part}={literal(each)}" for part, each in parts)
+        return f"policy=RoundPolicy({told})"
+    return f"{name}={literal(value, indent=indent)}"
 
 
 def literal(value: object, *, indent: int = 0) -> str:

@@ -5,6 +5,7 @@ Nothing in here knows of widgets: a draft goes in, a verdict comes out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -121,6 +122,11 @@ class Draft:
         """The launch, right or wrong."""
         return self.source.call(self.values)
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the run would go on elsewhere, and not be kept in this lab at first."""
+        return "detach" in self.call.arguments
+
     def with_edits(self, values: Mapping[str, Any]) -> Draft:
         """Give a draft with these values put in, too.
 
@@ -158,13 +164,18 @@ def _refusal(source: Source, values: Mapping[str, Any]) -> FlipLabError | None:
     return None
 
 
+def _is_named(path: str, text: str) -> bool:
+    """Say whether a text names a value: ``on`` is not named by *over-selection*."""
+    return re.search(rf"(?<!\w){re.escape(path)}(?!\w)", text) is not None
+
+
 def _culprit(source: Source, values: Mapping[str, Any], error: FlipLabError) -> str:
     """Find the value that is to blame: without it, the launch has no such error.
 
     Those that the message names are tried first, then the last ones put in.
     """
     latest = [*values][::-1]
-    named = [path for path in latest if path.removeprefix("config.") in error.what]
+    named = [path for path in latest if _is_named(path.removeprefix("config."), error.what)]
     for path in dict.fromkeys([*sorted(named, key=len, reverse=True), *latest]):
         rest = {each: value for each, value in values.items() if each != path}
         left = _refusal(source, rest)

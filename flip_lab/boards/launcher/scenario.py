@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from flip_lab.boards.launcher.call import Call
+from flip_lab.boards.launcher.devices import device_fields
 from flip_lab.boards.launcher.schema import (
     FieldGroup,
     expectation_text,
@@ -57,7 +58,7 @@ class ScenarioSource:
 
     def groups(self, values: Values) -> list[FieldGroup]:
         """Give the fields; the names chosen decide which options there are."""
-        return scenario_groups(self.current(values))
+        return scenario_groups(self.current(values), values.get("on"))
 
     def current(self, values: Values) -> Scenario:
         """Give the scenario with these values, as far as they are of the right type.
@@ -94,7 +95,8 @@ class ScenarioSource:
         for table in OPTIONS:
             given: Mapping[str, Any] = value_at(now, table)
             found |= {f"{table}.{name}": value for name, value in given.items()}
-        return found | {each.path: each.default for each in launch_fields()}
+        of_launch = [*launch_fields(), *device_fields(values.get("on"))]
+        return found | {each.path: each.default for each in of_launch}
 
     def call(self, values: Values) -> Call:
         """Give the launch: what differs from the scenario, and nothing else."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
+from flip_lab.boards.launcher.devices import device_arguments, device_fields
 from flip_lab.boards.launcher.values import Values, is_same
 from flip_lab.core.errors import FlipLabError
 from flip_lab.core.scenario import Expectation, Scenario
@@ -48,6 +49,7 @@ _TITLES = {
     "train": "Training",
     "config": "Configuration of the app",
     "launch": "Where",
+    "devices": "Real nodes",
     "about": "About",
 }
 _LONG = {"note", "description"}
@@ -58,8 +60,8 @@ class FieldGroup:
     """Fields that belong together.
 
     Attributes:
-        key: ``data``, ``model``, ``strategy``, ``train``, ``config``, ``launch`` or
-            ``about``.
+        key: ``data``, ``model``, ``strategy``, ``train``, ``config``, ``launch``,
+            ``devices`` or ``about``.
         title: What stands above them.
         fields: The fields.
     """
@@ -77,11 +79,12 @@ class FieldGroup:
         }
 
 
-def scenario_groups(scenario: Scenario) -> list[FieldGroup]:
+def scenario_groups(scenario: Scenario, on: object = None) -> list[FieldGroup]:
     """Give the form of a scenario.
 
     Args:
         scenario: Its names say which options there are.
+        on: Where it is launched: real nodes bring fields of their own.
 
     Returns:
         Groups that hold every field of ``Scenario``, and those of the launch.
@@ -94,16 +97,18 @@ def scenario_groups(scenario: Scenario) -> list[FieldGroup]:
     (seed,), where = groups["launch"], _where()
     at = [field.path for field in where].index("experiment")
     groups["launch"] = [*where[:at], seed, *where[at:]]
+    groups["devices"] = device_fields(on)
     return _titled(groups)
 
 
-def app_groups(manifest: AppManifest) -> list[FieldGroup]:
+def app_groups(manifest: AppManifest, on: object = None) -> list[FieldGroup]:
     """Give the form of a Flower App: its configuration with the types of its defaults."""
     config = [
         form_field(f"{CONFIG}{key}", type(value), default=value, label=key)
         for key, value in manifest.config.items()
     ]
-    return _titled({"config": config, "launch": _where(is_app=True)})
+    where = _where(is_app=True)
+    return _titled({"config": config, "launch": where, "devices": device_fields(on)})
 
 
 @cache
@@ -147,11 +152,12 @@ def launch_arguments(values: Values, *, is_app: bool = False) -> dict[str, Any]:
         values: What was put in, by path.
         is_app: Whether an app is launched.
     """
-    return {
+    found = {
         each.path: values[each.path]
         for each in launch_fields(is_app=is_app)
         if each.path in values and not is_same(values[each.path], each.default)
     }
+    return found | device_arguments(values)
 
 
 def places() -> tuple[str, ...]:

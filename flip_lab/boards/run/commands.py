@@ -8,6 +8,9 @@ from typing import Any, Protocol, cast, runtime_checkable
 from flip_lab.core.edits import Value
 from flip_lab.core.errors import InvalidValueError
 from flip_lab.core.events import Json
+from flip_lab.core.policy import policy_value
+
+_OF_POLICY = "policy."
 
 
 @runtime_checkable
@@ -35,6 +38,10 @@ class Steerable(Protocol):
 
     def set(self, **values: Value) -> object:
         """Change settings from the next round on."""
+        ...
+
+    def set_policy(self, **changes: float | str | None) -> object:
+        """Change when rounds close, from the next one on."""
         ...
 
     def exclude(self, *nodes: int) -> object:
@@ -94,7 +101,7 @@ def carry_out(
         "resume": run.resume,
         "step": lambda: run.step(int(asked.get("num_rounds", 1))),
         "stop": run.stop,
-        "set": lambda: run.set(**values),
+        "set": lambda: _set(run, values),
         "exclude": lambda: run.exclude(*nodes),
         "include": lambda: run.include(*nodes),
         "break_when": lambda: run.break_when(str(asked.get("condition", ""))),
@@ -108,3 +115,17 @@ def carry_out(
         )
     # A run that is starting takes commands once it has started.
     return {"is_taken": bool(getattr(call(), "is_taken", True))}
+
+
+def _set(run: Steerable, values: Mapping[str, Value]) -> object:
+    """Set settings and parts of the rounds' policy, which a form shows side by side."""
+    policy = {
+        name.removeprefix(_OF_POLICY): policy_value(
+            name.removeprefix(_OF_POLICY), str(text)
+        )
+        for name, text in values.items()
+        if name.startswith(_OF_POLICY)
+    }
+    rest = {name: v for name, v in values.items() if not name.startswith(_OF_POLICY)}
+    taken = run.set(**rest) if rest or not policy else None
+    return run.set_policy(**policy) if policy else taken

@@ -10,11 +10,15 @@ from typing import TypeAlias, cast
 from flip_lab.boards.run.snapshot import shortened
 from flip_lab.core.edits import EDITS
 from flip_lab.core.events import EventKind, Json, RunEvent
+from flip_lab.core.policy import RoundPolicy
 from flip_lab.core.state import RunState
 
 _MOST_DEEDS, _MOST_MARKS, _MOST_ROUNDS = 40, 60, 50
 _WORDS_LENGTH = 160
-_CHANGING = frozenset({"set", "exclude", "include"})
+_CHANGING = frozenset({"set", "set_policy", "exclude", "include"})
+POLICY = "policy"
+"""The scope of what ``set_policy`` sets."""
+_POLICY_NAMES = "deadline_s", "quorum", "over_selection"
 _KINDS: Mapping[type, str] = {bool: "bool", int: "int", float: "float"}
 _ARMED = frozenset({"stop_when", "break_when"})
 
@@ -75,6 +79,8 @@ class Story:
         """
         found: dict[str, dict[str, Json]] = {}
         for scope, values in self.settings.items():
+            if scope == POLICY:
+                continue
             for name, value in values.items():
                 found.setdefault(name, {})[scope] = value
         fields: list[Json] = []
@@ -87,7 +93,7 @@ class Story:
                     _field(f"{scope}.{name}", value, [scope])
                     for scope, value in by_scope.items()
                 ]
-        return fields
+        return fields + (_policy_fields(self.settings.get(POLICY)) if fields else [])
 
 
 def _field(name: str, value: Json, scopes: list[str]) -> Json:
@@ -100,6 +106,20 @@ def _field(name: str, value: Json, scopes: list[str]) -> Json:
         "text": text,
         "scopes": told,
     }
+
+
+def _policy_fields(policy: Body | None) -> list[Json]:
+    """Give a round's policy for a form: texts, for nothing stands for no limit."""
+    held = {**RoundPolicy().to_json(), **(policy or {})}
+    return [
+        {
+            "name": f"{POLICY}.{name}",
+            "kind": "optional",
+            "text": "" if held[name] is None else str(held[name]),
+            "scopes": [POLICY],
+        }
+        for name in _POLICY_NAMES
+    ]
 
 
 def _state(story: Story, event: RunEvent) -> Story:
@@ -199,6 +219,8 @@ def deed_words(command: str, body: Body) -> str:
             words = "set " + ", ".join(
                 f"{name}={value!r}" for name, value in values.items()
             )
+        case "set_policy":
+            words = f"set policy: {_policy_words(body)}"
         case "exclude" | "include":
             verb = "left out" if command == "exclude" else "took in again"
             words = f"{verb} {', '.join(map(str, keys_of(body)))}"
@@ -207,9 +229,20 @@ def deed_words(command: str, body: Body) -> str:
             words = f"step of {number} round{'' if number == 1 else 's'}"
         case "stop_when" | "break_when":
             words = f"{command.replace('_', ' ')} {_rule(body)}"
+        case "stop" if "at" in body:
+            words = f"stop at {body['at']}"
         case _:
             words = command
     return shortened(words, _WORDS_LENGTH)
+
+
+def _policy_words(body: Body) -> str:
+    """Give a policy in words; what was asked for, where it was refused."""
+    policy, changes = body.get("policy"), body.get("changes")
+    if isinstance(policy, Mapping):
+        return RoundPolicy.from_json(policy).words()
+    told = changes if isinstance(changes, Mapping) else {}
+    return ", ".join(f"{name}={value!r}" for name, value in told.items())
 
 
 def _rule(body: Body) -> str:

@@ -6,6 +6,7 @@ const SOON_MS = 250; // after the last key
 const SLOW_MS = 700; // from here on we say that we wait
 const CALM_MS = 800; // after a launch, in which a second click is the first one's shadow
 const NICE = [1, 2, 5, 10];
+const RELEASES = ["pointerup", "pointercancel", "dragend", "blur"];
 
 // --- Words ----------------------------------------------------------------------------------
 
@@ -14,10 +15,10 @@ function withCode(text) {
   return text.split("`").map((part, at) => (at % 2 ? element("code", {}, part) : part));
 }
 
-function shown(raw) {
+function shown(raw, { empty = "empty" } = {}) {
   if (typeof raw === "boolean") return raw ? "yes" : "no";
   const line = String(raw ?? "").split(/\s+/).filter(Boolean).join(" ");
-  return line.length > 40 ? `${line.slice(0, 39)}…` : line || "empty";
+  return line.length > 40 ? `${line.slice(0, 39)}…` : line || empty;
 }
 
 // --- Numbers --------------------------------------------------------------------------------
@@ -116,7 +117,7 @@ class Field {
       input.setAttribute("role", "spinbutton");
       input.addEventListener("keydown", (event) => this.walk(event));
     }
-    if (spec.is_optional) input.placeholder = "default";
+    if (spec.is_optional) input.placeholder = spec.empty ?? "default";
     if (spec.kind === "list") input.placeholder = "one, another";
     return input;
   }
@@ -161,8 +162,8 @@ class Field {
   tell(problem, isChanged, before) {
     this.node.classList.toggle("flip-changed", isChanged);
     this.undo.hidden = !isChanged;
-    this.undo.setAttribute("aria-label", `Reset ${this.spec.label}: was ${shown(before)}`);
-    this.undo.title = `Reset: was ${shown(before)}`;
+    this.undo.setAttribute("aria-label", `Reset ${this.spec.label}: was ${shown(before, this.spec)}`);
+    this.undo.title = `Reset: was ${shown(before, this.spec)}`;
     this.error.replaceChildren();
     this.error.hidden = !problem;
     if (problem) this.error.append(element("strong", {}, problem.code), " ", problem.what, " ", problem.fix);
@@ -192,9 +193,17 @@ class View {
     this.line = new Line(model);
     this.numAsked = 0; // questions that wait for their answers
     this.build();
+    this.held = []; // what is to be drawn once nothing is pressed any more
+    this.press = () => { this.isPressed = true; };
+    this.release = () => {
+      this.isPressed = false;
+      setTimeout(() => { for (const draw of this.held.splice(0)) draw(); }, 0); // after the click
+    };
+    this.root.addEventListener("pointerdown", this.press);
+    for (const event of RELEASES) window.addEventListener(event, this.release);
     this.handlers = [
-      ["change:form", () => this.showForm()],
-      ["change:verdict", () => this.hearVerdict()],
+      ["change:form", () => this.calmly(() => this.showForm())],
+      ["change:verdict", () => this.calmly(() => this.hearVerdict())],
       ["change:launched", () => this.showLaunched()],
       ["change:shown", () => this.showLaunched()],
     ];
@@ -207,7 +216,14 @@ class View {
   leave() {
     for (const [event, handler] of this.handlers) this.model.off(event, handler);
     for (const timer of [this.soon, this.late, this.calm]) clearTimeout(timer);
+    for (const event of RELEASES) window.removeEventListener(event, this.release);
     this.line.leave();
+  }
+
+  // A field that moves away between press and release would lose the click.
+  calmly(draw) {
+    if (this.isPressed) this.held.push(draw);
+    else draw();
   }
 
   // --- parts
@@ -349,7 +365,7 @@ class View {
     const { what } = this.model.get("form");
     const chips = changes.map((path) => {
       const field = this.fields.get(path);
-      const words = `${field.spec.label}: ${shown(defaults[path])} → ${shown(field.value)}`;
+      const words = `${field.spec.label}: ${shown(defaults[path], field.spec)} → ${shown(field.value, field.spec)}`;
       return button(words, () => { field.node.closest("details")?.setAttribute("open", ""); field.input.focus(); }, { class: "flip-chip", title: path });
     });
     const count = chips.length ? `${counted(chips.length, "change")} from ${what}:` : `As ${what} has it.`;
@@ -438,7 +454,7 @@ class View {
     this.isLaunching = false;
     this.isCalm = true;
     this.calm = setTimeout(() => { this.isCalm = false; }, CALM_MS);
-    if (answer.run) this.told = `Launched ${answer.run}.`;
+    if (answer.run) this.told = answer.is_away ? `Launched ${answer.run} on the hub: this machine may leave. lab.detached() finds it.` : `Launched ${answer.run}.`;
     this.showStatus();
     if (answer.error) this.failure.replaceChildren(refusal(answer.error));
     if (answer.refused) this.toFirstProblem();

@@ -29,10 +29,10 @@ class SettingsForm {
     const id = `flip-field-${(made += 1)}`;
     const control = field.kind === "bool"
       ? element("select", { id }, element("option", { value: "true" }, "True"), element("option", { value: "false" }, "False"))
-      : element("input", { id, type: "text", spellcheck: "false", autocomplete: "off", ...(field.kind === "text" ? {} : { inputmode: "decimal" }) });
+      : element("input", { id, type: "text", spellcheck: "false", autocomplete: "off", ...(field.kind === "text" ? {} : { inputmode: "decimal" }), ...(field.kind === "optional" ? { placeholder: "no limit" } : {}) });
     const problem = element("small", { class: "flip-problem", id: `${id}-problem` });
     control.setAttribute("aria-describedby", problem.id);
-    const label = element("label", { for: id }, field.name, " ", element("small", {}, field.scopes.join(", ")));
+    const label = element("label", { for: id }, field.name.replace(/^policy\./, ""), " ", element("small", {}, field.scopes.join(", ")));
     const input = { field, control, problem, node: element("div", { class: "flip-field" }, label, control, problem) };
     control.addEventListener("input", () => { this.check(input); this.changed(); });
     this.write(input, field.text);
@@ -47,9 +47,9 @@ class SettingsForm {
     const { field, control, problem, node } = input;
     const isChanged = this.textOf(input) !== field.text;
     const value = parsed(field.kind, this.textOf(input));
-    const words = { int: "a whole number", float: "a number: 0.01, 1e-3" }[field.kind];
+    const words = { int: "a whole number", float: "a number: 0.01, 1e-3", optional: "a number, or nothing for no limit" }[field.kind];
     const isBad = field.kind !== "bool" && value === undefined;
-    say(problem, isBad ? `Write ${words}.` : isChanged ? `now ${field.text}` : "");
+    say(problem, isBad ? `Write ${words}.` : isChanged ? `now ${field.text || "no limit"}` : "");
     node.classList.toggle("flip-changed", isChanged && !isBad);
     node.classList.toggle("flip-bad", isBad);
     if (isBad) control.setAttribute("aria-invalid", "true");
@@ -119,6 +119,7 @@ class Desk {
       clear: (ids ?? []).map((id) => JSON.stringify(id)),
     }[command] ?? [];
     if (command === "set" && !Object.keys(values).length) return "run.settings"; // nothing to set yet
+    if (command === "set") return pythonSet(values);
     if (command !== "fork") return pythonCall(command, first, values);
     const all = Object.entries(values ?? {});
     const byKey = Object.fromEntries(all.filter(([key]) => !isName(key)));
@@ -272,7 +273,7 @@ class Desk {
     this.head = head;
     this.story = story;
     this.setForm.show(story.fields);
-    this.forkForm.show(story.fields);
+    this.forkForm.show(story.fields.filter(({ scopes }) => !scopes.includes("policy"))); // a fork has its parent's
     fill(this.rounds, story.checkpoints, () => story.checkpoints.map((value) => element("option", { value })));
     fill(this.armed, story.armed, () => story.armed.map(({ id, words }) => {
       const clear = button("Clear", () => this.press({ command: "clear", ids: [id] }, clear), { class: "flip-quiet", "aria-label": `Clear: ${words}` });

@@ -73,6 +73,8 @@ function pythonDict(values) {
   return `{${parts.join(", ")}}`;
 }
 
+const OF_POLICY = "policy.";
+
 // `run.set(learning_rate=0.01, **{"strategy.mu": 1})`: names with a dot are no Python names.
 export function pythonCall(name, first, values = {}) {
   const all = Object.entries(values);
@@ -82,9 +84,20 @@ export function pythonCall(name, first, values = {}) {
   return `run.${name}(${parts.join(", ")})`;
 }
 
+// Settings, and parts of the rounds' policy: two methods, so two lines where both were changed.
+export function pythonSet(values) {
+  const all = Object.entries(values);
+  const rest = Object.fromEntries(all.filter(([key]) => !key.startsWith(OF_POLICY)));
+  const policy = all.filter(([key]) => key.startsWith(OF_POLICY));
+  const parts = policy.map(([key, text]) => `${key.slice(OF_POLICY.length)}=${text === "" ? "None" : text}`);
+  const lines = Object.keys(rest).length ? [pythonCall("set", [], rest)] : [];
+  return [...lines, ...(parts.length ? [`run.set_policy(${parts.join(", ")})`] : [])].join("; ");
+}
+
 // What a person wrote, as a value of the setting's kind; `undefined` where it is none.
 export function parsed(kind, text) {
   const trimmed = text.trim();
+  if (kind === "optional") return trimmed === "" || parsed("float", trimmed) !== undefined ? trimmed : undefined;
   if (kind === "int") return /^[+-]?\d+$/.test(trimmed) ? Number(trimmed) : undefined;
   if (kind !== "float") return text;
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(trimmed) ? Number(trimmed) : undefined;

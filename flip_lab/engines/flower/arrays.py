@@ -86,18 +86,25 @@ def array_bytes(array: Array) -> int:
     found = vars(array).get(_BACKING)
     if found is None or "data" in vars(array):
         return len(array.data)
-    is_fortran = found.flags.f_contiguous and not found.flags.c_contiguous
-    return _header_bytes(found.dtype, found.shape, is_fortran) + found.nbytes
+    return len(_head_of(found)) + found.nbytes
+
+
+def _is_fortran(values: NDArray[Any]) -> bool:
+    return values.flags.f_contiguous and not values.flags.c_contiguous
+
+
+def _head_of(values: NDArray[Any]) -> bytes:
+    return _head(values.dtype, values.shape, _is_fortran(values))
 
 
 @lru_cache(maxsize=4096)
-def _header_bytes(dtype: np.dtype[Any], shape: tuple[int, ...], is_fortran: bool) -> int:  # noqa: FBT001  # a key
-    """Give the length of the head of an ``.npy`` file: 128 bytes for most arrays."""
+def _head(dtype: np.dtype[Any], shape: tuple[int, ...], is_fortran: bool) -> bytes:  # noqa: FBT001  # a key
+    """Give the head of an ``.npy`` file: 128 bytes for most arrays."""
     file = BytesIO()
     one = np.lib.stride_tricks.as_strided(np.zeros(1, dtype), shape, [0] * len(shape))
     head = np.lib.format.header_data_from_array_1_0(one) | {"fortran_order": is_fortran}
     np.lib.format.write_array_header_1_0(file, head)
-    return file.tell()
+    return file.getvalue()
 
 
 def _snapshot(cls: type[Array], ndarray: NDArray[Any]) -> Array:
@@ -169,15 +176,15 @@ def _written(self: Array, name: str) -> bytes:
     found = vars(self).get(_BACKING)
     if name != "data" or found is None:
         raise AttributeError(name)
-    data = _from_slow(found).data
+    data = _npy(found)
     vars(self)["data"] = data
     return data
 
 
-def _from_slow(values: NDArray[Any]) -> Array:
-    buffer = BytesIO()
-    np.save(buffer, values, allow_pickle=False)
-    return Array(str(values.dtype), values.shape, SType.NUMPY, buffer.getvalue())
+def _npy(values: NDArray[Any]) -> bytes:
+    """Write an ``.npy`` file in one go; NumPy writes 8 KiB at a time into memory."""
+    flat = np.ascontiguousarray(values.T if _is_fortran(values) else values).reshape(-1)
+    return b"".join((_head_of(values), flat.view(np.uint8).data))
 
 
 def _set(self: Array, name: str, value: object) -> None:

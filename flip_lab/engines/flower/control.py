@@ -32,6 +32,9 @@ from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 from flip_lab.core.errors import FederationUnreachableError
 from flip_lab.engines.flower.refusals import coded_errors
 
+STOPPED_BY = "Stopped by "
+"""How a hub begins the details of a run that somebody stopped there; a name follows."""
+
 _TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=15.0, pool=15.0)
 
 
@@ -121,6 +124,12 @@ class RunStanding:
     def is_stopped(self) -> bool:
         """Whether somebody stopped it there on purpose."""
         return self.is_finished and self.sub_status == SubStatus.STOPPED
+
+    @property
+    def stopped_by(self) -> str:
+        """Who stopped it there; empty where nobody knows."""
+        is_told = self.is_stopped and self.details.startswith(STOPPED_BY)
+        return self.details.removeprefix(STOPPED_BY) if is_told else ""
 
     def __str__(self) -> str:
         """Say it in words, such as ``finished, stopped: by the user``."""

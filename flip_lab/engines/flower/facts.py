@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from flwr.app import ConfigRecord, Message
 
 from flip_lab.core.errors import LogError
+from flip_lab.core.holding import Holding
 from flip_lab.core.logged import (
     ConfusionMatrix,
     Histogram,
@@ -32,6 +34,7 @@ RECORD = "flip-lab"
 """Name of the record in a reply's content."""
 
 _LOGGED = "logged/"  # what comes before the name of a logged fact
+_HASH = re.compile("[0-9a-f]{64}")
 _MOST_FACTS = 1_000
 _MOST_BYTES = 16 * 2**20
 
@@ -44,16 +47,21 @@ class Facts:
         started_s: When the client began, seconds since the Unix epoch, by the node's clock.
         duration_s: Seconds that the client took.
         logged: What the client's code logged, by name.
+        holding: What the node holds, if the app said so.
     """
 
     started_s: float
     duration_s: float
     logged: Mapping[str, Logged] = field(default_factory=dict[str, Logged])
+    holding: Holding | None = None
 
 
 def add_facts(reply: Message, facts: Facts) -> None:
     """Put facts into a reply; what would make it too large is left out."""
     record = ConfigRecord({"started_s": facts.started_s, "duration_s": facts.duration_s})
+    if facts.holding is not None:
+        for name, value in asdict(facts.holding).items():
+            record[name] = value
     room = _MOST_BYTES
     for name, value in [*facts.logged.items()][:_MOST_FACTS]:
         packed = _packed(value)
@@ -86,6 +94,23 @@ def take_facts(reply: Message) -> Facts | None:
         started_s=float(started_s),  # pyright: ignore[reportArgumentType]  # checked above
         duration_s=max(0.0, float(duration_s)),  # pyright: ignore[reportArgumentType]
         logged=logged,
+        holding=_holding(record),
+    )
+
+
+def _holding(record: ConfigRecord) -> Holding | None:
+    """Read what a node says that it holds; ``None`` if it says nothing of that kind."""
+    partition_id = record.get("partition_id")
+    hashes = record.get("partition_sha256"), record.get("data_sha256")
+    if type(partition_id) is not int or partition_id < 0:
+        return None
+    of_partition, of_data = (
+        each if isinstance(each, str) and _HASH.fullmatch(each) else "" for each in hashes
+    )
+    if not of_partition or not of_data:
+        return None
+    return Holding(
+        partition_id=partition_id, partition_sha256=of_partition, data_sha256=of_data
     )
 
 

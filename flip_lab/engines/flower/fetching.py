@@ -27,6 +27,7 @@ REPLY_GONE = frozenset(
     {int(ErrorCode.MESSAGE_UNAVAILABLE), int(ErrorCode.REPLY_MESSAGE_UNAVAILABLE)}
 )
 """Codes of the errors for messages and replies that it does not have any more."""
+_MOST_KEPT_BYTES = 2**20  # of replies that are here and that the hub keeps even so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,8 @@ class Fetcher:
         self._objects = objects
         self._underway: dict[str, _Underway] = {}
         self._whole: dict[str, Arrival] = {}
+        self._received: list[str] = []  # which the hub keeps until it hears of it
+        self._received_bytes = 0
 
     @property
     def is_underway(self) -> bool:
@@ -132,7 +135,15 @@ class Fetcher:
             if not any(answer.object_available for answer in answers):
                 break
         arrivals, self._whole = list(self._whole.values()), {}
+        if len(arrivals) == len(limits) or self._received_bytes > _MOST_KEPT_BYTES:
+            self._confirm()
         return arrivals
+
+    def _confirm(self) -> None:
+        """Say which replies are here; of small ones many at once."""
+        if self._received:
+            self._objects.confirm(self._received)
+        self._received, self._received_bytes = [], 0
 
     def _complete(self, limits: Mapping[str, int]) -> None:
         """Put aside what is whole: if the next request fails, it is not lost."""
@@ -143,7 +154,8 @@ class Fetcher:
                 del self._underway[key]
 
     def _arrival(self, message_id: str, each: _Underway, limit: int) -> Arrival:
-        self._objects.confirm(each.proto.metadata.message_id)
+        self._received.append(each.proto.metadata.message_id)
+        self._received_bytes += each.size
         if each.is_lost:
             return Arrival(message_id=message_id)
         try:

@@ -22,41 +22,23 @@ from flwr.proto.fleet_pb2 import (
     ActivateNodeResponse,
     DeactivateNodeRequest,
     DeactivateNodeResponse,
-    PullMessagesRequest,
-    PullMessagesResponse,
     PushMessagesRequest,
-    PushMessagesResponse,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest, SendNodeHeartbeatResponse
-from flwr.proto.message_pb2 import (
-    ConfirmMessageReceivedRequest,
-    ConfirmMessageReceivedResponse,
-    PullObjectRequest,
-    PullObjectResponse,
-    PushObjectRequest,
-    PushObjectResponse,
-)
 from flwr.proto.node_pb2 import Node
 from flwr.proto.run_pb2 import GetRunRequest, GetRunResponse
 
-from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import NodeLimitError
 from flip_lab.engines.flower.fleet_frames import (
-    GOT_HEADER,
+    LITTLE_BYTES,
     MOST_INLINE_BYTES,
-    PULL_PATH,
-    PUSH_PATH,
     framed,
-    object_ids,
-    unframed,
 )
-from flip_lab.engines.flower.fleet_objects import bare_message, deflated, inflated
-from flip_lab.engines.flower.fleet_wire import (
-    FleetWire,
-    RunOverError,
-    parsed,
-    read_node_key,
-)
+from flip_lab.engines.flower.fleet_objects import deflated
+from flip_lab.engines.flower.fleet_pieces import Pieces
+from flip_lab.engines.flower.fleet_questions import Pulled, Questions
+from flip_lab.engines.flower.fleet_wire import FleetWire, RunOverError, read_node_key
+from flip_lab.engines.flower.messages import payload_bytes
 
 __all__ = [
     "FleetConnection",
@@ -71,25 +53,6 @@ REPLY_LESS = "Reply with less, or let the site raise message-mb in its node.toml
 """What helps when a reply is too large."""
 
 _HEARTBEAT_S = 10  # the shortest that Flower takes; two missed, and the node counts as away
-_OBJECT_WAIT_S = 600.0  # a driver sends a message first, and its arrays after it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pulled:
-    """What came of asking for a message.
-
-    Attributes:
-        message: The message with its content; ``None`` when there is none.
-        problem: Why the message came without its content; empty when all is well.
-        was_held: Whether the hub held the question until there might be something: then
-            the next one may follow at once.
-        is_coming: Whether a message is there whose arrays are still on their way.
-    """
-
-    message: Message | None = None
-    problem: str = ""
-    was_held: bool = False
-    is_coming: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +70,6 @@ class RunApp:
 
 class FleetConnection:
     """One node's calls; each may raise what ``httpx`` raises.
-
-    Attributes:
-        is_ours: Whether a hub of ours answers; true until a stock SuperLink does.
 
     Args:
         http: The client to call with; nodes of one process share one.
@@ -130,9 +90,15 @@ class FleetConnection:
         self._wire = FleetWire(http, address, key)
         self._most_bytes = most_bytes
         self._node = Node()
-        self._seen = ""  # the hub's word on how far we have heard
-        self._got = ""
-        self.is_ours = True  # until a stock SuperLink does not know our paths
+        self._pieces = Pieces(self._wire, self._node)
+        self._questions = Questions(
+            self._wire, self._node, self._pieces, most_bytes=most_bytes
+        )
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a hub of ours answers; true until a stock SuperLink does."""
+        return self._questions.is_ours
 
     @property
     def node_id(self) -> int:
@@ -145,8 +111,7 @@ class FleetConnection:
             public_key=self._wire.public_key, heartbeat_interval=_HEARTBEAT_S
         )
         answer = await self._wire.call("activate-node", request, ActivateNodeResponse)
-        self._node = Node(node_id=answer.node_id)
-        self._seen, self.is_ours = "", True
+        self._node.node_id = answer.node_id
         return answer.node_id
 
     async def beat(self, *, hold_s: float) -> bool:
@@ -193,107 +158,23 @@ class FleetConnection:
         Raises:
             HTTPStatusError: If the hub refuses.
         """
-        if not self.is_ours:
-            return await self._pull_stock()
-        headers = {
-            "x-flip-wait": f"{wait_s:.0f}",
-            "x-flip-seen": self._seen,
-            GOT_HEADER: self._got,
-        }
-        body = PullMessagesRequest(node=self._node).SerializeToString()
-        try:
-            response = await self._wire.post(
-                PULL_PATH, body, headers=headers, wait_s=wait_s
-            )
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code not in {404, 405}:
-                raise
-            self.is_ours = False
-            return await self._pull_stock()
-        frames = unframed(response.content)
-        if not frames:
-            return Pulled(is_coming=True)
-        self._seen = response.headers.get("x-flip-news", "")
-        answer = parsed(PullMessagesResponse, frames[0])
-        pulled = await self._message(answer, frames[1:], was_held=bool(self._seen))
-        if answer.messages_list:
-            self._got = answer.messages_list[0].metadata.message_id
-        return pulled
+        return await self._questions.pull(wait_s=wait_s)
 
-    async def _pull_stock(self) -> Pulled:
-        request = PullMessagesRequest(node=self._node)
-        answer = await self._wire.call("pull-messages", request, PullMessagesResponse)
-        return await self._message(answer, [], was_held=False)
-
-    async def _message(
-        self, answer: PullMessagesResponse, contents: list[bytes], *, was_held: bool
-    ) -> Pulled:
-        """Build the message of its objects, those that came and those to be fetched."""
-        if not answer.messages_list:
-            return Pulled(was_held=was_held)
-        try:
-            message, problem = await self._whole(answer, contents), ""
-        except ValueError as error:
-            message, problem = bare_message(answer), str(error)
-        return Pulled(message=message, problem=problem, was_held=was_held)
-
-    async def _whole(self, answer: PullMessagesResponse, contents: list[bytes]) -> Message:
-        """Fetch what did not come along, and build the message.
-
-        Raises:
-            ValueError: If that cannot be, or the message is larger than the site allows.
-        """
-        tree = answer.message_object_trees[0]
-        run_id = answer.messages_list[0].metadata.run_id
-        ids = object_ids(tree)
-        found = dict(zip(ids, contents, strict=False))
-        room = self._most_bytes - sum(map(len, contents))
-        for object_id in ids[len(contents) :]:
-            found[object_id] = await self._object(run_id, object_id)
-            room -= len(found[object_id])
-            if room < 0:
-                break
-        if not contents:
-            confirmed = ConfirmMessageReceivedRequest(
-                node=self._node, run_id=run_id, message_object_id=tree.object_id
-            )
-            await self._wire.call(
-                "confirm-message-received", confirmed, ConfirmMessageReceivedResponse
-            )
-        if room < 0:
-            most = self._most_bytes / 2**20
-            raise ValueError(f"it is larger than the {most:.0f} MiB that the site takes")
-        return await asyncio.to_thread(inflated, tree, found)
-
-    async def _object(self, run_id: int, object_id: str) -> bytes:
-        """Fetch one object, which may still be on its way to the hub.
-
-        Raises:
-            ValueError: If it is not there.
-        """
-        request = PullObjectRequest(node=self._node, run_id=run_id, object_id=object_id)
-        end_s, pause_s = tick_s() + _OBJECT_WAIT_S, 0.05
-        while True:
-            answer = await self._wire.call("pull-object", request, PullObjectResponse)
-            if answer.object_available:
-                return answer.object_content
-            if not answer.object_found or tick_s() > end_s:
-                raise ValueError(f"the hub has no object {object_id}")
-            await asyncio.sleep(pause_s)
-            pause_s = min(1.5 * pause_s, 1.0)
-
-    async def push(self, reply: Message, *, duration_s: float) -> None:
+    async def push(self, reply: Message, *, duration_s: float, wait_s: float = 0.0) -> None:
         """Send a reply, whole or not at all.
 
         Args:
             reply: The reply.
             duration_s: Seconds that the client took, for Flower's accounts.
+            wait_s: How long a hub of ours may hold the next message's question, which
+                goes along with the reply if nobody asks it already; 0 asks nothing.
 
         Raises:
             NodeLimitError: If it is larger than the site lets out.
             RunOverError: If nobody waits for it any more.
         """
-        parts = await asyncio.to_thread(deflated, reply)
+        is_little = payload_bytes(reply) <= LITTLE_BYTES
+        parts = deflated(reply) if is_little else await asyncio.to_thread(deflated, reply)
         size = parts.size_bytes
         if size > self._most_bytes:
             raise NodeLimitError(
@@ -307,24 +188,13 @@ class FleetConnection:
         )
         if self.is_ours and size <= MOST_INLINE_BYTES:
             body = framed([request.SerializeToString(), *parts.contents.values()])
-            await self._wire.post(PUSH_PATH, body)
+            await self._questions.push(body, wait_s=wait_s)
         else:
-            await self._push_stock(request, parts.contents)
+            await self._pieces.push(request, parts.contents)
 
-    async def _push_stock(
-        self, request: PushMessagesRequest, contents: Mapping[str, bytes]
-    ) -> None:
-        answer = await self._wire.call("push-messages", request, PushMessagesResponse)
-        run_id = request.messages_list[0].metadata.run_id
-        for object_id in answer.objects_to_push:
-            pushed = PushObjectRequest(
-                node=self._node,
-                run_id=run_id,
-                object_id=object_id,
-                object_content=contents[object_id],
-                session_id=answer.session_id,
-            )
-            await self._wire.call("push-object", pushed, PushObjectResponse)
+    async def ask_no_more(self) -> None:
+        """Let go of the question that a push asked, and let none ask another."""
+        await self._questions.end()
 
 
 def told_too_large(size_bytes: int, most_mb: int) -> str:

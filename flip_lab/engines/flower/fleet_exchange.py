@@ -26,6 +26,7 @@ from flwr.proto.message_pb2 import (
     PullObjectRequest,
     PushObjectRequest,
 )
+from flwr.proto.node_pb2 import Node
 from flwr.server.superlink.linkstate import LinkState
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.inflatable.inflatable_object import get_object_id
@@ -35,6 +36,7 @@ from google.protobuf.message import DecodeError
 from flip_lab.engines.flower.fleet_frames import (
     GOT_HEADER,
     MOST_INLINE_BYTES,
+    NEXT_HEADER,
     PULL_PATH,
     PUSH_PATH,
     ExchangeError,
@@ -43,7 +45,14 @@ from flip_lab.engines.flower.fleet_frames import (
     unframed,
 )
 
-__all__ = ["GOT_HEADER", "PULL_PATH", "PUSH_PATH", "ExchangeError", "FleetDesk"]
+__all__ = [
+    "GOT_HEADER",
+    "NEXT_HEADER",
+    "PULL_PATH",
+    "PUSH_PATH",
+    "ExchangeError",
+    "FleetDesk",
+]
 
 _Request = TypeVar("_Request", PullMessagesRequest, PushMessagesRequest)
 
@@ -76,24 +85,31 @@ class FleetDesk:
         self._given: dict[int, _Given] = {}
         self._lock = Lock()
 
-    def pull(self, node_id: int, body: bytes, *, got: str = "") -> bytes:
-        """Give a node its next message, with its objects where they are small.
+    @staticmethod
+    def see_that_it_asks(node_id: int, body: bytes) -> None:
+        """Read what a node asks with.
 
         Args:
             node_id: The node that signed the request.
             body: A ``PullMessagesRequest``.
+
+        Raises:
+            ExchangeError: If the request is malformed, or names another node.
+        """
+        _check_node(_parsed(PullMessagesRequest, body).node.node_id, node_id)
+
+    def next_call(self, node_id: int, *, got: str = "") -> bytes:
+        """Give a node its next message, with its objects where they are small.
+
+        Args:
+            node_id: The node.
             got: Ids of messages that the node has in hand, separated by commas.
 
         Returns:
             Frames: the ``PullMessagesResponse``, then each object, in the order of
             ``object_ids``. A message alone: its objects must be fetched one by one. No
             frame at all: a message is there and its objects are not; ask again soon.
-
-        Raises:
-            ExchangeError: If the request is malformed, or names another node.
         """
-        request = _parsed(PullMessagesRequest, body)
-        _check_node(request.node.node_id, node_id)
         with self._lock:
             given = self._given.get(node_id)
             if given is not None and given.message_id in got.split(","):
@@ -101,7 +117,7 @@ class FleetDesk:
                 given = None
         while True:
             if given is None:
-                given = self._next(node_id, request)
+                given = self._next(node_id)
             if given is None:
                 return framed([PullMessagesResponse().SerializeToString()])
             with suppress(FlowerError):
@@ -115,7 +131,7 @@ class FleetDesk:
 
         Args:
             node_id: The node.
-            got: As of ``pull``.
+            got: As of ``next_call``.
         """
         given = self._given.get(node_id)
         return given is not None and given.message_id not in got.split(",")
@@ -136,7 +152,8 @@ class FleetDesk:
                 self._state.object_store,
             )
 
-    def _next(self, node_id: int, request: PullMessagesRequest) -> _Given | None:
+    def _next(self, node_id: int) -> _Given | None:
+        request = PullMessagesRequest(node=Node(node_id=node_id))
         response = fleet_handlers.pull_messages(
             request, self._state, self._state.object_store
         )

@@ -11,8 +11,13 @@ from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 PULL_PATH = "/v1/fleet/flip-pull"
 PUSH_PATH = "/v1/fleet/flip-push"
 GOT_HEADER = "x-flip-got"
+"""Ids of messages that a node has in hand: they need not be given again."""
+NEXT_HEADER = "x-flip-next"
+"""Of the answer to a push that asked to wait: its body is that of the next pull."""
 MOST_INLINE_BYTES = 4 * 2**20
 """Larger messages go in Flower's way, object by object, so that nobody holds all of one."""
+LITTLE_BYTES = 2**18
+"""A message of that size is put together sooner than a thread has its turn."""
 
 _LENGTH = Struct(">Q")
 

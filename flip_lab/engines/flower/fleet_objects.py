@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,8 +16,9 @@ from flwr.supercore.inflatable.inflatable_object import (
     get_object_tree,
     no_object_id_recompute,
 )
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
+from flip_lab.core.errors import ReplyRefusedError
+from flip_lab.engines.flower.incoming import unpack
 from flip_lab.engines.flower.messages import stamp
 
 
@@ -40,8 +42,8 @@ class Deflated:
 
 def deflated(message: Message) -> Deflated:
     """Give a message as objects, and the message its id."""
-    stamp(message, message.object_id)
     with no_object_id_recompute():
+        stamp(message, message.object_id)
         tree = get_object_tree(message)
         objects = get_all_nested_objects(message)
         contents = {object_id: each.deflate() for object_id, each in objects.items()}
@@ -49,11 +51,13 @@ def deflated(message: Message) -> Deflated:
 
 
 def inflated(tree: ObjectTree, contents: dict[str, bytes]) -> Message:
-    """Build a message of its objects.
+    """Build a message of its objects, its arrays without a copy.
+
+    This process must have called ``install_fast_arrays``.
 
     Args:
         tree: Which object belongs to which.
-        contents: The objects by their ids; emptied meanwhile, to hold nothing twice.
+        contents: The objects by their ids.
 
     Raises:
         ValueError: If an object is not what its id says, or they make no message.
@@ -62,11 +66,9 @@ def inflated(tree: ObjectTree, contents: dict[str, bytes]) -> Message:
         if get_object_id(content) != object_id:
             raise ValueError(f"object {object_id} is damaged")
     try:
-        message = inflate_object_from_contents(tree.object_id, contents)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"its objects make no message ({error!r})") from error
-    if not isinstance(message, Message):
-        raise ValueError(f"it is a {type(message).__name__}")  # noqa: TRY004  # as documented
+        message = unpack(tree.object_id, contents, limit_bytes=sys.maxsize)
+    except ReplyRefusedError as error:
+        raise ValueError(f"its objects make no message: {error.what}") from error
     stamp(message, tree.object_id)
     return message
 

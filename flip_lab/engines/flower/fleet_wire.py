@@ -87,6 +87,59 @@ class FleetWire:
             FLEET_HTTP_SIGNATURE_HEADER: b64encode(signature).decode(),
         }
 
+    async def opened(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        wait_s: float = 0.0,
+    ) -> httpx.Response:
+        """Send one request; gives the head of its answer, the rest may take a while.
+
+        Args:
+            path: Where to.
+            body: What.
+            headers: More headers than all requests have.
+            wait_s: How long a hub of ours may hold the answer.
+
+        Raises:
+            RunOverError: If it was about a run that is over, or unknown by now.
+            HTTPStatusError: If it is refused.
+            TransportError: If there is no answer.
+        """
+        wait = {"x-flip-wait": f"{wait_s:.0f}"} if wait_s else {}
+        request = self._http.build_request(
+            "POST",
+            self._base + path,
+            content=body,
+            headers={**self._signed(), **wait, **(headers or {})},
+            timeout=_CALL_S + wait_s,
+        )
+        response = await self._http.send(request, stream=True)
+        if response.is_success:
+            return response
+        await self.rest_of(response)
+        # A 403 in Flower's own form is about the run. A hub that refuses the node itself
+        # says so with a code of ours.
+        if response.status_code == _FORBIDDEN and FlowerError.from_json(response.text):
+            raise RunOverError
+        response.raise_for_status()
+        return response
+
+    @staticmethod
+    async def rest_of(response: httpx.Response) -> httpx.Response:
+        """Read the rest of an answer.
+
+        Raises:
+            TransportError: If it does not come.
+        """
+        try:
+            await response.aread()
+        finally:
+            await response.aclose()
+        return response
+
     async def post(
         self,
         path: str,
@@ -95,31 +148,15 @@ class FleetWire:
         headers: Mapping[str, str] | None = None,
         wait_s: float = 0.0,
     ) -> httpx.Response:
-        """Send one request.
-
-        Args:
-            path: Where to.
-            body: What.
-            headers: More headers than all requests have.
-            wait_s: How much longer than usual the answer may take.
+        """Send one request, and give the whole answer; arguments and errors of ``opened``.
 
         Raises:
-            RunOverError: If it was about a run that is over, or unknown by now.
-            HTTPStatusError: If it is refused.
-            TransportError: If there is no answer.
+            RunOverError: As there.
+            HTTPStatusError: As there.
+            TransportError: As there.
         """
-        response = await self._http.post(
-            self._base + path,
-            content=body,
-            headers={**self._signed(), **(headers or {})},
-            timeout=_CALL_S + wait_s,
-        )
-        # A 403 in Flower's own form is about the run. A hub that refuses the node itself
-        # says so with a code of ours.
-        if response.status_code == _FORBIDDEN and FlowerError.from_json(response.text):
-            raise RunOverError
-        response.raise_for_status()
-        return response
+        response = await self.opened(path, body, headers=headers, wait_s=wait_s)
+        return await self.rest_of(response)
 
     async def call(
         self, name: str, request: Proto, answer: type[_Answer], *, wait_s: float = 0.0
@@ -140,7 +177,6 @@ class FleetWire:
         response = await self.post(
             f"/v1/fleet/{name}",
             request.SerializeToString(deterministic=True),
-            headers={"x-flip-wait": f"{wait_s:.0f}"} if wait_s else {},
             wait_s=wait_s,
         )
         return parsed(answer, response.content)

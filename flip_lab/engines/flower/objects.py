@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import httpx
 from flwr.proto.message_pb2 import (
     ConfirmMessageReceivedRequest,
+    ConfirmMessageReceivedResponse,
     PullObjectRequest,
     PullObjectResponse,
     PushObjectRequest,
@@ -28,7 +29,9 @@ _AT_ONCE = 4
 _BATCH_BYTES = 8 * 2**20  # a hub takes 16 MiB, and one object may have 5
 _MOST_ASKED = 4096
 _LENGTH_BYTES = 4
-_Answer = TypeVar("_Answer", PullObjectResponse, PushObjectResponse)
+_Answer = TypeVar(
+    "_Answer", ConfirmMessageReceivedResponse, PullObjectResponse, PushObjectResponse
+)
 
 
 class _Frames:
@@ -157,12 +160,20 @@ class ObjectCalls:
         )
         return [kind.FromString(part) for part in frames.parts]
 
-    def confirm(self, message_id: str) -> None:
-        """Let the SuperLink forget a reply; if it does not hear of it, it only keeps it."""
-        request = ConfirmMessageReceivedRequest(
-            node=self._node, run_id=self._run_id, message_object_id=message_id
-        )
-        self._pool.submit(self._client.ConfirmMessageReceived, request)
+    def confirm(self, message_ids: Iterable[str]) -> None:
+        """Let the SuperLink forget replies; if it does not hear of it, it keeps them."""
+        requests = [
+            ConfirmMessageReceivedRequest(
+                node=self._node, run_id=self._run_id, message_object_id=message_id
+            )
+            for message_id in message_ids
+        ]
+        if self._in_batches:
+            kind = ConfirmMessageReceivedResponse
+            self._pool.submit(self._batch, "confirm-messages-received", requests, kind)
+            return
+        for request in requests:
+            self._pool.submit(self._client.ConfirmMessageReceived, request)
 
     def close(self) -> None:
         """Begin nothing more, and close the connection once what is under way has ended.

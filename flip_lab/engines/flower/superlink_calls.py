@@ -8,7 +8,7 @@ the handlers are called here, and what is not in these tables does not exist.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -105,8 +105,10 @@ def _table(prefix: str, calls: Mapping[str, Call]) -> Mapping[str, Call]:
     return MappingProxyType({f"{prefix}/{name}": call for name, call in calls.items()})
 
 
-_pull = _fleet(fleet.pull_object)
-_push = _fleet(fleet.push_object)
+def _many(call: Call, *, most_bytes: int = _SMALL) -> Call:
+    """Give a call of ours that takes many requests of one of Flower's in one body."""
+    return replace(call, is_batch=True, is_light=False, most_bytes=most_bytes)
+
 
 FLEET: Mapping[str, Call] = _table(
     "/v1/fleet",
@@ -136,8 +138,12 @@ FLEET: Mapping[str, Call] = _table(
             request=GetRunRequest, handler=_fleet(fleet.get_run), is_light=True
         ),
         "get-fab": Call(request=GetFabRequest, handler=_fleet(fleet.get_fab)),
-        "pull-object": Call(request=PullObjectRequest, handler=_pull),
-        "push-object": Call(request=PushObjectRequest, handler=_push, most_bytes=_OBJECT),
+        "pull-object": Call(request=PullObjectRequest, handler=_fleet(fleet.pull_object)),
+        "push-object": Call(
+            request=PushObjectRequest,
+            handler=_fleet(fleet.push_object),
+            most_bytes=_OBJECT,
+        ),
         "confirm-message-received": Call(
             request=ConfirmMessageReceivedRequest,
             handler=_fleet(fleet.confirm_message_received, store=True),
@@ -167,6 +173,18 @@ CONTROL: Mapping[str, Call] = _table(
 )
 """What people may ask who drive runs, by path."""
 
+_PUSH = Call(
+    request=PushObjectRequest,
+    handler=_runtime(runtime.push_object),
+    most_bytes=_OBJECT,
+)
+_PULL = Call(request=PullObjectRequest, handler=_runtime(runtime.pull_object))
+_CONFIRM = Call(
+    request=ConfirmMessageReceivedRequest,
+    handler=_runtime(runtime.confirm_message_received),
+    is_light=True,
+)
+
 ACQUIRE = "/v1/runtime/acquire-task"
 """The one call of a driver that has no task yet."""
 
@@ -190,30 +208,12 @@ RUNTIME: Mapping[str, Call] = _table(
             handler=_runtime(runtime.push_task_output),
             most_bytes=_BATCH,
         ),
-        "push-object": Call(
-            request=PushObjectRequest,
-            handler=_runtime(runtime.push_object),
-            most_bytes=_OBJECT,
-        ),
-        "pull-object": Call(
-            request=PullObjectRequest, handler=_runtime(runtime.pull_object)
-        ),
-        "push-objects": Call(
-            request=PushObjectRequest,
-            handler=_runtime(runtime.push_object),
-            most_bytes=_BATCH,
-            is_batch=True,
-        ),
-        "pull-objects": Call(
-            request=PullObjectRequest,
-            handler=_runtime(runtime.pull_object),
-            is_batch=True,
-        ),
-        "confirm-message-received": Call(
-            request=ConfirmMessageReceivedRequest,
-            handler=_runtime(runtime.confirm_message_received),
-            is_light=True,
-        ),
+        "push-object": _PUSH,
+        "push-objects": _many(_PUSH, most_bytes=_BATCH),
+        "pull-object": _PULL,
+        "pull-objects": _many(_PULL),
+        "confirm-message-received": _CONFIRM,
+        "confirm-messages-received": _many(_CONFIRM),
         "push-messages": Call(
             request=PushAppMessagesRequest,
             handler=_runtime(runtime.push_messages),

@@ -7,10 +7,17 @@ killed a moment ago, and answers for those that do not.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from datetime import timedelta
 
-from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, SUPERLINK_NODE_ID, Status
+from flwr.common.constant import (
+    NOOP_ACCOUNT_NAME,
+    NOOP_FLWR_AID,
+    SUPERLINK_NODE_ID,
+    Status,
+    SubStatus,
+)
 from flwr.proto.task_pb2 import Task
 from flwr.supercore.constant import NodeStatus
 from flwr.supercore.date import now
@@ -18,6 +25,7 @@ from flwr.supercore.object_store import ObjectStore
 from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.superlink.federation.noop_federation_manager import NoOpFederationManager
 
+from flip_lab.engines.flower.control import STOPPED_BY
 from flip_lab.engines.flower.superlink_messages import Listener, WholeMessages
 
 _BEFORE_FLOWER = timedelta(seconds=5)
@@ -58,6 +66,7 @@ class HubLinkState(WholeMessages):
         """Know no node and no run yet."""
         super().__init__(federation_manager, object_store, listener)
         self._ended_runs: set[int] = set()
+        self._stoppers: dict[int, str] = {}
 
     def admit(self, public_key: bytes) -> int:
         """Let the node that holds a key in, if it is not; give its id.
@@ -133,10 +142,22 @@ class HubLinkState(WholeMessages):
         for node_id in node_ids:
             self._tell_askers(node_id)
 
+    @contextmanager
+    def stopped_by(self, run_id: int, person: str) -> Generator[None]:
+        """Let a run that is stopped within say who did it."""
+        self._stoppers[run_id] = person
+        try:
+            yield
+        finally:
+            self._stoppers.pop(run_id, None)
+
     def finish_task(self, task_id: int, sub_status: str, details: str) -> bool:
         """End a task; whoever waits for its run hears of it."""
-        changed = super().finish_task(task_id, sub_status, details)
         task = self.task_store.get(task_id)
+        person = self._stoppers.get(task.run_id, "") if task is not None else ""
+        if person and sub_status == SubStatus.STOPPED:
+            details = STOPPED_BY + person
+        changed = super().finish_task(task_id, sub_status, details)
         if changed and task is not None:
             self._end([task])
         return changed

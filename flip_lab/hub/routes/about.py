@@ -9,9 +9,10 @@ from pydantic import BaseModel
 
 import flip_lab
 from flip_lab.engines.flower.superlink_wire import FLOWER_VERSION
+from flip_lab.hub.routes.strict_json import StrictRoute
 from flip_lab.hub.service import HubReader, TheHub
 
-router = APIRouter(prefix="/hub", tags=["hub"])
+router = APIRouter(prefix="/hub", tags=["hub"], route_class=StrictRoute)
 
 
 class HubAbout(BaseModel):

@@ -13,15 +13,16 @@ from flip_lab.api.documents import told
 from flip_lab.api.kept_files import BYTES_TOLD, kept_response
 from flip_lab.api.schemas.base import Asked, Body
 from flip_lab.core.clock import at_utc
-from flip_lab.hub.database_deliveries import DeliveryRow
+from flip_lab.hub.database_delivery_tables import DeliveryRow
 from flip_lab.hub.deliveries import DeliveryDesk
 from flip_lab.hub.parcel import Parcel
+from flip_lab.hub.routes.strict_json import StrictRoute
 from flip_lab.hub.service import HubDriver, HubReader, HubService, SignedNode, TheHub
 from flip_lab.runs.artifacts import SAFETENSORS
 from flip_lab.store.blobs import Blobs
 from flip_lab.store.layout import LabDir
 
-router = APIRouter(tags=["deliveries"])
+router = APIRouter(tags=["deliveries"], route_class=StrictRoute)
 
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 Hash: TypeAlias = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -43,7 +44,8 @@ class DeliverAsked(Asked):
         scenario: The scenario of the model, as JSON.
         lineage: Where the model comes from.
         input_schema: What it takes and gives.
-        nodes: A choice by tags, a list of names, or null for all enrolled ones.
+        nodes: A choice by tags, or null for all: those that fit now or later; or a list of
+            names: those alone.
     """
 
     name: Name

@@ -8,12 +8,13 @@ from flip_lab.api.documents import told
 from flip_lab.core.clock import now_s
 from flip_lab.hub.enrolment import enrol
 from flip_lab.hub.place import read_file
+from flip_lab.hub.routes.strict_json import StrictRoute
 from flip_lab.hub.service import SignedNode, TheHub
 from flip_lab.node.messages import EnrolAnswer, EnrolAsk, Report, ReportAnswer
 from flip_lab.node.signing import Proof, ahead_s_of
 from flip_lab.node.trust import bundle_hash
 
-router = APIRouter(prefix="/device", tags=["device"])
+router = APIRouter(prefix="/device", tags=["device"], route_class=StrictRoute)
 
 
 @router.get("/ca", responses=told())

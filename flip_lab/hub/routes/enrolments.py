@@ -7,10 +7,11 @@ from fastapi import APIRouter
 from flip_lab.api.documents import told
 from flip_lab.hub.answers import EnrolmentMade, EnrolmentRow, Enrolments
 from flip_lab.hub.enrolment import list_enrolments, make_enrolment, withdraw_enrolment
+from flip_lab.hub.routes.strict_json import StrictRoute
 from flip_lab.hub.service import HubAdmin, TheHub
 from flip_lab.hub.wishes import EnrolmentWish
 
-router = APIRouter(prefix="/hub/enrolments", tags=["enrolments"])
+router = APIRouter(prefix="/hub/enrolments", tags=["enrolments"], route_class=StrictRoute)
 
 
 @router.get("", responses=told())

@@ -7,10 +7,11 @@ from fastapi import APIRouter
 from flip_lab.api.documents import told
 from flip_lab.hub.answers import NodeRow, Nodes
 from flip_lab.hub.nodes import list_nodes, node_row, revoke_node, tag_node
+from flip_lab.hub.routes.strict_json import StrictRoute
 from flip_lab.hub.service import HubAdmin, HubReader, TheHub
 from flip_lab.hub.wishes import TagWish
 
-router = APIRouter(prefix="/hub/nodes", tags=["nodes"])
+router = APIRouter(prefix="/hub/nodes", tags=["nodes"], route_class=StrictRoute)
 
 
 @router.get("", responses=told())

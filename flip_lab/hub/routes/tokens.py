@@ -6,11 +6,12 @@ from fastapi import APIRouter
 
 from flip_lab.api.documents import told
 from flip_lab.hub.answers import TokenMade, TokenRow, Tokens
+from flip_lab.hub.routes.strict_json import StrictRoute
 from flip_lab.hub.service import HubAdmin, TheHub
 from flip_lab.hub.tokens import list_tokens, make_token, revoke_token
 from flip_lab.hub.wishes import TokenWish
 
-router = APIRouter(prefix="/hub/tokens", tags=["tokens"])
+router = APIRouter(prefix="/hub/tokens", tags=["tokens"], route_class=StrictRoute)
 
 
 @router.get("", responses=told())

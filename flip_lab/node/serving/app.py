@@ -150,9 +150,9 @@ class Endpoint:
         return _json({"status": "ok", "version": flip_lab.__version__})
 
     async def ready(self) -> Response:
-        """Say whether a model is live; 503 while none is."""
-        live = sorted(self._models.live)
-        return _json({"is_ready": bool(live), "models": live}, 200 if live else 503)
+        """Say whether a model is live, to strangers not which; 503 while none is."""
+        is_ready = bool(self._models.live)
+        return _json({"is_ready": is_ready}, 200 if is_ready else 503)
 
 
 def create_app(

@@ -6,10 +6,9 @@ while the hub is away.
 
 from __future__ import annotations
 
+import asyncio
 import os
-import signal
 import socket
-import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +20,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from flip_lab.core.errors import InvalidValueError, NotAllowedError, PredictionError
+from flip_lab.core.servers import bound_socket, wishes_to_end
 from flip_lab.node.config import NodeConfig, ServeSettings
 from flip_lab.node.serving.app import create_app
 from flip_lab.node.serving.guard import ServingLimits
 from flip_lab.node.serving.hub_key import open_shelf
+from flip_lab.node.serving.patience import LOOK_EVERY_S, Patience
 from flip_lab.node.serving.served import ServedModels
 from flip_lab.node.serving.site_token import site_token
 
@@ -115,16 +116,14 @@ def _listening(settings: ServeSettings) -> Generator[socket.socket]:
     Raises:
         PredictionError: If nobody can.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as door:
-        try:
-            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            door.bind((settings.host, settings.port))
-        except OSError as error:
-            raise PredictionError(
-                f"Nobody can listen at {settings.host}:{settings.port}: {error.strerror}.",
-                fix="Give another --port (0 takes a free one), or end what is there.",
-            ) from error
+    try:
+        door = bound_socket(settings.host, settings.port)
+    except OSError as error:
+        raise PredictionError(
+            f"Nobody can listen at {settings.host}:{settings.port}: {error.strerror}.",
+            fix="Give another --port (0 takes a free one), or end what is there.",
+        ) from error
+    with door:
         yield door
 
 
@@ -157,25 +156,29 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, *, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._looking: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
+        self._looking = asyncio.create_task(self._look())
         if self.started:
             self._on_ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what is open, and end."""
+        if self._looking is not None:
+            self._looking.cancel()
+        await super().shutdown(sockets)
+
+    async def _look(self) -> None:
+        patience = Patience()
+        while True:  # connections that say nothing tell nobody
+            await asyncio.sleep(LOOK_EVERY_S)
+            patience.look(list(self.server_state.connections))
+
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Take signals as the wish to end; uvicorn would die of them once more after."""
-        if threading.current_thread() is not threading.main_thread():
+        """Take signals as the wish to end."""
+        with wishes_to_end(self.handle_exit):
             yield
-            return
-        before = {
-            number: signal.signal(number, self.handle_exit)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -14,6 +14,7 @@ from flip_lab.core.errors import FlipLabError, NodeDataError
 from flip_lab.core.scenario import Scenario
 from flip_lab.fl.data.catalog import load_dataset, scenario_dataset
 from flip_lab.fl.data.dataset import Features, Prepare
+from flip_lab.fl.data.hub import HUB_PREFIX
 from flip_lab.fl.data.site import SITE, site_dataset
 from flip_lab.fl.partition import site_partition, split_indices
 from flip_lab.fl.scenarios import scenario_from_json
@@ -48,6 +49,8 @@ def site_rows(config: NodeConfig, manifest: Manifest, schema: InputSchema) -> Si
         )
     try:
         scenario = scenario_from_json(manifest.scenario)
+        if scenario.data.dataset.startswith(HUB_PREFIX):
+            return AS_IT_COMES  # prepared by nobody, and a name may be a path of this disk
         learnt = _of_site if schema.dataset == SITE else _of_partition
         prepare, train, names = learnt(config, scenario, partition_id)
     except FlipLabError as error:

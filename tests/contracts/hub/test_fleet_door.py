@@ -182,6 +182,30 @@ def test_a_broken_connection_is_a_lost_node(
     hub.play(story)
 
 
+@pytest.mark.parametrize("session", ["", "s1"])
+def test_a_node_that_is_killed_as_it_comes_is_lost(
+    hub: ProbedHub, signer: Signer, monkeypatch: pytest.MonkeyPatch, session: str
+) -> None:
+    """One of ours asks at once for calls; a stock node takes its time, and may."""
+    monkeypatch.setattr(presence_module, "GRACE_S", 0.0)
+    hub.enrol(f"stillborn-{session}", signer)
+
+    async def story(asked: Asked) -> None:
+        presence = asked.active.service.presence
+        asked.active.service.learn_nodes()
+        activate = ActivateNodeRequest(public_key=signer.pem, heartbeat_interval=10)
+        more = {"x_flip_session": session} if session else {}
+        assert (await asked.fleet(signer, "activate-node", activate, **more)).is_success
+        presence.tick()
+        assert (signer.node_id in presence.online()) is not bool(session)
+        beat = SendNodeHeartbeatRequest(node=signer.node, heartbeat_interval=10)
+        await asked.fleet(signer, "send-node-heartbeat", beat)
+        presence.tick()
+        assert signer.node_id in presence.online(), "a sign of life forgives"
+
+    hub.play(story)
+
+
 async def break_while_held(asked: Asked, signer: Signer, body: bytes) -> None:
     """Send a heartbeat that asks to be held, and close the connection meanwhile."""
     breaks = asyncio.Event()

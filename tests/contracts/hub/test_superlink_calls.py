@@ -9,6 +9,7 @@ from flip_lab.engines.flower.superlink_calls import CONTROL, FLEET, RUNTIME
 from flip_lab.hub.bodies import PROTOBUF
 
 OURS = {
+    "/v1/runtime/confirm-messages-received",
     "/v1/runtime/pull-objects",
     "/v1/runtime/push-objects",
 }

@@ -15,7 +15,8 @@ from flip_lab.analysis.fleet_facts import facts_of, workload_of
 from flip_lab.core.errors import TwinError
 from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.core.fleet import Availability
-from flip_lab.testing.recorded_run import KnownNode, RecordedRun
+from flip_lab.core.policy import LATE, NEVER_CAME, RoundPolicy
+from flip_lab.testing.recorded_run import KnownNode, KnownSpec, RecordedRun
 
 SLOW_AND_FAST = [KnownNode(compute_s=seconds) for seconds in (0.5, 1.0, 2.0, 8.0)]
 
@@ -165,13 +166,51 @@ def test_what_lay_in_an_outage_of_the_hub_is_not_learned_from() -> None:
 
 
 def test_a_late_reply_is_no_failure_and_tells_its_time() -> None:
-    """A deadline hides neither who is slow, nor how slow."""
-    run = RecordedRun(nodes=SLOW_AND_FAST, num_rounds=20, deadline_s=4.0)
+    """A deadline hides neither who is slow, nor how slow, nor what the server takes."""
+    spec = KnownSpec(policy=RoundPolicy(deadline_s=4.0))
+    run = RecordedRun(nodes=SLOW_AND_FAST, num_rounds=20, spec=spec)
     fleet = Fleet.from_run(run)
     slow = fleet.by_partition[3]
     assert slow.availability.num_failed == 0
     assert slow.phases["train"].timing.median_s == pytest.approx(8.0, rel=0.1)
-    assert facts_of([run]).clients["is_late"].sum() == 20
+    assert fleet.server.overhead.median_s == pytest.approx(0.2, rel=0.2)
+    assert facts_of([run]).clients["is_late"].sum() >= 20
+
+
+def test_a_message_behind_another_one_is_not_a_slow_one() -> None:
+    """Evaluating waits until late training is done, but is as quick as it was."""
+    spec = KnownSpec(policy=RoundPolicy(deadline_s=7.0))
+    late = RecordedRun(nodes=SLOW_AND_FAST, num_rounds=20, spec=spec)
+    waited = facts_of([late]).answered.query("partition_id == 3 and phase == 'evaluate'")
+    assert waited["duration_s"].median() > 2.2
+    learned = Fleet.from_run(late).by_partition[3].phases["evaluate"]
+    assert learned.timing.median_s == pytest.approx(1.6, rel=0.1)
+    assert learned.timing.log_sigma < 0.25
+
+
+def test_a_late_reply_has_its_way_back_as_others_have() -> None:
+    """Nobody waited for it, so only the node's own word says when it was done."""
+    nodes = [KnownNode(compute_s=seconds, fixed_s=1.5) for seconds in (0.5, 4.0)]
+    spec = KnownSpec(policy=RoundPolicy(deadline_s=4.5))
+    late = RecordedRun(nodes=nodes, num_rounds=20, spec=spec, tells_work=True)
+    facts = facts_of([late])
+    assert facts.clients.query("is_late and phase == 'train'")["partition_id"].eq(1).all()
+    train = Fleet.from_facts(facts).by_partition[1].phases["train"]
+    assert train.timing.median_s == pytest.approx(5.5, rel=0.1)
+
+
+def test_who_was_never_heard_of_again_tells_nothing() -> None:
+    """A late reply that never came has no time; its node is as quick as its others say."""
+    spec = KnownSpec(policy=RoundPolicy(deadline_s=4.0))
+    run = RecordedRun(nodes=SLOW_AND_FAST, num_rounds=8, spec=spec)
+    gone = [
+        replace(event, body={**event.body, "error": f"{NEVER_CAME}, and so on."})
+        if event.server_round > 4 and event.body.get("error_code") == LATE
+        else event
+        for event in run.events()
+    ]
+    told = facts_of([Altered(run, gone)]).clients.query("is_late")
+    assert told["duration_s"].isna().tolist() == (told["server_round"] > 4).tolist()
 
 
 def test_json_keeps_every_number() -> None:

@@ -99,7 +99,9 @@ class Steered:
     def _other(self, *_arguments: object, **_more: object) -> None:
         self.done.append((author(), "something else"))
 
-    resume = step = stop = set = exclude = include = break_when = clear = fork = _other
+    resume = step = stop = set = set_policy = exclude = include = break_when = clear = (
+        fork
+    ) = _other
 
 
 @pytest.fixture

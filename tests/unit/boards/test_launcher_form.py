@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flip_lab import Lab
+from flip_lab.boards.launcher.board import LauncherBoard
 from flip_lab.boards.launcher.call import literal
 from flip_lab.boards.launcher.form import Draft
 from flip_lab.boards.launcher.schema import LAUNCH_FIELDS
 from flip_lab.boards.launcher.source import Source, listed_scenarios, source_of
 from flip_lab.boards.launcher.values import Raw, is_same, raw_of, value_of
 from flip_lab.core.errors import FlipLabError, InvalidValueError, UnknownKeyError
+from flip_lab.core.policy import RoundPolicy
 from flip_lab.fl.form_field import form_field
 from flip_lab.fl.scenarios import scenario_names
 from flip_lab.runs import lab as launching
+from flip_lab.runs.run import Run
 
 APPS = Path(__file__).parents[2] / "integration" / "apps"
 NAME = "digits-dirichlet"
@@ -323,3 +327,102 @@ def test_an_expectation_is_told_with_its_margin() -> None:
         "Skew costs a few points at most against equal nodes. "
         "(eval_accuracy ≥ scenario:digits-iid - 0.05)"
     )
+
+
+HUB = """
+[federations.hospitals]
+address = "127.0.0.1:1"
+token = "t"
+[federations.clinics]
+address = "127.0.0.1:2"
+superexec-secret = "s"
+"""
+
+
+@pytest.fixture
+def federations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand beside a file that names a hub and a stock SuperLink."""
+    (tmp_path / "flip-lab.toml").write_text(HUB)
+    monkeypatch.chdir(tmp_path)
+
+
+def devices_of(draft: Draft) -> list[str]:
+    """List the fields that are there for real nodes."""
+    found = [group for group in draft.groups if group.key == "devices"]
+    return [each.path for group in found for each in group.fields]
+
+
+@pytest.mark.usefixtures("federations")
+@pytest.mark.parametrize("source", SOURCES.values(), ids=[*SOURCES])
+def test_real_nodes_bring_fields_of_their_own(source: Source) -> None:
+    """Only a hub can keep a run's process; an engine has nothing of all that."""
+    policy = [
+        f"policy.{name}" for name in ("deadline_s", "quorum", "over_selection", "late")
+    ]
+    blank = Draft(source=source)
+    assert devices_of(blank) == []
+    assert devices_of(blank.with_edits({"on": "clinics"})) == ["nodes", *policy]
+    on_hub = blank.with_edits({"on": "hospitals"})
+    assert devices_of(on_hub) == ["nodes", *policy, "detach"]
+    back = on_hub.with_edits({"nodes": "eu"}).with_edits({"on": "ray"})
+    assert back.call.arguments == {"on": "ray"}, "what no engine knows is left out"
+
+
+@pytest.mark.usefixtures("federations")
+def test_what_is_asked_of_real_nodes_is_launched_and_written_in_python() -> None:
+    """A share has a point, a number of nodes has none; the text imports what it needs."""
+    filled = Draft(source=SOURCES["hospitals"]).with_edits(
+        {
+            "on": "hospitals",
+            "nodes": "eu and not slow",
+            "policy.deadline_s": 60,
+            "policy.quorum": "1.0",
+            "policy.over_selection": 0.0,
+            "detach": True,
+        }
+    )
+    assert filled.problems == {}
+    policy = RoundPolicy(deadline_s=60.0, quorum=1.0)
+    asked = {"nodes": "eu and not slow", "policy": policy, "detach": "hub"}
+    assert filled.call.in_order() == {"on": "hospitals", **asked}
+    assert filled.call.check().spec.policy == policy
+    names = {"lab": Recorder()}
+    before, _, call = filled.call.python().partition("\n\n")
+    exec(before, names)  # noqa: S102  # our own text
+    assert eval(call, names) == ("hospitals", filled.call.in_order())  # noqa: S307  # our own
+    assert "deadline_s=60.0, quorum=1.0)" in call
+
+
+@pytest.mark.usefixtures("federations")
+@pytest.mark.parametrize(
+    ("path", "raw", "code"),
+    [
+        ("policy.deadline_s", "0", "FLIP-103"),
+        ("policy.quorum", "1.5", "FLIP-103"),
+        ("policy.quorum", "some", "FLIP-103"),
+        ("policy.over_selection", "11", "FLIP-103"),
+        ("nodes", "eu and", "FLIP-811"),
+    ],
+)
+def test_what_cannot_be_asked_of_real_nodes_is_refused_where_it_stands(
+    path: str, raw: str, code: str
+) -> None:
+    """With the words of a launch, at the field that is to blame."""
+    draft = Draft(source=SOURCES["hospitals"], edits={"on": "hospitals", path: raw})
+    assert {path: each["code"] for path, each in draft.problems.items()} == {path: code}
+    assert draft.call.python(), "it is written even so"
+
+
+@pytest.mark.usefixtures("federations")
+def test_a_run_that_goes_on_with_its_hub_is_not_shown_here() -> None:
+    """The lab of the page does not keep it yet: there is nothing to open."""
+    board = LauncherBoard(
+        SOURCES["hospitals"], start=lambda _: cast("Run", SimpleNamespace(run_id="r"))
+    )
+    edits = {"on": "hospitals", "detach": True}
+    answer = board.answer({"ask": "launch", "press": "1", "edits": edits})
+    assert (answer["run"], answer["is_away"]) == ("r", True)
+    assert (board.parts()["launched"], board.parts()["shown"]) == ([], "")
+    answer = board.answer({"ask": "launch", "press": "2", "edits": {"on": "hospitals"}})
+    assert "is_away" not in answer
+    assert board.parts()["shown"] == "r"

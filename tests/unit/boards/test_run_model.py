@@ -17,6 +17,7 @@ from flip_lab.boards.run.outbox import ENVELOPE_BYTES, Outbox, size_bytes
 from flip_lab.boards.run.story import Story, deed_words
 from flip_lab.boards.run.usage import Usage
 from flip_lab.core.events import ClientFact, EventKind, Json, RunEvent
+from flip_lab.core.policy import RoundPolicy
 
 ToldStory = Callable[..., list[RunEvent]]
 
@@ -197,9 +198,11 @@ def test_settings_become_a_form_and_edits_marks() -> None:
                 evaluate={"batch_size": 64},
                 strategy={"fraction_train": 1.0},
                 run={"learning_rate": 0.1},
+                policy=RoundPolicy(quorum=0.5).to_json(),
                 excluded=[],
             ),
             control("set", values={"learning_rate": 0.01}, from_round=4),
+            control("set_policy", changes={"quorum": -1}, refused={}),
         ]
     )
     fields = [tuple(cast("dict[str, object]", field).values()) for field in story.fields()]
@@ -209,9 +212,13 @@ def test_settings_become_a_form_and_edits_marks() -> None:
         ("evaluate.batch_size", "int", "64", ["evaluate"]),
         ("shuffle", "bool", "true", ["train"]),
         ("fraction_train", "float", "1.0", ["strategy"]),
+        ("policy.deadline_s", "optional", "", ["policy"]),
+        ("policy.quorum", "optional", "0.5", ["policy"]),
+        ("policy.over_selection", "optional", "0.0", ["policy"]),
     ]
+    assert story.deeds[-1]["words"] == "set policy: quorum=-1"
     assert story.marks == ({"round": 4, "kind": "edit", "words": "set learning_rate=0.01"},)
-    assert story.deeds[-1]["from_round"] == 4
+    assert story.deeds[-2]["from_round"] == 4
 
 
 def test_left_out_follows_the_commands_and_the_settings() -> None:

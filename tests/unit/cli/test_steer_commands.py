@@ -31,6 +31,7 @@ def told(lab_dir: LabDir, *arguments: str, status: int = 0) -> dict[str, Any]:
         ("pause",),
         ("step", "2"),
         ("set", "learning_rate=0.01"),
+        ("policy", "--deadline", "none", "--quorum", "0.8"),
         ("exclude", "1", "2"),
         ("include", "1"),
         ("stop-when", "eval_accuracy >= 0.9"),

@@ -225,6 +225,8 @@ RUNS: list[Callable[[RemoteRun], object]] = [
     lambda run: run.step(2),
     lambda run: run.stop(),
     lambda run: run.set({"train.learning_rate": 0.1}, momentum=0.5),
+    lambda run: run.set_policy(RoundPolicy(deadline_s=2.0), quorum=None),
+    lambda run: run.policy,
     lambda run: run.exclude(1, 2**63),
     lambda run: run.include(1),
     lambda run: run.stop_when("eval_accuracy >= 0.9", budget_s=3, epsilon=1.5),

@@ -12,9 +12,11 @@ from flip_lab.core.edits import (
     edits_in,
     in_force_from,
     inherited,
+    policy_told,
     unattended,
 )
 from flip_lab.core.events import EventKind, RunEvent
+from flip_lab.core.policy import RoundPolicy
 
 
 def edit(key: str, command: str, from_round: int, **more: Any) -> Edit:  # noqa: ANN401  # JSON
@@ -66,6 +68,32 @@ def test_each_edit_counts_from_its_round(
     found = in_force_from(STORY, server_round)
     assert (found.values, set(found.excluded)) == (values, excluded)
     assert list(found.armed) == armed
+
+
+def test_a_policy_counts_from_its_round_on() -> None:
+    """Before it that of the launch does."""
+    policy = RoundPolicy(deadline_s=9.0, quorum=3)
+    story = [*STORY, edit("p", "set_policy", 4, policy=policy.to_json())]
+    assert [in_force_from(story, number).policy for number in (3, 4)] == [None, policy]
+
+
+def test_a_run_s_newest_word_on_its_policy_is_found() -> None:
+    """What was set, or what held as a round began; refusals are none."""
+    long, short = RoundPolicy(deadline_s=9.0), RoundPolicy(deadline_s=1.0)
+    told: list[tuple[EventKind, dict[str, Any]]] = [
+        (EventKind.SETTINGS, {"train": {}, "policy": long.to_json()}),
+        (EventKind.CONTROL, edit("p", "set_policy", 2, policy=short.to_json()).body()),
+        (EventKind.CONTROL, {"refused": {}, "policy": RoundPolicy().to_json()}),
+        (EventKind.SETTINGS, {"train": {}}),
+    ]
+    events = [
+        RunEvent(
+            run_id="r", sequence=place, time_s=0.0, server_round=0, kind=kind, body=body
+        )
+        for place, (kind, body) in enumerate(told)
+    ]
+    found = [policy_told(events[:number]) for number in range(5)]
+    assert found == [None, long, short, short, short]
 
 
 def test_a_client_that_was_left_out_at_a_break_is_dropped_from_that_round() -> None:

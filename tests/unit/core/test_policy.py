@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flip_lab.core.errors import InvalidValueError, UnknownKeyError
-from flip_lab.core.policy import RoundPolicy
+from flip_lab.core.policy import RoundPolicy, policy_changes, policy_value
 
 _QUORUMS = st.one_of(
     st.none(),
@@ -94,3 +94,28 @@ def test_an_unknown_part_is_named() -> None:
     """A typing error in a file must not be ignored."""
     with pytest.raises(UnknownKeyError, match="deadline_s"):
         RoundPolicy.from_json({"deadlin_s": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("20", 20), (" 1.0 ", 1.0), ("3", 3), ("1e1", 10.0), ("", None), ("None", None)],
+)
+def test_a_value_is_read_as_a_person_writes_it(text: str, value: float | None) -> None:
+    """A point makes a share of a number of nodes."""
+    found = policy_value("quorum", text)
+    assert (found, type(found)) == (value, type(value))
+    with pytest.raises(InvalidValueError, match="quorum"):
+        policy_value("quorum", "a few")
+    assert policy_value("over_selection", "") == 0.0
+
+
+def test_a_change_leaves_the_rest_as_it_was() -> None:
+    """A whole policy changes everything; what cannot be meant is refused."""
+    policy = RoundPolicy(deadline_s=9.0, quorum=3)
+    assert policy.changed({"quorum": None}) == RoundPolicy(deadline_s=9.0)
+    assert policy_changes(None, {"quorum": 0.5}) == {"quorum": 0.5}
+    assert RoundPolicy(over_selection=2.0).changed(policy_changes(policy, {})) == policy
+    assert policy.words() == "deadline_s=9.0, quorum=3"
+    assert RoundPolicy().words() == "wait for every reply"
+    with pytest.raises(UnknownKeyError, match="dead_line"):
+        policy_changes(policy, {"dead_line": 1})

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
+from threading import Event, Timer
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -21,14 +22,17 @@ from flip_lab.core.errors import (
     NotEnoughNodesError,
     ReplyRefusedError,
 )
+from flip_lab.core.holding import Holding
 from flip_lab.core.notice import Notice
-from flip_lab.engines import deployment_grid, hub_session
+from flip_lab.engines import deployment_grid, device_nodes, device_post, hub_session
 from flip_lab.engines.chosen_nodes import ChosenNodes
 from flip_lab.engines.deployment_grid import DeploymentGrid, Surroundings
 from flip_lab.engines.device_replies import REFUSED, DeviceReplies
 from flip_lab.engines.flower.arrays import install_fast_arrays
-from flip_lab.engines.flower.control import RunStanding, SuperLink
+from flip_lab.engines.flower.attach import Ending
+from flip_lab.engines.flower.control import STOPPED_BY, RunStanding, SuperLink
 from flip_lab.engines.flower.fab import Fab
+from flip_lab.engines.flower.facts import Facts, add_facts
 from flip_lab.engines.flower.fetching import NODE_AWAY, Arrival
 from flip_lab.engines.flower.messages import become_server, stamp
 from flip_lab.engines.hub_nodes import HubNode
@@ -242,6 +246,9 @@ class Bench:
     names: Names
     now_s: float = 100.0
     is_stopped: bool = False
+    hears_stops: bool = True
+    held: list[Holding] = field(default_factory=list[Holding])
+    stoppers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     def ask(self, *node_ids: int, content: RecordDict | None = None) -> list[str]:
         """Send one message to each node."""
@@ -271,6 +278,7 @@ def build(
     """Put a Grid together as the engine does, on a fake hub."""
     install_fast_arrays()
     hub, notices, names = FakeHub(), list[Notice](), Names()
+    held = list[Holding]()
     holder: list[Bench] = []
 
     def now() -> float:
@@ -283,8 +291,13 @@ def build(
         if holder and holder[0].is_stopped:
             raise StopRunError
 
-    for module in (deployment_grid, hub_session):
+    def stop(person: str, where: str) -> None:
+        holder[0].stoppers.append((person, where))
+        holder[0].is_stopped = holder[0].hears_stops
+
+    for module in (deployment_grid, device_nodes, device_post, hub_session):
         monkeypatch.setattr(module, "tick_s", now)
+    for module in (deployment_grid, device_post, hub_session):
         monkeypatch.setattr(module, "sleep", sleep)
     monkeypatch.setattr(hub_session, "attach", hub.attach)
     monkeypatch.setattr(FakeControl, "hub", hub, raising=False)
@@ -294,6 +307,7 @@ def build(
         Fab("0" * 64, b"app", {}),
         wait_s=120.0,
         check=check,
+        stopped_by=stop,
         notify=notices.append,
     )
     book = NodeBook(notices.append)
@@ -301,14 +315,14 @@ def build(
         "session": session,
         "outbox": Outbox(ReplyRules(same_arrays=asks)),
         "book": book,
-        "replies": DeviceReplies(book, notices.append),
+        "replies": DeviceReplies(book, notices.append, held.append),
         "chosen": ChosenNodes(choice, book.facts),
         "hub": names,
         "asks_partitions": asks,
         "check": check,
     }
     grid = DeploymentGrid(Surroundings(**surroundings))
-    holder.append(Bench(hub, grid, session, notices, names))
+    holder.append(Bench(hub, grid, session, notices, names, held=held))
     return holder[0]
 
 
@@ -408,6 +422,22 @@ def test_a_hub_that_comes_back_with_its_runs_is_asked_nothing_again(bench: Bench
     assert "back after 3" in bench.notices[1].message, "the seconds are told"
 
 
+def test_what_nodes_hold_is_told_of_replies_that_count(bench: Bench) -> None:
+    """Whoever sends what no client of ours sends is not believed in this either."""
+    ids = bench.ask(NORTH, SOUTH)
+    holding = Holding(partition_id=0, partition_sha256="a" * 64, data_sha256="b" * 64)
+    for node, num_examples in ((NORTH, 3), (SOUTH, -3)):
+        for wire_id, (asked, message) in list(bench.hub.waiting.items()):
+            if asked == node:
+                metrics = MetricRecord({"num-examples": num_examples})
+                reply = Message(RecordDict({"metrics": metrics}), reply_to=message)
+                add_facts(reply, Facts(started_s=1.0, duration_s=1.0, holding=holding))
+                bench.hub.put(wire_id, reply=reply)
+    assert len(bench.replies(ids)) == 2
+    assert bench.codes() == ["reply_refused"]
+    assert bench.held == [holding]
+
+
 def test_what_was_asked_waits_for_its_node_to_find_the_new_hub(bench: Bench) -> None:
     """Who is there is asked at once, the others when they come, or after a minute."""
     ids = bench.ask(NORTH, SOUTH)
@@ -420,7 +450,8 @@ def test_what_was_asked_waits_for_its_node_to_find_the_new_hub(bench: Bench) -> 
 
 
 def test_a_run_that_somebody_stopped_on_the_hub_ends(bench: Bench) -> None:
-    """The hub knows the run, and that it was stopped: nothing is started again."""
+    """Also where nobody listens for that: nothing is started again."""
+    bench.hears_stops = False
     ids = bench.ask(NORTH)
     FakeControl(SUPERLINK).stop_run(1)
     with pytest.raises(FederationUnreachableError, match="finished, stopped"):
@@ -471,6 +502,48 @@ def test_a_stop_is_seen_while_the_run_waits_for_the_hub(bench: Bench) -> None:
     assert bench.now_s < 110.0
 
 
+@pytest.mark.parametrize("num_answered", [0, 1], ids=["at first", "while it waits"])
+def test_a_stop_does_not_wait_for_a_call_that_hangs(
+    bench: Bench, num_answered: int
+) -> None:
+    """A network that swallows all keeps a call until its time is over; nobody else."""
+    released, calls = Event(), count()
+
+    def swallow() -> None:
+        if next(calls) >= num_answered:
+            released.wait(60.0)
+
+    ids = bench.ask(NORTH)
+    bench.hub.is_up, bench.hub.when_away = False, swallow
+    stopper = Timer(0.3, lambda: vars(bench).update(is_stopped=True))
+    stopper.start()
+    with pytest.raises(StopRunError):
+        bench.replies(ids, 600.0)
+    assert bench.codes() == ["hub_lost"] * num_answered
+    released.set()
+
+
+def test_a_stopped_run_waits_a_moment_for_the_hub_to_hear_of_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has ended by itself takes the time that it needs."""
+    heard, released = list[Ending](), Event()
+
+    def close(ending: Ending, details: str) -> None:
+        del details
+        heard.append(ending)
+        released.wait(60.0)
+
+    monkeypatch.setattr(bench.session.attachment, "close", close)
+    monkeypatch.setattr(hub_session, "_FAREWELL_S", 0.1)
+    bench.session.close(Ending.STOPPED)
+    assert heard == [Ending.STOPPED]
+    assert not released.is_set()
+    released.set()
+    bench.session.close(Ending.COMPLETED)
+    assert heard == [Ending.STOPPED, Ending.COMPLETED]
+
+
 def test_a_stop_is_seen_while_the_run_waits_for_nodes(bench: Bench) -> None:
     """Also where Flower's own loop waits: it asks for the nodes again and again."""
     bench.is_stopped = True
@@ -478,6 +551,22 @@ def test_a_stop_is_seen_while_the_run_waits_for_nodes(bench: Bench) -> None:
         bench.grid.wait_for_nodes(4, timeout_s=600.0)
     with pytest.raises(StopRunError):
         bench.grid.get_node_ids()
+
+
+@pytest.mark.parametrize(("details", "person"), [(STOPPED_BY + "ada", "ada"), ("", "")])
+def test_a_stop_on_the_hub_ends_the_run_and_says_who_it_was(
+    bench: Bench, details: str, person: str
+) -> None:
+    """It is not started there again behind their back; a SuperLink knows no names."""
+    ids = bench.ask(NORTH)
+    [run_id] = bench.hub.runs
+    bench.hub.runs[run_id] = RunStanding(
+        status="finished", sub_status="stopped", details=details
+    )
+    with pytest.raises(StopRunError):
+        bench.replies(ids, 600.0)
+    assert bench.stoppers == [(person, SUPERLINK.address)]
+    assert [*bench.hub.runs] == [run_id]
 
 
 def test_a_push_that_fails_for_good_leaves_nothing_to_send(bench: Bench) -> None:
@@ -528,6 +617,35 @@ def test_messages_for_a_hub_that_was_just_started_wait_for_their_nodes(
     assert bench.replies(ids, 2.0) == {}
     bench.hub.answer(NORTH)
     assert bench.replies(ids)[NORTH].has_content()
+
+
+def test_a_round_after_a_restart_begins_with_all_nodes_that_were_there(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strategies size a cohort by who is there; one of the first to return is another."""
+    everybody, check = list(bench.grid.get_node_ids()), bench.hub.check
+    bench.hub.forget()
+    bench.hub.online = [SOUTH]
+
+    def come_back(run_id: int | None = None) -> None:
+        check(run_id)
+        bench.hub.online = [SOUTH] if bench.now_s < 105.0 else [NORTH, SOUTH, EAST]
+
+    monkeypatch.setattr(bench.hub, "check", come_back)
+    assert list(bench.grid.get_node_ids()) == everybody
+    assert "node_lost" not in bench.codes()
+
+
+def test_a_round_after_a_restart_waits_a_minute_for_nodes_and_no_longer(
+    bench: Bench,
+) -> None:
+    """Who went with the hub is lost then, and the round begins without."""
+    bench.grid.get_node_ids()
+    bench.hub.forget()
+    bench.hub.online = [SOUTH]
+    assert list(bench.grid.get_node_ids()) == [SOUTH]
+    assert 160.0 <= bench.now_s < 161.0
+    assert bench.codes().count("node_lost") == 2
 
 
 def test_an_answer_that_was_lost_on_its_way_is_asked_for_again(bench: Bench) -> None:

@@ -21,7 +21,9 @@ from flwr.superlink.servicer.fleet import fleet_handlers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flip_lab.core.holding import Holding
 from flip_lab.core.logged import confusion_matrix, histogram, image
+from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.engines.flower.facts import RECORD, Facts, add_facts, take_facts
 from flip_lab.engines.flower.fleet_exchange import ExchangeError, FleetDesk
 from flip_lab.engines.flower.fleet_frames import framed, object_ids, unframed
@@ -29,6 +31,12 @@ from flip_lab.engines.flower.fleet_objects import deflated, inflated
 from flip_lab.engines.flower.messages import become_server
 
 NODE = 77
+
+
+@pytest.fixture(autouse=True)
+def ready() -> None:
+    """Be as ready as a node is."""
+    install_fast_arrays()
 
 
 def message(size: int = 3) -> Message:
@@ -122,19 +130,19 @@ def test_a_message_is_given_again_until_the_node_has_it(
     first, second = message(3), message(4)
     state = State(monkeypatch, first, second)
     desk = FleetDesk(state)  # type: ignore[arg-type]
-    one = received(desk.pull(NODE, asked()))
-    again = received(desk.pull(NODE, asked(), got="another"))
+    one = received(desk.next_call(NODE))
+    again = received(desk.next_call(NODE, got="another"))
     assert one is not None
     assert again is not None
     assert one.metadata.message_id == again.metadata.message_id
     assert one.content["arrays"] == first.content["arrays"]
     assert state.confirmed == []
     assert desk.owes(NODE, "")
-    other = received(desk.pull(NODE, asked(), got=one.metadata.message_id))
+    other = received(desk.next_call(NODE, got=one.metadata.message_id))
     assert other is not None
     assert other.content["arrays"] == second.content["arrays"]
     assert state.confirmed == [one.metadata.message_id]
-    last = desk.pull(NODE, asked(), got=other.metadata.message_id)
+    last = desk.next_call(NODE, got=other.metadata.message_id)
     assert received(last) is None
 
 
@@ -142,7 +150,7 @@ def test_a_large_message_goes_in_flowers_way(monkeypatch: pytest.MonkeyPatch) ->
     """So that the hub never holds all of it for a hundred nodes at once."""
     state = State(monkeypatch, message(2**20))
     desk = FleetDesk(state)  # type: ignore[arg-type]
-    assert len(unframed(desk.pull(NODE, asked()))) == 1
+    assert len(unframed(desk.next_call(NODE))) == 1
 
 
 def test_a_message_whose_arrays_are_on_their_way_comes_later(
@@ -151,12 +159,12 @@ def test_a_message_whose_arrays_are_on_their_way_comes_later(
     """Nothing is answered meanwhile, and nothing is lost."""
     state = State(monkeypatch, message())
     desk = FleetDesk(state)  # type: ignore[arg-type]
-    desk.pull(NODE, asked())
+    desk.next_call(NODE)
     last = [*state.objects][-1]
     content, state.objects[last] = state.objects[last], b""
-    assert desk.pull(NODE, asked()) == b""
+    assert desk.next_call(NODE) == b""
     state.objects[last] = content
-    assert received(desk.pull(NODE, asked())) is not None
+    assert received(desk.next_call(NODE)) is not None
 
 
 def test_a_reply_is_stored_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +194,7 @@ def test_nobody_speaks_for_another_node(monkeypatch: pytest.MonkeyPatch) -> None
     """Neither to get its messages nor to answer them."""
     desk = FleetDesk(State(monkeypatch, message()))  # type: ignore[arg-type]
     with pytest.raises(ExchangeError, match="speaks for"):
-        desk.pull(3, asked())
+        desk.see_that_it_asks(3, asked())
     for signed, said in ((3, NODE), (NODE, 3), (3, 3)):
         with pytest.raises(ExchangeError, match="speaks for"):
             desk.push(signed, framed([reply_of(said)[1]]))
@@ -218,6 +226,7 @@ def test_facts_travel_in_a_reply_and_come_off_it() -> None:
             "picture": image(np.zeros((4, 4))),
             "errors": confusion_matrix([[1, 2], [3, 4]], labels=["a", "b"]),
         },
+        holding=Holding(partition_id=3, partition_sha256="a" * 64, data_sha256="b" * 64),
     )
     reply = message()
     before = dict(reply.content)
@@ -253,6 +262,9 @@ def test_what_is_no_fact_is_left_out() -> None:
         "logged/bytes": b"no png",
         "logged/histogram": '{"Histogram": {"edges": [0, 1], "counts": [1, 2]}}',
         "logged/good": 3.0,
+        "partition_id": 0,
+        "partition_sha256": "no hash",
+        "data_sha256": "b" * 64,
     }
     reply.content[RECORD] = ConfigRecord({"started_s": 1.0, "duration_s": -4.0, **told})
     assert take_facts(reply) == Facts(started_s=1.0, duration_s=0.0, logged={"good": 3.0})

@@ -16,12 +16,15 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.app.message.arraychunk import ArrayChunk
 from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    ConfirmMessageReceivedResponse,
     PullObjectRequest,
     PullObjectResponse,
     PushObjectRequest,
     PushObjectResponse,
 )
 from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import PullAppMessagesResponse
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_id,
@@ -32,6 +35,7 @@ from hypothesis import strategies as st
 from flip_lab.core.errors import ReplyRefusedError
 from flip_lab.engines.flower import heartbeat, objects
 from flip_lab.engines.flower.arrays import install_fast_arrays
+from flip_lab.engines.flower.fetching import Fetcher
 from flip_lab.engines.flower.heartbeat import Heartbeat
 from flip_lab.engines.flower.incoming import read_npy, unpack
 from flip_lab.engines.flower.messages import become_server
@@ -220,6 +224,8 @@ class FakeClient:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.calls: list[tuple[str, int]] = []
+        self.confirmed: list[str] = []
+        self.confirmed: list[str] = []
         self.forgets = False
         self.is_heard = Event()
         self.is_closed = Event()
@@ -236,7 +242,7 @@ class FakeClient:
     def _unary_unary(
         self, *, path: str, rpc_method: str, request: _Frames, response_type: type[_Frames]
     ) -> _Frames:
-        assert rpc_method.startswith("/flwr.proto.Runtime/P")
+        assert rpc_method.startswith(("/flwr.proto.Runtime/P", "/flwr.proto.Runtime/C"))
         body, at, answers = request.SerializeToString(deterministic=True), 0, []
         while at < len(body):
             size = int.from_bytes(body[at : at + 4])
@@ -249,7 +255,13 @@ class FakeClient:
         response.ParseFromString(b"".join(len(a).to_bytes(4) + a for a in framed))
         return response
 
-    def _one(self, path: str, part: bytes) -> PullObjectResponse | PushObjectResponse:
+    def _one(
+        self, path: str, part: bytes
+    ) -> ConfirmMessageReceivedResponse | PullObjectResponse | PushObjectResponse:
+        if "confirm" in path:
+            request = ConfirmMessageReceivedRequest.FromString(part)
+            self.confirmed.append(request.message_object_id)
+            return ConfirmMessageReceivedResponse()
         if "push" in path:
             return self.PushObject(PushObjectRequest.FromString(part))
         return self.PullObject(PullObjectRequest.FromString(part))
@@ -296,14 +308,43 @@ def test_a_push_that_the_hub_forgot_is_to_be_done_again() -> None:
     calls.close()
 
 
+def announced(count: int) -> tuple[Any, Fetcher, dict[str, int]]:
+    """Give a hub that has replies, a fetcher that heard of them, and their limits."""
+    client: Any = FakeClient()
+    answer = PullAppMessagesResponse()
+    for number in range(count):
+        parcels = pack([message_with(np.full(3, float(number)))])
+        client.objects.update(parcels.contents(parcels.objects, lambda: None))
+        parcels.messages[0].metadata.reply_to_message_id = f"call {number}"
+        answer.messages_list.append(parcels.messages[0])
+        answer.message_object_trees.append(parcels.trees[0])
+    calls = ObjectCalls(client, Node(node_id=1), 3, in_batches=True)
+    fetcher = Fetcher(calls)
+    fetcher.announce(answer)
+    return client, fetcher, {f"call {number}": ROOMY for number in range(count)}
+
+
+@pytest.mark.parametrize("num_missing", [0, 1])
+def test_replies_of_a_round_are_confirmed_together(num_missing: int) -> None:
+    """A request for each would cost a hub as much as the replies themselves."""
+    client, fetcher, limits = announced(20)
+    more = {f"not here yet {number}": ROOMY for number in range(num_missing)}
+    arrivals = fetcher.collect(limits | more)
+    fetcher._objects.close()
+    assert len(arrivals) == 20
+    requests = [path for path, _ in client.calls if "confirm" in path]
+    assert len(requests) == 1 - num_missing
+    assert len(client.confirmed) == (0 if num_missing else 20)
+
+
 def test_a_connection_is_closed_after_the_last_call_on_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Closed under a call that was opening it, it would stay open for ever."""
     monkeypatch.setattr(objects, "_GRACE_S", 0.0)
     client: Any = FakeClient()
-    calls = ObjectCalls(client, Node(node_id=1), 3, in_batches=True)
-    calls.confirm("reply")
+    calls = ObjectCalls(client, Node(node_id=1), 3, in_batches=False)
+    calls.confirm(["reply"])
     calls.close()
     assert not client.is_closed.is_set()
     client.is_heard.set()

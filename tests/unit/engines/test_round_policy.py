@@ -188,7 +188,7 @@ def test_a_straggler_is_on_record_when_it_comes_and_leaks_nowhere() -> None:
     assert bench.rows()[1, 1] == LATE
     [late] = [b for k, _, b in bench.events if k is EventKind.CLIENT and b["error_code"]]
     assert late["duration_s"] == 2.5
-    assert "replied after 2.5 s" in late["error"]
+    assert "it took 2.5 s" in late["error"]
     assert "closed 2.0 s" in late["error"]
     [warning] = [body for kind, _, body in bench.events if kind is EventKind.WARNING]
     assert warning["code"] == "reply_late"

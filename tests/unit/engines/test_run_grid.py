@@ -191,6 +191,24 @@ def test_the_cohort_is_recorded_when_it_is_sent_for() -> None:
     )
 
 
+def test_the_cohort_is_on_record_before_a_client_can_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Workers begin while the push is still under way: nobody works unasked."""
+    bench = Bench()
+    told_at_push: list[str] = []
+    push = MemoryGrid.push_messages
+
+    def pushed(grid: MemoryGrid, messages: Iterable[Message]) -> Iterable[str]:
+        told_at_push.extend(kind for kind, _, _ in bench.events)
+        return push(grid, messages)
+
+    monkeypatch.setattr(MemoryGrid, "push_messages", pushed)
+    bench.grid.begin_round(1, 1)
+    bench.send()
+    assert told_at_push == ["round_started", "dispatched"]
+
+
 def test_a_hooked_loop_opens_and_closes_its_rounds() -> None:
     """The rounds are the loop's, whatever its messages say."""
     bench = Bench()

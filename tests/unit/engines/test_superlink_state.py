@@ -18,6 +18,7 @@ from flwr.supercore.inflatable.inflatable_object import (
 )
 
 from flip_lab.core.clock import now_s
+from flip_lab.engines.flower.control import RunStanding
 from flip_lab.engines.flower.superlink_state import HubLinkState, new_state, node_id_of
 
 KEY = b"-----BEGIN PUBLIC KEY----- of a test"
@@ -229,3 +230,15 @@ def test_a_dismissed_node_may_be_admitted_again(world: World) -> None:
     assert [reply.error.code for reply in world.replies(call)] == [LOST]
     assert world.state.admit(KEY) == world.node_id
     assert world.state.activate_node(world.node_id, 30)
+
+
+def test_a_run_that_was_stopped_says_by_whom(world: World) -> None:
+    """Only if somebody is known to have done it; its driver reads the name."""
+    with world.state.stopped_by(world.run_id, "ada"):
+        assert world.state.stop_run(world.run_id)
+    status = world.state.get_run_status({world.run_id})[world.run_id]
+    standing = RunStanding(
+        status=status.status, sub_status=status.sub_status, details=status.details
+    )
+    assert (standing.is_stopped, standing.stopped_by) == (True, "ada")
+    assert world.heard.runs[-1] == world.run_id

@@ -14,9 +14,11 @@ import torch
 from flwr.app import Message
 
 from flip_lab.core.errors import PartitionError
+from flip_lab.core.listening import Notes, listening
 from flip_lab.core.scenario import Expectation, Scenario
 from flip_lab.fl.baselines import local_only, pooled, weighted_mean
 from flip_lab.fl.expectations import check
+from flip_lab.fl.partition import holding_of
 from flip_lab.fl.scenarios import load_scenario, scenario_names
 from flip_lab.fl.strategies import STRATEGIES
 from flip_lab.fl.training import LocalTraining
@@ -59,6 +61,17 @@ def test_the_client_reports_what_the_contract_says(ask: Ask) -> None:
         "num-partitions": 4,
         "num-examples": 123,
     }
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate", "query.describe"])
+def test_the_client_says_what_it_holds_where_that_is_asked(ask: Ask, kind: str) -> None:
+    """On devices; in a simulation nobody looks for it."""
+    asked, unasked = Notes(wants_holding=True), Notes()
+    for notes in (asked, unasked):
+        with listening(notes):
+            ask(HOSPITALS, kind, partition_id=2)
+    assert asked.holding == holding_of(HOSPITALS, 2)
+    assert unasked.holding is None
 
 
 def test_the_client_takes_its_settings_from_the_message(ask: Ask) -> None:

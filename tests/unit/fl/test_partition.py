@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from flip_lab.core.errors import InvalidValueError, PartitionError
 from flip_lab.core.scenario import DataSpec, Scenario
-from flip_lab.fl.data.dataset import Dataset
+from flip_lab.fl.data.catalog import load_dataset
+from flip_lab.fl.data.dataset import Dataset, data_fingerprint
 from flip_lab.fl.partition import (
+    holding_of,
+    joined_digests,
     load_partition,
     partition_fingerprint,
     partition_frame,
@@ -229,3 +232,13 @@ def test_the_fingerprint_changes_with_the_split_and_with_nothing_else() -> None:
     assert partition_fingerprint(HOSPITALS.override({"num_rounds": 99})) == print_
     assert partition_fingerprint(HOSPITALS.override({"seed": 1})) != print_
     assert partition_fingerprint(HOSPITALS.override({"test_fraction": 0.3})) != print_
+
+
+def test_what_each_node_says_that_it_holds_adds_up_to_the_fingerprint() -> None:
+    """A run on devices knows the whole from its parts."""
+    held = [holding_of(HOSPITALS, partition_id) for partition_id in range(4)]
+    digests = [each.partition_sha256 for each in held]
+    assert len(set(digests)) == 4
+    assert joined_digests(digests) == partition_fingerprint(HOSPITALS)
+    data = data_fingerprint(load_dataset(HOSPITALS.data.dataset))
+    assert {each.data_sha256 for each in held} == {data}

@@ -19,6 +19,7 @@ from flip_lab.core.errors import (
     ScenarioError,
     UnknownNameError,
 )
+from flip_lab.core.listening import Notes, listening
 from flip_lab.core.scenario import DataSpec, Scenario
 from flip_lab.fl.client_app import own_partition
 from flip_lab.fl.data.catalog import load_dataset, scenario_dataset
@@ -181,7 +182,10 @@ def test_a_scenario_trains_on_the_sites_rows(table: Path, tmp_path: Path) -> Non
     scenario = validate(of_sites())
     client = context("csv", tmp_path, path=table.name, label="state")
     client.run_config["scenario"] = scenario_to_json(scenario)
-    part, again = own_partition(client), own_partition(client)
+    notes = Notes(wants_holding=True)
+    with listening(notes):
+        part, again = own_partition(client), own_partition(client)
+    assert notes.holding is None, "not even a hash of a site's own data leaves it"
     assert len(part.train_labels) == 24
     assert len(part.test_labels) == 6
     assert part.test_labels.sum() == 2, "each class keeps its share"

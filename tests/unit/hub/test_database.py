@@ -281,6 +281,17 @@ def test_what_cannot_be_written_down_is_not_done(
     assert database.tokens.list() == []
 
 
+def test_a_full_disk_keeps_nobody_out(database: HubDatabase) -> None:
+    """When a token was used last is not worth a refusal: people must look just then."""
+    _, token = database.tokens.create(role="admin", person="Ada")
+
+    with database.connections.reading() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = ON")  # as on a full disk
+    shown = database.tokens.check(token)
+    assert shown is not None
+    assert shown.person == "Ada"
+
+
 def test_a_full_disk_changes_nothing_and_says_so(database: HubDatabase) -> None:
     """A database that cannot grow refuses, with a fix, and stays as it was."""
     enrolled(database, "st-mary")

@@ -196,6 +196,7 @@ def test_a_choice_that_nobody_meets_is_refused(
         {"scenario": "[]"},
         {"input_schema": {}},
         {"lineage": {"long": "x" * 2**19}},
+        {"lineage": {"accuracy": float("inf")}},
         {"sha256": "0" * 64},
         {"upload": None},
         {"name": "../model"},

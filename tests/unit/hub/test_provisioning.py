@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
 import errno
 import json
 import ssl
 import stat
 import zipfile
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,14 +30,18 @@ from flip_lab.hub.backup import backup_hub, restore_hub
 from flip_lab.hub.certificates import permitted_hosts
 from flip_lab.hub.database import HubDatabase
 from flip_lab.hub.database_enrolments import Device
-from flip_lab.hub.enrolment import make_enrolment
+from flip_lab.hub.enrolment import enrol, make_enrolment
 from flip_lab.hub.kits import kit_of
 from flip_lab.hub.names import checked_hosts, checked_node, checked_person, checked_tags
 from flip_lab.hub.place import HubPlace, open_hub
 from flip_lab.hub.preparing import prepare_hub
 from flip_lab.hub.status import status_of
+from flip_lab.hub.unit import unit_of_hub
 from flip_lab.hub.wishes import EnrolmentWish
 from flip_lab.node.config import load_node
+from flip_lab.node.identity import new_identity
+from flip_lab.node.messages import EnrolAsk
+from flip_lab.node.versions import versions_here
 from flip_lab.store.audit import read_audit
 from flip_lab.store.layout import LabDir
 
@@ -319,6 +325,34 @@ def test_a_kit_has_all_but_a_key(place: HubPlace, tmp_path: Path) -> None:
             kit_of(made).write_to(tmp_path / taken)
 
 
+@pytest.mark.parametrize("name", ["../st-mary", "a\nb", "$(reboot)"])
+def test_a_hub_elsewhere_gives_a_kit_no_odd_name(
+    place: HubPlace, tmp_path: Path, name: str
+) -> None:
+    """It would become part of paths, of a unit, and of what shells are given."""
+    with HubDatabase(place) as database:
+        made = make_enrolment(place, database, EnrolmentWish(name="st-mary"))
+    with pytest.raises(InvalidValueError, match="node's name"):
+        kit_of(made.model_copy(update={"name": name})).write_to(tmp_path / "kit.zip")
+    assert not (tmp_path / "kit.zip").exists()
+
+
+def test_a_damaged_hub_spends_no_token(place: HubPlace) -> None:
+    """What the answer is made of cannot be read: the device may try again later."""
+    with HubDatabase(place) as database:
+        made = make_enrolment(place, database, EnrolmentWish(name="st-mary"))
+        asked = EnrolAsk(
+            token=made.token,
+            public_key=new_identity().public_key,
+            **asdict(versions_here()),
+        )
+        hidden = place.signing_public.rename(place.path / "away")
+        with pytest.raises(HubStateError, match="cannot be read"):
+            enrol(place, database, asked)
+        hidden.rename(place.signing_public)
+        assert enrol(place, database, asked).name == "st-mary"
+
+
 @pytest.mark.parametrize(
     "wish",
     [
@@ -328,6 +362,9 @@ def test_a_kit_has_all_but_a_key(place: HubPlace, tmp_path: Path) -> None:
         {"name": "st-mary", "config": {"partition-id": "zero"}},
         {"name": "st-mary", "config": {"partition id": 1}},
         {"name": "st-mary", "config": {"x": "y" * 2000}},
+        {"name": "st-mary", "config": {"x": "a\nb"}},
+        {"name": "st-mary", "config": {"x": float("inf")}},
+        {"name": "st-mary", "config": {"x": 2**63}},
         {"name": "st-mary", "lifetime_s": 0},
         {"name": "st-mary", "lifetime_s": 1e12},
     ],
@@ -346,6 +383,9 @@ def test_a_backup_is_the_same_hub(place: HubPlace, tmp_path: Path) -> None:
         record, token = database.tokens.create(role="viewer", person="Ben")
         done = backup_hub(place, tmp_path / "backups")
         database.tokens.revoke(record.id)  # after the copy
+    for part in ("", "lab", "hub"):  # models of the lab are for nobody else, either
+        mode = (tmp_path / "backups" / part).stat().st_mode
+        assert stat.S_IMODE(mode) == 0o700, part
     for file in done.path.iterdir():
         if file.name in PRIVATE:
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
@@ -395,6 +435,22 @@ def test_the_status_counts(place: HubPlace, monkeypatch: pytest.MonkeyPatch) -> 
     later_s = clock.now_s() + timedelta(days=380).total_seconds()
     monkeypatch.setattr("flip_lab.hub.status.now_s", lambda: later_s)
     assert "certificate ends" in status_of(place).warnings[0]
+
+
+def test_the_unit_ends_the_hub_and_no_run(place: HubPlace) -> None:
+    """Detached runs are in the service's group: an update of the hub must spare them."""
+    result = CliRunner().invoke(app, ["hub", "unit", str(place.path), "--user", "ward"])
+    unit = configparser.ConfigParser(strict=True, interpolation=None)
+    unit.optionxform = str  # pyright: ignore[reportAttributeAccessIssue]  # documented so
+    unit.read_string(result.stdout)
+    service = unit["Service"]
+    assert service["ExecStart"].endswith(f"flip-lab hub up {place.path}")
+    assert (service["User"], service["ReadWritePaths"]) == ("ward", str(place.path))
+    assert service["KillMode"] == "process"
+    assert "PrivateTmp" not in service  # it goes with the service, and runs still use it
+    assert "AmbientCapabilities" not in service
+    place.write_settings(replace(place.settings(), port=443))
+    assert "CAP_NET_BIND_SERVICE" in unit_of_hub(place)
 
 
 def test_the_commands_work_at_the_hubs_directory(tmp_path: Path) -> None:

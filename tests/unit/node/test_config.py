@@ -73,6 +73,7 @@ def test_clients_see_where_the_data_is_as_node_configuration(tmp_path: Path) -> 
         ("[node]\nname = ", InvalidValueError, "not valid TOML"),
         ('[node]\nhub = "h:1"\n', InvalidValueError, "lacks 'name'"),
         ('[node]\nname = "a"\nhub = "https://h:1"\n', InvalidValueError, "no https"),
+        ('[node]\nname = "a\\nUser=root"\nhub = "h:1"\n', InvalidValueError, "one line"),
         (LEAST + 'alow = ["any"]\n', UnknownKeyError, "'allow'"),
         (LEAST + 'allow = ["all"]\n', InvalidValueError, '"any"'),
         (LEAST + 'allow = "any"\n', InvalidValueError, "a list"),

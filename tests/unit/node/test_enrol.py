@@ -52,6 +52,7 @@ def test_a_device_becomes_a_node(device_hub: DeviceHub, tmp_path: Path) -> None:
     config = enrol_node(token, hub=device_hub.address, directory=tmp_path / "n")
     assert (config.name, config.hub) == ("st-mary", device_hub.address)
     assert dict(config.config) == {"partition-id": 2, "rate": 0.5}
+    assert config.workers == 1  # limits hold from the first call on
     key = tmp_path / "n" / "node.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "n").stat().st_mode) == 0o700

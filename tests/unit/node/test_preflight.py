@@ -17,7 +17,13 @@ from typer.testing import CliRunner
 from flip_lab.cli.main import app
 from flip_lab.core.errors import HubStateError
 from flip_lab.node import preflight_site
-from flip_lab.node.config import DataSource, ServeSettings, load_node, write_node
+from flip_lab.node.config import (
+    DataSource,
+    NodeLimits,
+    ServeSettings,
+    load_node,
+    write_node,
+)
 from flip_lab.node.enrol import enrol_node
 from flip_lab.node.identity import load_identity
 from flip_lab.node.preflight import check_node
@@ -60,6 +66,7 @@ def test_a_good_node_is_ready(node: Path) -> None:
         "clock",
         "versions",
         "admission",
+        "limits",
         "imports",
         "data",
         "disk",
@@ -137,6 +144,27 @@ def test_a_revoked_node_is_told(device_hub: DeviceHub, node: Path) -> None:
     check = found(node)["admission"]
     assert check.verdict == "wrong"
     assert "FLIP-802" in check.found
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        NodeLimits(memory_mb=512),
+        NodeLimits(cpu_s=60.0),
+        NodeLimits(call_timeout_s=90.0),
+    ],
+)
+def test_limits_that_cannot_hold_are_told(node: Path, limits: NodeLimits) -> None:
+    """In the node's own process a site's limits mean nothing: that is a warning."""
+    config = replace(load_node(node), limits=limits)
+    write_node(node, config)
+    assert found(node)["limits"].verdict == "good"
+    write_node(node, replace(config, workers=0))
+    told = found(node)["limits"]
+    assert told.verdict == "warning"
+    assert "workers = 1" in told.fix
+    write_node(node, replace(config, workers=0, limits=NodeLimits(message_mb=8)))
+    assert found(node)["limits"].verdict == "good"
 
 
 def test_missing_data_is_told(node: Path) -> None:
@@ -225,6 +253,9 @@ def test_the_unit_names_this_node(node: Path) -> None:
     assert "User=ward\n" in result.stdout
     assert f"ReadWritePaths={node}\n" in result.stdout
     assert "/var/lib/flip-lab/st-mary" in unit_of("st-mary")
+    odd = unit_of("a\nExecStartPre=/bin/evil", directory=Path('/srv/50% "x y"'), user="$u")
+    assert "\nExecStartPre" not in odd
+    assert 'node up "/srv/50%% \\"x y\\""\n' in odd
 
 
 def test_the_compose_file_enrols_once_and_runs() -> None:

@@ -130,6 +130,21 @@ def test_profiles_show_both_phases_and_who_failed() -> None:
     assert "No node" in texts(node_profiles(summary.assign(phase="")))
 
 
+def test_profiles_explain_only_what_they_draw() -> None:
+    """No key for bytes that nobody measured; phases share a scale unless one gets tiny."""
+    summary = Fleet.from_run(RUN).summary()
+    assert "moving bytes" not in {trace.name for trace in node_profiles(summary).data}
+    known = summary.assign(transfer_share_low=0.1)
+    assert "moving bytes, at least" in {t.name for t in node_profiles(known).data}
+    apart = node_profiles(summary).layout
+    assert apart.xaxis.range[1] > 4 * apart.xaxis2.range[1]
+    evaluate = summary["phase"] == "evaluate"
+    for name in ("median_s", "low_s", "high_s"):
+        summary.loc[evaluate, name] *= 4
+    alike = node_profiles(summary).layout
+    assert alike.xaxis.range == alike.xaxis2.range
+
+
 def test_what_ifs_are_held_against_the_first() -> None:
     """It is the yardstick; the others say how much longer or shorter."""
     fleet, workload = Fleet.from_run(RUN), workload_of(RUN.events())
@@ -137,6 +152,7 @@ def test_what_ifs_are_held_against_the_first() -> None:
         WhatIf(),
         WhatIf(name="without the slowest", without=frozenset({2})),
         WhatIf(name="again"),
+        WhatIf(name="all three", cohort_size=3),
     ]
     choices = pd.concat(
         [predict(fleet, workload, what_if=each).summary() for each in questions],
@@ -147,6 +163,11 @@ def test_what_ifs_are_held_against_the_first() -> None:
     assert facts[0].startswith(f"{choices['round_s'][0]:.3g} s")
     assert facts[1].startswith("−")  # noqa: RUF001  # a minus
     assert facts[2].startswith("no change")
+    assert "of 3 count" in facts[3]
+    never_failed = what_if_figure(choices.assign(num_replies=choices["num_asked"]))
+    told = [note.text for note in never_failed.layout.annotations]
+    assert told[3].endswith("· 3 asked")
+    assert "asked" not in told[2], "as many as before"
     assert "count" in facts[0], "a fifth of one node's messages fail"
     assert figure.layout.shapes[0].x0 == choices["round_s"][0]
     assert "Nothing has been asked" in texts(what_if_figure(choices.head(0)))
@@ -175,6 +196,8 @@ def test_the_timeline_has_lanes_for_nodes_and_server() -> None:
     [outage] = [shape for shape in figure.layout.shapes if shape.y1 - shape.y0 < 1]
     assert outage.x1 - outage.x0 == pytest.approx(2.0)
     assert (outage.y0 + outage.y1) / 2 == 1
+    ended_s = facts.rounds["ended_s"].max() - facts.clients["sent_s"].min()
+    assert figure.layout.xaxis.range == pytest.approx((0, ended_s))
     nobody = facts.between(90, 99)
     assert "Nobody" in texts(federation_timeline(nobody))
 

@@ -82,6 +82,10 @@ class Steered(Told):
         """Note it."""
         self._note("set", values)
 
+    def set_policy(self, **changes: object) -> None:
+        """Note a policy."""
+        self._note("set_policy", changes)
+
     def exclude(self, *nodes: int) -> None:
         """Note it."""
         self._note("exclude", *nodes)
@@ -264,6 +268,10 @@ def test_the_refresh_rate_has_bounds(refresh_hz: float) -> None:
         ({"command": "step", "num_rounds": 3}, ("step", 3)),
         ({"command": "stop"}, ("stop",)),
         ({"command": "set", "values": {"lr": 0.1}}, ("set", {"lr": 0.1})),
+        (
+            {"command": "set", "values": {"policy.quorum": "1.0", "policy.deadline_s": ""}},
+            ("set_policy", {"quorum": 1.0, "deadline_s": None}),
+        ),
         ({"command": "exclude", "cells": [1, 3]}, ("exclude", 1, 3)),
         ({"command": "include", "cells": [0]}, ("include", 0)),
         ({"command": "break_when", "condition": "always"}, ("break_when", "always")),

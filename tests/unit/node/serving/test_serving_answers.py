@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flip_lab.fl.data.catalog import load_dataset
 from flip_lab.fl.partition import load_partition, split_indices
-from flip_lab.fl.scenarios import load_scenario
+from flip_lab.fl.scenarios import load_scenario, scenario_to_json
+from flip_lab.node.serving import site_rows
 from flip_lab.node.serving.app import LOOK_EVERY_S
+from flip_lab.node.serving.input_schema import read_input_schema
+from flip_lab.node.serving.predictor import AS_IT_COMES
 from flip_lab.testing.serving_site import ServingSite
 
 Ask = Callable[..., Any]
@@ -167,7 +172,7 @@ def test_strangers_learn_nothing(site: ServingSite, ask: Ask, token: str | None)
         assert (answer.status_code, answer.json()["code"]) == (401, "FLIP-701")
         assert answer.headers["www-authenticate"] == "Bearer"
     assert client.post("/predict", content=b"x" * 10**7).status_code == 401
-    assert client.get("/ready").status_code == 200
+    assert client.get("/ready").json() == {"is_ready": True}  # and not which model
 
 
 def test_metrics_count_what_was_asked(site: ServingSite, ask: Ask) -> None:
@@ -195,3 +200,17 @@ def test_the_reference_lists_every_place(ask: Ask) -> None:
     paths = json.loads(ask().get("/openapi.json").text)["paths"]
     wanted = {"/predict", "/schema", "/models", "/models/{version}/live", "/metrics"}
     assert paths.keys() == wanted | {"/health", "/ready"}
+
+
+def test_a_delivered_scenario_reads_no_folder_of_the_site(
+    site: ServingSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it fetch data: what it names was prepared by nobody here."""
+    chosen = load_scenario("hospitals")
+    data = replace(chosen.data, dataset=f"hf:{tmp_path}")
+    told = scenario_to_json(replace(chosen, data=data))
+    manifest = site.manifest(b"", of="hospitals", scenario=told)
+    schema = read_input_schema(manifest.input_schema)
+    assert schema.is_prepared_per_site
+    monkeypatch.setattr(site_rows, "load_dataset", lambda _: pytest.fail("it was read"))
+    assert site_rows.site_rows(site.config, manifest, schema) == AS_IT_COMES

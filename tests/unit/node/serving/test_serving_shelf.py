@@ -113,7 +113,9 @@ def test_what_the_hub_did_not_sign_is_refused(site: ServingSite, change: str) ->
     key = site.key.public_key()
     assert verified_manifest(signed, key).version == 1
     if change == "signature":
-        signed = replace(signed, signature=signed.signature[:-1] + b"\0")
+        signed = replace(
+            signed, signature=bytes([signed.signature[0] ^ 1]) + signed.signature[1:]
+        )
     elif change == "content":
         content = signed.content.replace(b'"version": 1', b'"version": 2')
         signed = replace(signed, content=content)

@@ -1,0 +1,66 @@
+"""What a node answers when something breaks that nobody thought of."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from flwr.app import Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity  # noqa: TID251  # who builds messages
+
+from flip_lab.node.answering import Answering
+from flip_lab.node.app_shelf import AppShelf, SiteApp
+from flip_lab.node.calling import SiteCall, SiteOutcome
+from flip_lab.node.config import NodeConfig
+from flip_lab.node.run_apps import RunApps, SiteRun
+from flip_lab.node.site_log import SiteLog
+from flip_lab.node.surroundings import Surroundings
+
+
+class _Broken:
+    """Breaks where it should call a client."""
+
+    def call(self, call: SiteCall) -> SiteOutcome:
+        """Raise what is no error of ours."""
+        raise KeyError(call.app.app_hash)
+
+
+def _answering(directory: Path, sent: list[Message]) -> Answering:
+    async def push(reply: Message, duration_s: float) -> bool:
+        assert duration_s == 0.0
+        sent.append(reply)
+        return True
+
+    around = Surroundings(
+        http=cast("Any", None),
+        caller=cast("Any", _Broken()),
+        threads=ThreadPoolExecutor(1),
+        shelf=AppShelf(directory / "apps"),
+    )
+    config = NodeConfig(name="st-mary", hub="hub.test:1", directory=directory)
+    return Answering(config, around, SiteLog(directory / "node.log", "st-mary"), push)
+
+
+def test_what_breaks_at_a_node_is_answered_with_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round that got no answer would wait for one until its deadline, or for ever."""
+    app = SiteApp(app_hash="0" * 64, directory=tmp_path, client_ref="app:app")
+    run = SiteRun(app=app, key="a-run", run_config={}, seed=None, is_ours=True)
+
+    async def of(*_: object) -> SiteRun:
+        return run
+
+    monkeypatch.setattr(RunApps, "of", of)
+    sent: list[Message] = []
+    for name in ("run_id", "task_id", "node_id"):
+        monkeypatch.setattr(TaskIdentity, f"_{name}", 1)
+    message = Message(RecordDict(), dst_node_id=7, message_type="train")
+    connection = cast("Any", type("Connection", (), {"node_id": 7})())
+    told = asyncio.run(_answering(tmp_path, sent).work(message, "", connection))
+    assert told is not None
+    assert not told.is_well
+    assert "KeyError" in (sent[0].error.reason or "")

@@ -1,0 +1,57 @@
+"""The runs that a node has met: fetched once, allowed each time anew."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flip_lab.core.errors import AppNotAllowedError
+from flip_lab.engines.apps import ScenarioApp
+from flip_lab.engines.flower.fab import build_fab
+from flip_lab.engines.flower.fleet import RunApp
+from flip_lab.fl.scenarios import load_scenario, scenario_to_json
+from flip_lab.node.allowed import deny
+from flip_lab.node.app_shelf import AppShelf
+from flip_lab.node.config import NodeConfig, write_node
+from flip_lab.node.run_apps import RunApps
+
+
+class Hub:
+    """Gives the app of any run, and counts."""
+
+    def __init__(self) -> None:
+        text = scenario_to_json(load_scenario("hospitals"))
+        files = ScenarioApp(scenario_json=text).fab_files()
+        self._fab = build_fab(files, {"scenario": text}).content
+        self.num_fetched = 0
+
+    async def app_of(self, run_id: int) -> RunApp:
+        """Give it."""
+        del run_id
+        self.num_fetched += 1
+        return RunApp(fab=self._fab, overrides={})
+
+
+def test_what_a_site_allows_counts_from_its_next_message_on(tmp_path: Path) -> None:
+    """Also for a run that it knows; a file that cannot be read changes nothing."""
+    config = NodeConfig(name="charite", hub="hub.test:1", directory=tmp_path / "node")
+    write_node(config.directory, config)
+    runs, hub = RunApps(config, AppShelf(tmp_path / "apps")), Hub()
+    connection: Any = hub
+
+    def ask() -> None:
+        asyncio.run(runs.of(7, connection))
+
+    ask()
+    deny(config.directory, ["scenarios"])
+    with pytest.raises(AppNotAllowedError):
+        ask()
+    (config.directory / "node.toml").write_text("this is no TOML", "utf-8")
+    with pytest.raises(AppNotAllowedError):
+        ask()
+    write_node(config.directory, config)
+    ask()
+    assert hub.num_fetched == 1
