@@ -12,15 +12,16 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from threading import Event, Lock, Thread
+from threading import Lock
 from time import sleep
-from typing import Generic, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import FederationUnreachableError
 from flip_lab.core.notice import Notice, Notify
+from flip_lab.engines.background_call import BackgroundCall
 from flip_lab.engines.flower.attach import Attachment, Ending, attach
-from flip_lab.engines.flower.control import ControlClient, SuperLink
+from flip_lab.engines.flower.control import ControlClient, RunStanding, SuperLink
 from flip_lab.engines.flower.fab import Fab
 from flip_lab.engines.flower.refusals import Verdict, verdict_on
 
@@ -96,7 +97,7 @@ class HubSession:
 
         A call that is left alone ends by its own time-out, or with the process.
         """
-        call = _Call(work)
+        call = BackgroundCall(work)
         while not call.is_over(_LOOK_UP_S):
             self._check()
         return call.outcome()
@@ -114,10 +115,31 @@ class HubSession:
             if verdict is Verdict.FINAL:
                 raise error
             since_s = tick_s()
+            if verdict is Verdict.OUSTED:
+                verdict = self._ask_why(attachment)
             self._tell_lost(error)
             is_new = self._come_back(attachment, verdict, since_s)
             self.back_s = tick_s()
             self._tell_back(tick_s() - since_s, is_new=is_new)
+
+    def _ask_why(self, attachment: Attachment) -> Verdict:
+        """Ask a hub that takes no more orders whether somebody stopped the run there.
+
+        Nothing is lost then; nobody is told so before this is known.
+
+        Returns:
+            What to come back from: the hub may go away while it is asked.
+
+        Raises:
+            FederationUnreachableError: If somebody did, see ``_end_if_stopped``; if the hub
+                refuses this question, too.
+        """
+        try:
+            standing = self._heedfully(lambda: self._standing_of(attachment))
+        except FederationUnreachableError as error:
+            return self._next(Verdict.OUSTED, error)
+        self._end_if_stopped(standing)
+        return Verdict.OUSTED
 
     def _come_back(self, attachment: Attachment, verdict: Verdict, since_s: float) -> bool:
         """Try until the hub takes orders; gives whether the run was started again."""
@@ -162,15 +184,7 @@ class HubSession:
         run_id = old.run.run_id
         with ControlClient(self._superlink) as control:
             standing = control.find_run(run_id)
-            if standing is not None and standing.is_stopped:
-                self._stopped_by(standing.stopped_by, self._superlink.address)
-                self._check()
-                raise FederationUnreachableError(
-                    f"Somebody stopped this run on the SuperLink at "
-                    f"{self._superlink.address}; it says: {standing}.",
-                    fix="Resume it, unless that was on purpose: run.resume() goes on after "
-                    "the last round that ended.",
-                )
+            self._end_if_stopped(standing)  # also while the hub was away
             if standing is not None and not standing.is_finished:
                 with suppress(FederationUnreachableError):
                     control.stop_run(run_id)
@@ -181,6 +195,27 @@ class HubSession:
         old.retire()
         self._retired.append(old)  # another thread may be using it
         self._attachment = fresh
+
+    def _standing_of(self, attachment: Attachment) -> RunStanding | None:
+        with ControlClient(self._superlink) as control:
+            return control.find_run(attachment.run.run_id)
+
+    def _end_if_stopped(self, standing: RunStanding | None) -> None:
+        """End the run if somebody stopped it there on purpose.
+
+        Raises:
+            FederationUnreachableError: If so, and ``check`` does not raise for that.
+        """
+        if standing is None or not standing.is_stopped:
+            return
+        self._stopped_by(standing.stopped_by, self._superlink.address)
+        self._check()
+        raise FederationUnreachableError(
+            f"Somebody stopped this run on the SuperLink at {self._superlink.address}; it "
+            f"says: {standing}.",
+            fix="Unless that was on purpose, run.resume_from_checkpoint() goes on after "
+            "the last round that ended.",
+        )
 
     def _give_up(self, error: FederationUnreachableError) -> NoReturn:
         """Let the run fail.
@@ -218,42 +253,8 @@ class HubSession:
         """Tell the hub how the run ended, and let go of it."""
         attachment = self._attachment
         if ending is Ending.STOPPED:  # somebody waits for it
-            _Call(lambda: attachment.close(ending, details)).is_over(_FAREWELL_S)
+            BackgroundCall(lambda: attachment.close(ending, details)).is_over(_FAREWELL_S)
         else:
             attachment.close(ending, details)
         for attachment in self._retired:
             attachment.close(None)
-
-
-class _Call(Generic[_Got]):
-    """A call in a thread of its own, which nobody has to wait for.
-
-    Args:
-        work: What to do.
-    """
-
-    def __init__(self, work: Callable[[], _Got]) -> None:
-        """Begin."""
-        self._work = work
-        self._over = Event()
-        self._got: list[_Got] = []
-        self._raised: BaseException | None = None
-        Thread(target=self._run, name="flip-hub-call", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            self._got.append(self._work())
-        except BaseException as error:  # noqa: BLE001  # it is raised where it is waited for
-            self._raised = error
-        finally:
-            self._over.set()
-
-    def is_over(self, wait_s: float) -> bool:
-        """Say whether it is done, waiting for that so many seconds at most."""
-        return self._over.wait(wait_s)
-
-    def outcome(self) -> _Got:
-        """Give what a call that is over gave, or raise what it raised."""
-        if self._raised is not None:
-            raise self._raised
-        return self._got[0]

@@ -142,7 +142,7 @@ def test_a_run_that_somebody_stops_on_the_hub_says_who(hub: LoopbackHub, lab: La
     run = lab.launch(
         "hospitals", on="loopback", num_nodes=2, overrides={"train.num_rounds": 500}
     )
-    wait_until(lambda: rounds_of(lab, run) >= 1, run)
+    wait_until(lambda: rounds_of(lab, run) >= 2, run)  # the evaluation before, and a round
     with hub.client() as client:
         newest = client.get("/flip/v1/hub/runs").json()[0]
     assert newest["run_id"] == run.run_id
@@ -157,6 +157,7 @@ def test_a_run_that_somebody_stops_on_the_hub_says_who(hub: LoopbackHub, lab: La
     [stop] = [event.body for event in run.events() if event.kind is EventKind.CONTROL]
     assert (stop["command"], stop["author"]) == ("stop", "loopback-admin")
     assert stop["at"] == hub.address
+    assert "hub_lost" not in warnings_of(lab, run)
     assert run.outcome().model_sha256
 
 

@@ -511,12 +511,11 @@ def test_a_stop_does_not_wait_for_a_call_that_hangs(
 
     def swallow() -> None:
         if next(calls) >= num_answered:
-            released.wait(60.0)
+            Timer(0.1, lambda: vars(bench).update(is_stopped=True)).start()
+            released.wait(120.0)
 
     ids = bench.ask(NORTH)
     bench.hub.is_up, bench.hub.when_away = False, swallow
-    stopper = Timer(0.3, lambda: vars(bench).update(is_stopped=True))
-    stopper.start()
     with pytest.raises(StopRunError):
         bench.replies(ids, 600.0)
     assert bench.codes() == ["hub_lost"] * num_answered
@@ -527,18 +526,19 @@ def test_a_stopped_run_waits_a_moment_for_the_hub_to_hear_of_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that has ended by itself takes the time that it needs."""
-    heard, released = list[Ending](), Event()
+    heard, is_heard, released = list[Ending](), Event(), Event()
 
     def close(ending: Ending, details: str) -> None:
         del details
         heard.append(ending)
-        released.wait(60.0)
+        is_heard.set()
+        released.wait(120.0)
 
     monkeypatch.setattr(bench.session.attachment, "close", close)
     monkeypatch.setattr(hub_session, "_FAREWELL_S", 0.1)
-    bench.session.close(Ending.STOPPED)
+    bench.session.close(Ending.STOPPED)  # it comes back, although the hub says nothing
+    assert is_heard.wait(120.0)
     assert heard == [Ending.STOPPED]
-    assert not released.is_set()
     released.set()
     bench.session.close(Ending.COMPLETED)
     assert heard == [Ending.STOPPED, Ending.COMPLETED]
@@ -818,3 +818,45 @@ def test_messages_keep_what_they_said_when_they_go_again(bench: Bench) -> None:
     [(_, message)] = bench.hub.waiting.values()
     [sent] = message.content.array_records.values()
     np.testing.assert_array_equal(sent["w"].numpy(), np.arange(3.0))
+
+
+@pytest.mark.parametrize("hears_stops", [True, False], ids=["heard", "unheard"])
+def test_a_hub_that_ended_the_run_for_somebody_is_not_told_as_lost(
+    bench: Bench, *, hears_stops: bool
+) -> None:
+    """It is asked why first: nobody shall look for an outage that never was."""
+    bench.hears_stops = hears_stops
+    ids = bench.ask(NORTH)
+    FakeControl(SUPERLINK).stop_run(1)
+    with pytest.raises((StopRunError, FederationUnreachableError)):
+        bench.replies(ids, 600.0)
+    assert bench.codes() == []
+
+
+def test_a_hub_that_goes_away_while_it_is_asked_why_is_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says when it is back decides: somebody stopped the run there."""
+    asked = count()
+
+    def find_run(control: FakeControl, run_id: int) -> RunStanding | None:
+        if next(asked) == 0:
+            raise failure()
+        return control.hub.runs.get(run_id)
+
+    monkeypatch.setattr(FakeControl, "find_run", find_run)
+    ids = bench.ask(NORTH)
+    FakeControl(SUPERLINK).stop_run(1)
+    with pytest.raises(StopRunError):
+        bench.replies(ids, 600.0)
+    assert bench.codes() == ["hub_lost"]
+    assert bench.stoppers == [("", SUPERLINK.address)]
+
+
+def test_a_hub_that_takes_our_token_for_nothing_is_not_told_as_lost(bench: Bench) -> None:
+    """It answers; what it refuses us for is the run's error."""
+    ids = bench.ask(NORTH)
+    bench.hub.refuses = 403
+    with pytest.raises(FederationUnreachableError, match="refused"):
+        bench.replies(ids)
+    assert bench.codes() == []
