@@ -14,7 +14,7 @@ from flip_lab.cli.desks import DirectoryArgument
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import JsonOption
 from flip_lab.cli.output import page, people, print_json, size
-from flip_lab.cli.services import UserOption, program
+from flip_lab.cli.services import UserOption, program, service_user
 
 hub = typer.Typer(
     name="hub",
@@ -84,6 +84,7 @@ def status(directory: DirectoryArgument = Path(), as_json: JsonOption = False) -
         return
     behind = f", {len(told.behind)} nodes to go" if told.behind else ""
     change = f" (changing over{behind})" if told.is_changing_over else ""
+    to_come = f" (and soon {', '.join(told.hosts_to_come)})" if told.hosts_to_come else ""
     page.print(
         f"{told.name} at {told.address}, {told.path}\n"
         f"  active        {told.active or 'no process'}\n"
@@ -92,7 +93,7 @@ def status(directory: DirectoryArgument = Path(), as_json: JsonOption = False) -
         f"  enrolments    {told.num_open_enrolments} open\n"
         f"  tokens        {told.num_tokens}\n"
         f"  runs          {told.num_runs_under_way} under way\n"
-        f"  names         {', '.join(told.hosts)}\n"
+        f"  names         {', '.join(told.hosts)}{to_come}\n"
         f"  certificate   until {told.server_expires_at:%Y-%m-%d}\n"
         f"  authority     until {told.authority_expires_at:%Y-%m-%d}{change}\n"
         f"  disk          {size(told.free_bytes)} free",
@@ -105,13 +106,14 @@ def status(directory: DirectoryArgument = Path(), as_json: JsonOption = False) -
 
 @hub.command()
 @guarded
-def unit(directory: DirectoryArgument = Path(), user: UserOption = "flip-lab") -> None:
+def unit(directory: DirectoryArgument = Path(), user: UserOption = None) -> None:
     """Print the systemd unit that keeps this hub running; detached runs outlive it."""
     from flip_lab.hub.place import open_hub
     from flip_lab.hub.unit import unit_of_hub
 
-    told = unit_of_hub(open_hub(directory), program=program(), user=user)
-    typer.echo(told, nl=False)
+    place = open_hub(directory)
+    account = service_user(place.path, user)
+    typer.echo(unit_of_hub(place, program=program(), user=account), nl=False)
 
 
 @hub.command()
@@ -208,8 +210,10 @@ def rotate_certs(  # noqa: PLR0917  # one parameter for each option
             rotation.renew(place, hosts=host or ())
         now = rotation.certificates_of(place, database)
     if as_json:
-        told = {"hosts": now.hosts, "server_expires_at": now.server_expires_at.isoformat()}
-        print_json({**told, "is_changing_over": now.is_changing_over, "behind": now.behind})
+        told = {"hosts": now.hosts, "hosts_to_come": now.hosts_to_come}
+        ends = {"server_expires_at": now.server_expires_at.isoformat()}
+        change = {"is_changing_over": now.is_changing_over, "behind": now.behind}
+        print_json({**told, **ends, **change})
         return
     page.print(
         f"The certificate names {', '.join(now.hosts)} and is good until "
@@ -217,6 +221,13 @@ def rotate_certs(  # noqa: PLR0917  # one parameter for each option
         soft_wrap=True,
         highlight=False,
     )
+    if now.hosts_to_come:
+        page.print(
+            f"After --finish it also names {', '.join(now.hosts_to_come)}: the older "
+            "authority, which some nodes still trust, may not speak for that.",
+            soft_wrap=True,
+            highlight=False,
+        )
     if now.is_changing_over:
         page.print(
             "Nodes fetch the new authority when they report; then: rotate-certs --finish",

@@ -15,7 +15,7 @@ from flip_lab.cli.desks import secret_in
 from flip_lab.cli.guard import guarded
 from flip_lab.cli.options import JsonOption
 from flip_lab.cli.output import page, people, print_json, print_table
-from flip_lab.cli.services import UserOption, program
+from flip_lab.cli.services import UserOption, program, service_user
 from flip_lab.core.errors import HubStateError, PreflightError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def status(directory: NodeArgument = Path(), as_json: JsonOption = False) -> Non
 @guarded
 def unit(
     directory: NodeArgument = Path(),
-    user: UserOption = "flip-lab",
+    user: UserOption = None,
 ) -> None:
     """Print the systemd unit that keeps this node running."""
     from flip_lab.node.config import load_node
@@ -145,7 +145,8 @@ def unit(
 
     config = load_node(directory)
     home, here = config.directory, program()
-    typer.echo(unit_of(config.name, directory=home, program=here, user=user), nl=False)
+    account = service_user(home, user)
+    typer.echo(unit_of(config.name, directory=home, program=here, user=account), nl=False)
 
 
 def _shown(token: str | None, token_file: str | None, kit: Path | None) -> str:

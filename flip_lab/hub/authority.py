@@ -67,6 +67,20 @@ class Authority:
             older.key,
         )
 
+    def see_that_it_may_name(self, hosts: Sequence[str]) -> None:
+        """Refuse hosts that this authority may not speak for.
+
+        Raises:
+            HubStateError: If there is one.
+        """
+        permitted = permitted_hosts(self.certificate)
+        if unknown := [host for host in _with_here(hosts) if host not in permitted]:
+            raise HubStateError(
+                f"The hub's authority may not speak for {', '.join(unknown)}.",
+                fix="Make a new authority that may: flip-lab hub rotate-certs --ca "
+                + " ".join(f"--host {host}" for host in unknown),
+            )
+
     def server(
         self, hosts: Sequence[str], *, days: int = SERVER_DAYS
     ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
@@ -79,13 +93,7 @@ class Authority:
         Raises:
             HubStateError: If this authority may not speak for one of them.
         """
-        permitted = permitted_hosts(self.certificate)
-        if unknown := [host for host in _with_here(hosts) if host not in permitted]:
-            raise HubStateError(
-                f"The hub's authority may not speak for {', '.join(unknown)}.",
-                fix="Make a new authority that may: flip-lab hub rotate-certs --ca "
-                + " ".join(f"--host {host}" for host in unknown),
-            )
+        self.see_that_it_may_name(hosts)
         key = ec.generate_private_key(ec.SECP256R1())
         # No common name: OpenSSL would hold one that reads as a host against the names.
         subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, _ORGANISATION)])

@@ -165,12 +165,18 @@ def open_hub(path: str | Path) -> HubPlace:
 def write_private(path: Path, content: bytes) -> None:
     """Write a new file that only its owner can read, not even for a moment anybody else.
 
+    What root writes into another's directory is handed to that account: a hub could not
+    read it otherwise.
+
     Raises:
         StoreNotWritableError: If it cannot be written, or is there already.
     """
     with explained(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
+            if os.geteuid() == 0:
+                home = path.parent.stat()
+                os.fchown(descriptor, home.st_uid, home.st_gid)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

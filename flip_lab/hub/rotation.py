@@ -42,6 +42,8 @@ class Certificates:
 
     Attributes:
         hosts: What the server's certificate names.
+        hosts_to_come: What it names beside these once the older authority, which may not
+            speak for them, is gone.
         server_expires_at: When it ends, UTC.
         authority_expires_at: When the newest authority ends, UTC.
         is_changing_over: Whether an older authority is still trusted.
@@ -50,6 +52,7 @@ class Certificates:
     """
 
     hosts: tuple[str, ...]
+    hosts_to_come: tuple[str, ...]
     server_expires_at: datetime
     authority_expires_at: datetime
     is_changing_over: bool
@@ -68,8 +71,10 @@ def certificates_of(place: HubPlace, database: HubDatabase) -> Certificates:
     server = load_authorities(read_file(place.server_certificate))[0]
     is_changing_over, bundle = len(trusted) > 1, bundle_hash(pem)
     enrolled = database.nodes.list(with_revoked=False) if is_changing_over else []
+    served, wanted = served_hosts(server), place.settings().hosts
     return Certificates(
-        hosts=tuple(served_hosts(server)),
+        hosts=tuple(served),
+        hosts_to_come=tuple(host for host in wanted if host not in served),
         server_expires_at=expires_at(server),
         authority_expires_at=expires_at(trusted[0]),
         is_changing_over=is_changing_over,
@@ -191,6 +196,7 @@ def signing_authority(place: HubPlace) -> Authority:
 def _serve(place: HubPlace, hosts: Sequence[str]) -> None:
     """Write a server certificate, with what leads from it to every trusted authority."""
     signer, authorities = _signing(place)
+    signer.see_that_it_may_name(hosts)  # also those that are left out for now
     chain: list[x509.Certificate] = []
     if len(authorities) > 1:
         chain = load_authorities(read_file(_vouched_file(place)))

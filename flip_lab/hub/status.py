@@ -25,6 +25,7 @@ class HubStatus:
         path: Its directory.
         address: What kits name.
         hosts: What its certificate names.
+        hosts_to_come: What it names, too, once nodes have changed over.
         is_active: Whether a process is the active hub of this directory.
         active: Which process, since when; empty when there is none.
         num_enrolled: Nodes that are let in.
@@ -44,6 +45,7 @@ class HubStatus:
     path: str
     address: str
     hosts: tuple[str, ...]
+    hosts_to_come: tuple[str, ...]
     is_active: bool
     active: str
     num_enrolled: int
@@ -93,6 +95,7 @@ def status_of(place: HubPlace) -> HubStatus:
         path=str(place.path),
         address=settings.address,
         hosts=certificates.hosts,
+        hosts_to_come=certificates.hosts_to_come,
         is_active=bool(active),
         active=active,
         num_enrolled=len(enrolled),
