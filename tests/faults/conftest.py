@@ -10,13 +10,14 @@ from typing import Any, Protocol
 
 import pytest
 
+from flip_lab.core.events import EventKind
 from flip_lab.core.state import RunState
 from flip_lab.node.config import NodeLimits
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
 from flip_lab.testing.hub import LoopbackHub
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 ORDINARY: dict[str, Any] = {"allow": ("any",), "logs_tail_lines": 20}
 
 Until = Callable[[Callable[[], bool]], None]
@@ -135,6 +136,46 @@ def launch(lab: Lab) -> Launch:
         return lab.launch("hospitals", overrides={"train.num_rounds": num_rounds}, **chosen)
 
     return begin
+
+
+class Held(Protocol):
+    """Keeps a run in the middle of a round, for as long as a block takes."""
+
+    def __call__(self, run: Run, at: LoopbackHub) -> AbstractContextManager[None]:
+        """Wait until the run breaks, then let it ask a node that stands still."""
+        ...
+
+
+@pytest.fixture
+def held(until: Until) -> Held:
+    """Give the way to be in mid-round for certain: rounds take less than a look at them.
+
+    The run was launched to break in a round: there its training is over, and both nodes
+    are about to evaluate. The second one does not answer before the block ends.
+    """
+
+    @contextmanager
+    def in_mid_round(run: Run, at: LoopbackHub) -> Iterator[None]:
+        assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED, run.error
+        before = evaluations_of(run)
+        at.freeze_node(1)
+        try:
+            run.resume()
+            until(lambda: evaluations_of(run) > before)
+            yield
+        finally:
+            if at.nodes[1].process_id:
+                at.thaw_node(1)
+
+    return in_mid_round
+
+
+def evaluations_of(run: Run) -> int:
+    """Count how often nodes were asked to evaluate."""
+    return sum(
+        event.kind is EventKind.DISPATCHED and event.body["phase"] == "evaluate"
+        for event in run.events()
+    )
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ class StandIn:
     name: str
     address: str = ""
     status: int = 503
+    times_asked: int = 0
     thread: threading.Thread = field(default_factory=threading.Thread)
 
 
@@ -56,8 +57,9 @@ def handler_of(one: StandIn) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             """Say whether it is ready, or its name."""
-            body = one.name.encode()
-            self.send_response(one.status if self.path == "/ready" else 200)
+            body, is_check = one.name.encode(), self.path == "/ready"
+            self.send_response(one.status if is_check else 200)
+            one.times_asked += is_check
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -90,6 +92,8 @@ def test_connections_lead_to_the_hub_that_is_ready(
         until(lambda: balancer.active == second.address)
         assert asked() == "second"
         first.status = 200
+        once = first.times_asked
+        until(lambda: first.times_asked >= once + 3)  # a whole look at it while it is ready
         assert asked() == "second"
         second.status = 503
         until(lambda: balancer.active == first.address)

@@ -23,23 +23,26 @@ from flip_lab.testing.network import Host, Link, Network, missing_for_networks
 
 CLIENT = """
 import socket, sys, time
+from contextlib import suppress
 host, port, count, wait_s = sys.argv[1], *map(float, sys.argv[2:])
 came = []
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-    udp.settimeout(wait_s)
+    udp.settimeout(0.1)
+    def send(what):
+        with suppress(PermissionError):  # what UDP is told of a rule that drops
+            udp.sendto(what, (host, int(port)))
     begin_s = time.perf_counter()
     for number in range(int(count)):
-        try:
-            udp.sendto(b"%d" % number, (host, int(port)))
-        except PermissionError:  # what UDP is told of a rule that drops
-            pass
-    try:
-        while len(came) < count:
-            came.append(int(udp.recv(100)))
-            if len(came) == 1:
-                first_s = time.perf_counter() - begin_s
-    except TimeoutError:
-        pass
+        send(b"%d" % number)
+    is_last = False
+    while not is_last and time.perf_counter() < begin_s + wait_s:
+        send(b"last")  # until one of them is back: nothing overtakes, the rest is lost
+        with suppress(TimeoutError):
+            while (got := udp.recv(100)) != b"last":
+                if not came:
+                    first_s = time.perf_counter() - begin_s
+                came.append(int(got))
+            is_last = True
 print(len(came), int(came == sorted(came)), first_s if came else -1.0)
 """
 
@@ -54,9 +57,9 @@ def network(request: pytest.FixtureRequest) -> Iterator[Network]:
 
 
 def echoed(
-    network: Network, host: Host, count: int, wait_s: float = 3.0
+    network: Network, host: Host, count: int, wait_s: float = 120.0
 ) -> tuple[int, bool, float]:
-    """Send datagrams from a host to this machine and back.
+    """Send datagrams from a host to this machine and back, and some more, to see the end.
 
     Returns:
         How many came back, whether in order, and after how many seconds the first one.
@@ -86,7 +89,7 @@ def echoed(
 def test_a_cut_line_carries_nothing_until_it_is_mended(network: Network) -> None:
     """One host is cut off without a word; the other one notices nothing."""
     near, other = network.hosts
-    assert echoed(network, near, 5) == (5, True, pytest.approx(0, abs=3))
+    assert echoed(network, near, 5)[:2] == (5, True)
     near.cut()
     assert echoed(network, near, 5, wait_s=0.3)[0] == 0
     assert echoed(network, other, 5)[0] == 5
@@ -99,7 +102,7 @@ def test_a_cut_line_carries_nothing_until_it_is_mended(network: Network) -> None
 def test_a_lossy_line_loses_its_share(network: Network) -> None:
     """Of 200 datagrams 20 % are lost on the way back, give or take five deviations."""
     [host] = network.hosts
-    came, in_order, _ = echoed(network, host, 200, wait_s=0.5)
+    came, in_order, _ = echoed(network, host, 200)
     assert 132 <= came <= 188
     assert in_order
     host.lose(0)
@@ -149,8 +152,8 @@ def test_a_network_never_outlives_its_program(ending: signal.Signals) -> None:
         address, *keepers = program.stdout.readline().split()
         assert address in addresses()
         program.send_signal(ending)
-        assert program.wait(30) == (3 if ending is signal.SIGINT else -9)
-    end_s = tick_s() + 30
+        assert program.wait(120) == (3 if ending is signal.SIGINT else -9)
+    end_s = tick_s() + 120
     while address in addresses() or any(is_running(int(each)) for each in keepers):
         assert tick_s() < end_s, f"left behind: {address} or one of {keepers}"
 
