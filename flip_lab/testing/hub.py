@@ -27,7 +27,12 @@ from flip_lab.core.clock import tick_s
 from flip_lab.hub.preparing import prepare_hub
 from flip_lab.testing.hub_commands import Commands
 from flip_lab.testing.hub_contact import HubContact
-from flip_lab.testing.hub_nodes import HubNode, change_settings, enrolled_node
+from flip_lab.testing.hub_nodes import (
+    HubNode,
+    change_settings,
+    enrolled_node,
+    is_let_in,
+)
 from flip_lab.testing.hub_processes import (
     free_port,
     quiet_environment,
@@ -203,13 +208,18 @@ class LoopbackHub(HubContact):
         self._node_programs.thaw(self._program(index))
 
     def wait_for_nodes(self) -> None:
-        """Wait until every node that has a process is online.
+        """Wait until every node that has a process is online, with this very process.
+
+        A node that was killed a moment ago counts as online at its hub for a while.
 
         Raises:
             EngineStartError: If one ends, or is not online in time.
         """
-        wanted = {node.name for node in self.nodes if node.process_id}
-        self._wait("A node", lambda: wanted <= self.online_nodes())
+        wanted = [node for node in self.nodes if node.process_id]
+        names = {node.name for node in wanted}
+        self._wait(
+            "A node", lambda: all(map(is_let_in, wanted)) and names <= self.online_nodes()
+        )
 
     # --- How it is made ---------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from flip_lab.hub.wishes import EnrolmentWish
 from flip_lab.node.config import NodeConfig, load_node, write_node
 from flip_lab.node.identity import new_identity, write_identity
 from flip_lab.node.messages import EnrolAsk
+from flip_lab.node.status import read_status
 from flip_lab.node.versions import versions_here
 
 
@@ -73,6 +74,13 @@ def enrolled_node(
         partition_id=config["partition-id"],
         directory=directory,
     )
+
+
+def is_let_in(node: HubNode) -> bool:
+    """Say whether the node's process, and no earlier one, knows that its hub let it in."""
+    status = read_status(load_node(node.directory).status_file)
+    told = status and (status.process_id, status.state)
+    return told == (node.process_id, "online")
 
 
 def change_settings(directory: Path, options: Mapping[str, Any]) -> None:
