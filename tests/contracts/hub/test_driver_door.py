@@ -26,6 +26,8 @@ from flip_lab.hub.database import HubDatabase
 from flip_lab.testing.hub_probe import Asked, ProbedHub, Signer
 from flip_lab.testing.hub_probe_run import ProbedRun
 
+PATIENCE_S = 240.0
+
 
 def test_only_who_started_a_run_claims_and_drives_it(hub: ProbedHub) -> None:
     """Another researcher gets neither its task nor its messages, nor stops it."""
@@ -97,7 +99,7 @@ def test_a_run_needs_its_app_and_nothing_from_elsewhere(
     hub.play(story)
 
 
-def test_a_wait_for_replies_ends_when_the_run_does(hub: ProbedHub) -> None:
+def test_a_wait_for_replies_ends_when_the_run_does(hub: ProbedHub, long_wait: str) -> None:
     """Somebody stops the run; whoever waits for replies is told at once."""
     ada = hub.token("researcher", "ada")
 
@@ -109,14 +111,16 @@ def test_a_wait_for_replies_ends_when_the_run_does(hub: ProbedHub) -> None:
         seen = first.headers["x-flip-news"]
         waiting = asyncio.create_task(
             run.drive(
-                pull, PullAppMessagesRequest(), **{"x-flip-wait": "25", "x-flip-seen": seen}
+                pull,
+                PullAppMessagesRequest(),
+                **{"x-flip-wait": long_wait, "x-flip-seen": seen},
             )
         )
         await asyncio.sleep(0.05)
         assert not waiting.done()
         stop = StopRunRequest(run_id=run.run_id)
         await run.ask("control/stop-run", stop, StopRunResponse)
-        answer = await asyncio.wait_for(waiting, 10)
+        answer = await asyncio.wait_for(waiting, PATIENCE_S)
         assert answer.headers["x-flip-news"] != seen
         assert (await run.drive(pull, PullAppMessagesRequest())).status_code == 401
 

@@ -26,6 +26,7 @@ from flip_lab.hub import presence as presence_module
 from flip_lab.testing.hub_probe import Asked, ProbedHub, Signer
 from flip_lab.testing.hub_probe_run import ProbedRun
 
+PATIENCE_S = 240.0
 CONTENT = RecordDict({"arrays": ArrayRecord([np.arange(6.0)])})
 
 
@@ -119,7 +120,7 @@ def test_what_cannot_be_is_refused(
 
 
 def test_a_call_is_handed_out_when_all_of_it_is_there(
-    hub: ProbedHub, signer: Signer
+    hub: ProbedHub, signer: Signer, long_wait: str
 ) -> None:
     """The wait of its node ends with the last object, and no earlier."""
     hub.enrol("patient", signer)
@@ -132,14 +133,14 @@ def test_a_call_is_handed_out_when_all_of_it_is_there(
         asked.active.service.state.acknowledge_node_heartbeat(signer.node_id, 30)
         pull = PullMessagesRequest(node=signer.node)
         waiting = asyncio.create_task(
-            asked.fleet(signer, "pull-messages", pull, x_flip_wait="25")
+            asked.fleet(signer, "pull-messages", pull, x_flip_wait=long_wait)
         )
         rest = await run.push(run.call_for(signer.node_id, CONTENT), leave=1)
         at_once = await asked.fleet(signer, "pull-messages", pull)
         assert not PullMessagesResponse.FromString(at_once.content).messages_list
         assert not waiting.done()
         await run.push_objects(rest)
-        answer = await asyncio.wait_for(waiting, 10)
+        answer = await asyncio.wait_for(waiting, PATIENCE_S)
         given = PullMessagesResponse.FromString(answer.content).messages_list
         assert len(given) == 1
         assert given[0].metadata.dst_node_id == signer.node_id
@@ -150,7 +151,7 @@ def test_a_call_is_handed_out_when_all_of_it_is_there(
 
 
 def test_a_broken_connection_is_a_lost_node(
-    hub: ProbedHub, signer: Signer, monkeypatch: pytest.MonkeyPatch
+    hub: ProbedHub, signer: Signer, long_wait: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its driver gets an error for the call, and is rung; a sign of life forgives."""
     monkeypatch.setattr(presence_module, "GRACE_S", 0.0)
@@ -167,7 +168,7 @@ def test_a_broken_connection_is_a_lost_node(
         service.presence.tick()
         call = run.call_for(signer.node_id, CONTENT)
         await run.push(call)
-        await break_while_held(asked, signer, beat.SerializeToString())
+        await break_while_held(asked, signer.headers(x_flip_wait=long_wait), beat)
         seen = service.bells.news(("run", run.run_id))
         service.presence.tick()
         assert signer.node_id not in service.presence.online()
@@ -206,16 +207,18 @@ def test_a_node_that_is_killed_as_it_comes_is_lost(
     hub.play(story)
 
 
-async def break_while_held(asked: Asked, signer: Signer, body: bytes) -> None:
+async def break_while_held(
+    asked: Asked, headers: dict[str, str], beat: SendNodeHeartbeatRequest
+) -> None:
     """Send a heartbeat that asks to be held, and close the connection meanwhile."""
     breaks = asyncio.Event()
+    body = beat.SerializeToString()
     messages = [{"type": "http.request", "body": body, "more_body": False}]
-    raw = signer.headers(x_flip_wait="25")
     scope = {
         "type": "http",
         "method": "POST",
         "path": "/v1/fleet/send-node-heartbeat",
-        "headers": [(name.encode(), value.encode()) for name, value in raw.items()],
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         "client": ("192.0.2.8", 1),
     }
 
@@ -230,10 +233,10 @@ async def break_while_held(asked: Asked, signer: Signer, body: bytes) -> None:
 
     held = asyncio.create_task(asked.front(scope, receive, send))
     presence = asked.active.service.presence
-    while (seen := presence.of(signer.node_id)) is None or not seen.held:  # noqa: ASYNC110  # it tells nobody
+    while (seen := presence.of(beat.node.node_id)) is None or not seen.held:  # noqa: ASYNC110  # it tells nobody
         await asyncio.sleep(0.01)
     breaks.set()
-    await asyncio.wait_for(held, 10)
+    await asyncio.wait_for(held, PATIENCE_S)
 
 
 @pytest.mark.parametrize("session", ["", "s1"])

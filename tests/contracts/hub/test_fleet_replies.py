@@ -23,11 +23,14 @@ from flip_lab.engines.flower.fleet_objects import deflated, inflated
 from flip_lab.testing.hub_probe import Asked, ProbedHub, Signer
 from flip_lab.testing.hub_probe_run import ProbedRun
 
+PATIENCE_S = 240.0
 CONTENT = RecordDict({"arrays": ArrayRecord([np.arange(6.0)])})
 Sent = asyncio.Queue[MutableMapping[str, Any]]
 
 
-def test_a_reply_brings_the_next_call(hub: ProbedHub, signer: Signer) -> None:
+def test_a_reply_brings_the_next_call(
+    hub: ProbedHub, signer: Signer, long_wait: str
+) -> None:
     """The hub says at once that it took the reply; the call follows when there is one."""
     install_fast_arrays()  # as a node does
     hub.enrol("busy", signer)
@@ -42,15 +45,18 @@ def test_a_reply_brings_the_next_call(hub: ProbedHub, signer: Signer) -> None:
         pull = PullMessagesRequest(node=signer.node)
         given = message_in((await asked.fleet(signer, "flip-pull", pull)).content)
         sent: Sent = asyncio.Queue()
-        pushing = asyncio.create_task(push_and_wait(asked, signer, given, sent))
-        begun = await asyncio.wait_for(sent.get(), 10)
+        got = given.metadata.message_id
+        headers = signer.headers(x_flip_wait=long_wait, x_flip_got=got)
+        body = reply_to(given, signer)
+        pushing = asyncio.create_task(push_and_wait(asked, headers, body, sent))
+        begun = await asyncio.wait_for(sent.get(), PATIENCE_S)
         assert (begun["status"], (b"x-flip-next", b"1") in begun["headers"]) == (200, True)
         asking = PullAppMessagesRequest(message_ids=[call])
         told = await run.ask("runtime/pull-messages", asking, PullAppMessagesResponse)
         assert len(told.messages_list) == 1, "the reply is here already"
         assert sent.empty()
         following = await called(run, signer)
-        rest = await asyncio.wait_for(sent.get(), 10)
+        rest = await asyncio.wait_for(sent.get(), PATIENCE_S)
         assert message_in(rest["body"]).metadata.message_id == following
         await pushing
 
@@ -84,16 +90,16 @@ def reply_to(message: Message, signer: Signer) -> bytes:
     return framed([request.SerializeToString(), *parts.contents.values()])
 
 
-async def push_and_wait(asked: Asked, signer: Signer, given: Message, sent: Sent) -> None:
+async def push_and_wait(
+    asked: Asked, headers: dict[str, str], body: bytes, sent: Sent
+) -> None:
     """Push a reply, and ask for the next call with it; give what is sent as it comes."""
-    body = reply_to(given, signer)
     messages = [{"type": "http.request", "body": body, "more_body": False}]
-    raw = signer.headers(x_flip_wait="25", x_flip_got=given.metadata.message_id)
     scope = {
         "type": "http",
         "method": "POST",
         "path": "/v1/fleet/flip-push",
-        "headers": [(name.encode(), value.encode()) for name, value in raw.items()],
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         "client": ("192.0.2.8", 1),
     }
 
