@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from flip_lab.runs.inspection import Inspection
 
 _POLL_S = 0.02
-_PATIENCE_S = 2.0
+_PATIENCE_S = 2.0  # with a run that is starting
+_MOST_PATIENCE_S = 30.0  # with one under way: its process may wait for its turn
 
 
 class SteeredRun(LivingRun):
@@ -270,7 +271,7 @@ class SteeredRun(LivingRun):
                 "run.resume_from_checkpoint().",
             )
         key = send_command(self._dir, command, **arguments)
-        said = await_answer(self._dir, key, timeout_s=_PATIENCE_S)
+        said = self._answer_to(key, command)
         if said is None:
             return Taken(id=key, command=command, is_taken=False)
         if "refused" in said:
@@ -279,6 +280,20 @@ class SteeredRun(LivingRun):
             self._lab, command, run_ids=[self.run_id], body=_without_code(arguments)
         )
         return Taken(id=key, command=command, from_round=said.get("from_round"))
+
+    def _answer_to(self, key: str, command: str) -> Mapping[str, Any] | None:
+        """Wait until a command is taken; not for long while nobody could take it."""
+        end_s = tick_s() + _MOST_PATIENCE_S
+        while True:
+            said = await_answer(self._dir, key, timeout_s=_PATIENCE_S)
+            if said is not None or not self._can_take(command) or tick_s() > end_s:
+                return said
+
+    def _can_take(self, command: str) -> bool:
+        """Whether the run's process is so far that it takes a command within a moment."""
+        if self.state not in {RunState.RUNNING, RunState.PAUSED}:
+            return False
+        return command != "set" or bool(self.settings)  # they are known with a round
 
 
 def _without_code(arguments: Mapping[str, Json]) -> dict[str, Json]:

@@ -6,15 +6,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import psutil
 import pytest
 
+from flip_lab.core.servers import bound_socket
+from flip_lab.runs import launch, resume
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
+from flip_lab.runs.spec import RunSpec
+from flip_lab.store.layout import LabDir
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240.0
@@ -80,6 +85,36 @@ def until() -> Callable[[Callable[[], bool]], None]:
 
 
 @pytest.fixture(scope="session")
+def asked_first() -> Callable[[Callable[[Run], object]], AbstractContextManager[None]]:
+    """Give a way to ask runs for something before their processes begin.
+
+    Asked after a launch, a run may be anywhere by then, or over: nobody waits for a test.
+    """
+
+    @contextmanager
+    def asking(wish: Callable[[Run], object]) -> Iterator[None]:
+        begin = launch.start_process
+
+        def start(lab: LabDir, spec: RunSpec, lock: int) -> None:
+            wish(Run(lab, spec.run_id))
+            begin(lab, spec, lock)
+
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (launch, resume):
+                patch.setattr(module, "start_process", start)
+            yield
+
+    return asking
+
+
+@pytest.fixture(scope="module")
+def kept_port() -> Iterator[int]:
+    """Give a port that nobody else on this machine is given while a server is down."""
+    with bound_socket("127.0.0.1", 0) as holder:  # a server may listen there all the same
+        yield holder.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
 def process_of() -> Callable[[Run], psutil.Process]:
     """Give a way to find the process of a living run, which may be about to begin."""
 
@@ -89,8 +124,14 @@ def process_of() -> Callable[[Run], psutil.Process]:
             for process in psutil.process_iter(["cmdline"])
             if "flip_lab.runs.process" in (process.info["cmdline"] or [])
             and process.info["cmdline"][-1].endswith(run.run_id)
-            and process.pid == os.getsid(process.pid)  # the copies it made lead no session
+            and leads_a_session(process.pid)  # the copies that it made do not
         ]
+
+    def leads_a_session(process_id: int) -> bool:
+        try:
+            return os.getsid(process_id) == process_id
+        except ProcessLookupError:  # a copy that has just ended
+            return False
 
     def find(run: Run) -> psutil.Process:
         end_s = time.monotonic() + PATIENCE_S
