@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncGenerator, Callable, Generator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from flip_lab.store.layout import LabDir
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
-SMALL = Limits(body_bytes=1000, upload_bytes=5000, wait_s=0.2, body_s=0.3)
+SMALL = Limits(body_bytes=1000, upload_bytes=5000, wait_s=60.0, body_s=60.0)
+HURRIED = replace(SMALL, wait_s=0.2, body_s=0.3)
 
 
 class Told:
@@ -67,6 +69,7 @@ def asked(
     pieces: Callable[[], AsyncGenerator[bytes]],
     path: str = "/flip/v1/runs",
     headers: tuple[tuple[bytes, bytes], ...] = (),
+    limits: Limits = SMALL,
 ) -> Told:
     """Send a body in pieces through the door."""
 
@@ -86,7 +89,7 @@ def asked(
             "path": path,
             "headers": [(b"host", b"localhost"), *headers],
         }
-        await Doorman(reader, SMALL)(scope, receive, told)
+        await Doorman(reader, limits)(scope, receive, told)
         return told
 
     return asyncio.run(whole())
@@ -158,7 +161,7 @@ def test_pieces_of_uploads_may_be_larger() -> None:
 @pytest.mark.parametrize("slow", [silent, trickling])
 def test_a_slow_body_is_not_waited_for(slow: Callable[[], AsyncGenerator[bytes]]) -> None:
     """Neither one that stops nor one that trickles keeps a worker busy."""
-    told = asked(slow)
+    told = asked(slow, limits=HURRIED)
     assert (told.status, told.problem["code"]) == (408, "FLIP-708")
 
 

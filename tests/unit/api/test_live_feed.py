@@ -86,8 +86,9 @@ async def _watch(hub: Hub, run_id: str, after: int = -1) -> list[dict[str, Any]]
         return await _read(feed, after)
 
 
-async def _listed(roster: Roster, run_id: str) -> None:
-    while roster.row(run_id) is None:  # noqa: ASYNC110  # its thread sets no event
+async def _listed(roster: Roster, run_id: str, *, state: str) -> None:
+    """Wait until a run has come to its end in the list too, and changes no more."""
+    while (row := roster.row(run_id)) is None or row["state"] != state or roster.active:  # noqa: ASYNC110  # its thread sets no event
         await asyncio.sleep(0.02)
 
 
@@ -239,7 +240,7 @@ def test_the_list_tells_its_position_then_changes_then_who_must_read_again(
     make_run("run-a")
 
     async def watch() -> None:
-        await _listed(roster, "run-a")
+        await _listed(roster, "run-a", state="completed")
         with hub.watching_list() as feed:
             hello = await feed.take(NOW)
             assert hello is not None

@@ -155,9 +155,10 @@ def test_sql_reaches_no_file_and_changes_nothing(
 
 def test_sql_has_an_end(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A question that takes too long is stopped; the next one is answered."""
-    monkeypatch.setattr("flip_lab.api.routes.sql._LONGEST_S", 0.2)
     slow = "SELECT count(*) FROM range(100000000000) t(a) WHERE a % 7 = 3"
-    answer = ask_sql(client, slow)
+    with monkeypatch.context() as patch:
+        patch.setattr("flip_lab.api.routes.sql._LONGEST_S", 0.2)
+        answer = ask_sql(client, slow)
     assert (answer.status_code, answer.json()["code"]) == (422, "FLIP-403")
     assert "stopped" in answer.json()["detail"]
     assert ask_sql(client, "SELECT 1").json()["rows"] == [[1]]

@@ -37,7 +37,7 @@ def ends() -> Iterator[tuple[Channel, Channel]]:
 
 
 def num_descriptors() -> int:
-    """Count the open files of this process."""
+    """Count the open files of this process; those of earlier tests may go meanwhile."""
     gc.collect()
     return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -171,7 +171,7 @@ def test_a_thousand_messages_leave_no_open_file() -> None:
     """With parcels sent along, and large ones both ways."""
     before = num_descriptors()
     one, other = (Channel(end) for end in socket.socketpair())
-    during: set[int] = set()
+    during: list[int] = []
     found: Any = None
     for number in range(1000):
         parcel = Parcel(array(100, number))
@@ -182,13 +182,13 @@ def test_a_thousand_messages_leave_no_open_file() -> None:
         other.send(found)
         assert one.receive()[0][-1] == found[-1]
         if number % 100 == 99:
-            during.add(num_descriptors())
-    assert len(during) == 1
+            during.append(num_descriptors())
+    assert max(during) == during[0]
     one.close()
     other.close()
     one.close()  # twice is once
     del found
-    assert num_descriptors() == before
+    assert num_descriptors() <= before
 
 
 def test_unread_files_are_closed(ends: tuple[Channel, Channel]) -> None:
@@ -248,7 +248,7 @@ def test_full_memory_is_a_coded_error(
         with pytest.raises(EngineError, match="no shared memory left") as raised:
             ends[0].send(array(8 << 20))
     assert raised.value.code == "FLIP-500"
-    assert num_descriptors() == before
+    assert num_descriptors() <= before
     ends[0].send(array(40_000, 3))
     assert ends[1].receive()[0].tobytes() == array(40_000, 3).tobytes()
     assert ends[1]._outbox.free == {0}  # the news was not lost with the failed message
@@ -264,7 +264,7 @@ def test_a_parcel_without_memory_is_a_coded_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(EngineError, match="no shared memory left"):
         Parcel(array(1000))
-    assert num_descriptors() == before
+    assert num_descriptors() <= before
 
 
 def test_what_cannot_be_pickled_leaves_the_channel_as_it_was(

@@ -85,7 +85,7 @@ def test_a_push_asks_and_the_next_pull_hears_the_answer() -> None:
         await asyncio.sleep(0)
         assert not pulling.done()
         hub.rests[0].is_there.set()
-        pulled = await asyncio.wait_for(pulling, 10)
+        pulled = await asyncio.wait_for(pulling, 60)
         assert pulled.message is None
         assert pulled.was_held
         assert hub.asked == [(PUSH_PATH, True)]

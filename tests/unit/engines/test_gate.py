@@ -17,7 +17,7 @@ from flip_lab.engines.flower.messages import become_server, stamp
 from flip_lab.engines.gate import Bell, Gate
 from flip_lab.engines.in_process import InProcessExecutor
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 120.0
 
 
 def num_descriptors() -> int:
@@ -43,7 +43,7 @@ def test_a_gate_that_nobody_has_any_more_leaves_no_open_file() -> None:
     before = num_descriptors()
     Gate()
     gc.collect()
-    assert num_descriptors() == before
+    assert num_descriptors() <= before  # an earlier test's may go meanwhile
 
 
 def test_a_ticket_admits_until_the_next_closing() -> None:

@@ -22,7 +22,7 @@ from flip_lab.engines.environment import process_environment
 from flip_lab.engines.frames import receive_frame, send_frame
 from flip_lab.engines.nursery import Nursery, NurseryDiedError
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 CHILDREN = """
 import os, signal, sys, time
@@ -239,10 +239,11 @@ def test_descriptors_do_not_pile_up(nursery: Nursery) -> None:
     """Neither here nor in the nursery."""
     process = psutil.Process(nursery.process_id)
     told(nursery)
-    before = psutil.Process().num_fds(), process.num_fds()
+    here, there = psutil.Process().num_fds(), process.num_fds()
     for _ in range(20):
         told(nursery)
-    assert (psutil.Process().num_fds(), process.num_fds()) == before
+    assert process.num_fds() == there
+    assert psutil.Process().num_fds() <= here  # an earlier test's may go meanwhile
 
 
 def test_closing_ends_the_nursery_and_not_its_children() -> None:
@@ -256,7 +257,15 @@ def test_closing_ends_the_nursery_and_not_its_children() -> None:
         nursery.close()
         assert not psutil.pid_exists(nursery.process_id)
         assert child.status() != psutil.STATUS_ZOMBIE
-    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: has_ended(child))
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Say whether a process has ended, also while its parent has not taken note."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_a_dead_nursery_says_so() -> None:
@@ -348,8 +357,7 @@ while (status := nursery.current().status(child)) is None:
 if os.fork() == 0:
     os._exit(nursery.current() is not None)
 assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
-thread = threading.Thread(target=time.sleep, args=[1])
-thread.start()
+threading.Thread(target=threading.Event().wait, daemon=True).start()
 try:
     Nursery.fork_here()
 except EngineStartError as error:

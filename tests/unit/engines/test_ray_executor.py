@@ -19,7 +19,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 
 from flip_lab.core.clock import tick_s
 from flip_lab.core.errors import AppImportError, EngineError
-from flip_lab.engines import ray_executor, ray_gate
+from flip_lab.engines import ray_crew, ray_executor, ray_gate
 from flip_lab.engines.apps import ScenarioApp
 from flip_lab.engines.base import AppSource, Job
 from flip_lab.engines.clients import ClientCall, ClientOutcome
@@ -55,6 +55,7 @@ FAKE_RAY = SimpleNamespace(
 
 
 NEVER = object()
+PATIENCE_S = 120.0
 
 
 class Reference:
@@ -328,7 +329,7 @@ def outcomes(
     executor = make_executor(leases, timeout_s=timeout_s)
     executor.submit(make_calls(count))
     found: dict[str, str] = {}
-    end_s = tick_s() + 20
+    end_s = tick_s() + PATIENCE_S
     while len(found) < count and tick_s() < end_s:
         for outcome in executor.completed(timeout_s=0.1):
             assert outcome.message_id not in found
@@ -395,7 +396,7 @@ def test_a_content_is_taken_as_it_is_when_it_is_submitted() -> None:
     with executor._lock:  # nothing can be given before the change
         executor.submit(make_calls(1, content))
         content.config_records["config"]["lr"] = 2.0
-    assert len(executor.completed(timeout_s=20.0)) == 1
+    assert len(executor.completed(timeout_s=PATIENCE_S)) == 1
     executor.close()
     [seen] = leases.contents
     assert seen is not None
@@ -408,14 +409,34 @@ def test_a_client_that_is_stopped_ends_its_actor_and_spares_the_rest() -> None:
     leases = FakeLeases(
         1, lambda call: next(hung, None) if call.partition_id == 1 else None
     )
-    assert set(outcomes(leases, 20, timeout_s=60.0)) == {f"m{n}" for n in range(20)}
+    assert set(outcomes(leases, 20, timeout_s=600.0)) == {f"m{n}" for n in range(20)}
     assert len(leases.ended) == 1
 
 
 def test_an_actor_that_never_answers_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """It hangs where no signal reaches it: first its batch, then the call alone."""
+    hangs, now_s = threading.Event(), 0.0
+
+    def clock() -> float:
+        nonlocal now_s
+        now_s += hangs.is_set()  # it stands still for those that answer, however slowly
+        return now_s
+
+    def act(call: ClientCall) -> object:
+        if call.partition_id != 2:
+            return None
+        hangs.set()
+        return NEVER
+
+    class Ending(FakeLeases):
+        def end(self, slots: Iterable[Slot]) -> None:
+            hangs.clear()
+            super().end(slots)
+
+    monkeypatch.setattr(ray_executor, "tick_s", clock)
+    monkeypatch.setattr(ray_crew, "tick_s", clock)
     monkeypatch.setattr(ray_executor, "_GRACE_S", 0.05)
-    leases = FakeLeases(1, lambda call: NEVER if call.partition_id == 2 else None)
+    leases = Ending(1, act)
     found = outcomes(leases, 10, timeout_s=0.02)
     assert found.pop("m2") == "TimeoutError: the client took longer than 0.02 s."
     assert set(found.values()) == {""}
@@ -429,7 +450,7 @@ def test_the_end_of_the_session_is_a_coded_error_and_no_wait() -> None:
     executor.submit(make_calls(1))
     leases.is_alive = False
     with pytest.raises(EngineError, match="FLIP-500"):
-        executor.completed(timeout_s=1.0)
+        executor.completed(timeout_s=PATIENCE_S)
     executor.close()
     assert leases.reusable == []
 
@@ -443,7 +464,7 @@ def test_silence_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     assert executor.completed(timeout_s=0.1) == []
     leases.is_alive = False
     with pytest.raises(EngineError, match="ended in the middle"):
-        executor.completed(timeout_s=1.0)
+        executor.completed(timeout_s=PATIENCE_S)
     executor.close()
 
 
@@ -462,21 +483,24 @@ def test_while_the_gate_is_closed_nobody_begins_and_nothing_is_lost(
         begun.append(call.message.metadata.message_id)
         if len(begun) == 5:
             gate.close()
-            end_s = tick_s() + 20
+            end_s = tick_s() + PATIENCE_S
             while not (are_here or store.texts) and tick_s() < end_s:
                 time.sleep(0.001)
 
     leases = FakeLeases(1, act)
     executor = make_executor(leases, gate=gate)
     executor.submit(make_calls(40))
-    found = {each.message_id for each in executor.completed(timeout_s=20.0)}
+    found = set[str]()
+    end_s = tick_s() + PATIENCE_S
+    while len(found) < 5 and tick_s() < end_s:
+        found |= {each.message_id for each in executor.completed(timeout_s=PATIENCE_S)}
     found |= {each.message_id for each in executor.completed(timeout_s=0.2)}
     assert found == {*begun}
     assert len(begun) == 5
     threading.Timer(0.1, gate.open).start()
-    end_s = tick_s() + 20
+    end_s = tick_s() + PATIENCE_S
     while len(found) < 40 and tick_s() < end_s:
-        new = {each.message_id for each in executor.completed(timeout_s=20.0)}
+        new = {each.message_id for each in executor.completed(timeout_s=PATIENCE_S)}
         assert not new & found
         found |= new
     assert len(found) == len(begun) == 40
@@ -532,9 +556,9 @@ def test_memory_and_sockets_are_closed_with_the_executor() -> None:
     before = num_descriptors()
     executor = make_executor(leases, gate=gate)
     executor.submit(make_calls(40))
-    executor.completed(timeout_s=20.0)
+    executor.completed(timeout_s=PATIENCE_S)
     executor.close()
-    end_s = tick_s() + 20
+    end_s = tick_s() + PATIENCE_S
     while num_descriptors() > before and tick_s() < end_s:
         gc.collect()  # of the actors' ends, in their threads
     assert num_descriptors() <= before

@@ -17,6 +17,7 @@ from flwr.supercore.run import Run
 from flip_lab.core.errors import ClientsFailedError, RunError
 from flip_lab.core.events import EventKind, Json
 from flip_lab.core.ports import Control
+from flip_lab.engines import reply_log, run_grid
 from flip_lab.engines.base import EngineGrid, Reply
 from flip_lab.engines.flower.messages import (
     CLIENT_RAISED,
@@ -327,16 +328,28 @@ def test_failures_in_evaluation_do_not_fail_a_round() -> None:
     assert bench.story()[-1] == ("round_ended", 1)
 
 
-def test_silent_clients_are_recorded_when_the_time_is_over() -> None:
+def test_silent_clients_are_recorded_when_the_time_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A node that never answered is a fact, not a gap in a table."""
-    bench = Bench(lambda m: fine(m) if m.metadata.dst_node_id == 102 else None)
+    passed_s = 0.0
+
+    def answer(message: Message) -> Message | None:
+        nonlocal passed_s
+        passed_s += 0.05  # the clock moves while clients are waited for, and only then
+        return fine(message) if message.metadata.dst_node_id == 102 else None
+
+    bench = Bench(answer)
+    monkeypatch.setattr(bench.grid, "worked_s", lambda: passed_s)
+    for module in (run_grid, reply_log):
+        monkeypatch.setattr(module, "now_s", lambda: 100.0 + passed_s)
     bench.grid.begin_round(1, 1)
     replies = bench.send(timeout=0.05)
     assert [reply.metadata.src_node_id for reply in replies] == [102]
     silent = {f["node_id"]: f for f in bench.facts() if f["error_code"]}
     assert set(silent) == {100, 101}
     assert {fact["error_code"] for fact in silent.values()} == {NO_REPLY}
-    assert silent[100]["duration_s"] >= 0.05
+    assert silent[100]["duration_s"] == pytest.approx(0.15)
     assert silent[100]["bytes_down"] > 0
     assert "timeout" in silent[100]["error"]
     bench.grid.check_trained()

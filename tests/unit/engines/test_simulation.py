@@ -19,7 +19,7 @@ from flip_lab.engines.flower.arrays import backed, backing, install_fast_arrays
 from flip_lab.engines.simulation import FIRST_NODE_ID, SimulationGrid
 from flip_lab.testing.probe_app import ProbeApp
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 120.0
 
 
 class Hand:

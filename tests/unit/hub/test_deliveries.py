@@ -62,7 +62,7 @@ def database(place: HubPlace) -> Iterator[HubDatabase]:
         for number, name in enumerate(("bern", "oslo", "rome")):
             record, secret = database.enrolments.create(
                 name,
-                expires_s=now_s() + 60,
+                expires_s=now_s() + 3600,
                 tags=["alps"] if name == "bern" else ["sea"],
                 config={"partition-id": number},
             )

@@ -72,7 +72,7 @@ def enrol(database: HubDatabase) -> Enrol:
 
     def enrol(name: str, *tags: str) -> None:
         number = len(database.nodes.list())
-        made, secret = database.enrolments.create(name, expires_s=now_s() + 60, tags=tags)
+        made, secret = database.enrolments.create(name, expires_s=now_s() + 3600, tags=tags)
         device = Device(
             public_key=f"pem {number}", fingerprint=f"{number:064x}", node_id=number
         )

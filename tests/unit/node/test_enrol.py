@@ -247,7 +247,7 @@ def test_a_running_node_tells_its_hub_whom_it_trusts(
     monkeypatch.setattr(reporting, "_EVERY_S", 0.1)
     monkeypatch.setattr(reporting, "_GAP_S", 0.1)
     with reports_beside([config]):
-        end_s = tick_s() + 60
+        end_s = tick_s() + 120
         while tick_s() < end_s:
             if device_hub.database.nodes.named("st-mary").facts.get("bundle") == wanted:
                 break

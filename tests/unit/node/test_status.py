@@ -19,7 +19,7 @@ def test_news_are_written_at_once_and_counts_later(tmp_path: Path) -> None:
         status = read_status(path)
         assert status is not None
         assert (status.state, status.num_done) == ("online", 0)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while (status := read_status(path)) is None or status.num_done != 3:  # noqa: ASYNC110  # a file tells nobody
                 await asyncio.sleep(0.01)
 

@@ -13,7 +13,7 @@ import pytest
 
 from flip_lab.runs.life_sign import held_lock, is_alive
 
-PATIENCE_S = 20.0  # what it started lives for a minute
+PATIENCE_S = 120.0  # what it started lives for ten minutes
 
 HOLD = """
 import os, sys, time
@@ -21,10 +21,10 @@ from flip_lab.runs.life_sign import keep
 keep(int(sys.argv[1]))
 child = os.fork() if sys.argv[2] != "alone" else None
 if child == 0 and sys.argv[2] == "start":
-    os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(60)"])
+    os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"])
 if child != 0:
     print(child or 0, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 

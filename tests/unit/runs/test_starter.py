@@ -20,7 +20,7 @@ from flip_lab.engines.frames import receive_frame, send_frame
 from flip_lab.runs import starter, starter_needs, starter_ray
 from flip_lab.runs.starter import Order, start_warm, take
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 SHOW = """
 import sys
@@ -73,7 +73,7 @@ def test_without_a_starter_nobody_has_started(order: Order) -> None:
     """And no descriptor is left open."""
     before = psutil.Process().num_fds()
     assert not start_warm(order, lock=0, log=1)
-    assert psutil.Process().num_fds() == before
+    assert psutil.Process().num_fds() <= before
 
 
 def test_switched_off_nobody_is_asked(
@@ -95,6 +95,7 @@ def test_who_takes_the_right_is_believed(
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(starter, "_connection_to", lambda _: ours)
     monkeypatch.setattr(starter, "_links", {})
+    monkeypatch.setattr(starter, "_PATIENCE_S", PATIENCE_S)
 
     def serve() -> dict[str, Any]:
         message, fds = receive_frame(theirs)
@@ -230,7 +231,7 @@ def test_a_broken_message_leaves_no_descriptor() -> None:
         ours.shutdown(socket.SHUT_WR)
         with pytest.raises(EOFError):
             receive_frame(theirs)
-        assert psutil.Process().num_fds() == before
+        assert psutil.Process().num_fds() <= before
         send_frame(theirs, {"number": 1})
 
 

@@ -67,7 +67,7 @@ def test_a_run_that_is_being_sealed_goes_on_afterwards(
     def slow(snapshot: Snapshot) -> Segment:
         segment = real(snapshot)
         is_written.set()
-        assert go.wait(30.0)
+        assert go.wait(120.0)
         return segment
 
     monkeypatch.setattr(compaction, "seal_runs", slow)
@@ -75,7 +75,7 @@ def test_a_run_that_is_being_sealed_goes_on_afterwards(
     sealer = threading.Thread(target=compact_lab, args=[lab_dir])
     goer = threading.Thread(target=lambda: told.append(go_on(lab_dir, run_id)))
     sealer.start()
-    assert is_written.wait(30.0)
+    assert is_written.wait(120.0)
     goer.start()
     time.sleep(0.3)  # until it waits; too short only makes the test easier
     go.set()

@@ -176,7 +176,11 @@ def test_a_forked_child_asks_for_itself(lab: LabDir) -> None:
     assert number_of_metrics(lab) == 3
     child = os.fork()
     if child == 0:
-        os._exit(0 if number_of_metrics(lab) == 3 else 1)
+        code = 1
+        try:
+            code = int(number_of_metrics(lab) != 3)
+        finally:  # a copy of a test process must never go on with the tests
+            os._exit(code)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert number_of_metrics(lab) == 3

@@ -47,7 +47,7 @@ def is_there(process_id: int) -> bool:
 
 def wait_for_end(process_id: int) -> None:
     """Wait until a process is gone."""
-    end_s = tick_s() + 60
+    end_s = tick_s() + 120
     while is_there(process_id):
         assert tick_s() < end_s, "it is still there"
         sleep(0.02)
@@ -88,4 +88,4 @@ def test_it_ends_nothing_else() -> None:
         with Leash():
             pass
         assert child.poll() is None
-    assert child.wait(60) < 0
+    assert child.wait(120) < 0

@@ -117,7 +117,7 @@ def watchers() -> list[threading.Thread]:
 def _nobody_watches_yet() -> None:
     """Let the watchers of earlier tests end; closing one does not wait for its thread."""
     for thread in watchers():
-        thread.join(timeout=30)
+        thread.join(timeout=120)
 
 
 def test_a_run_that_has_ended_is_shown_at_once_without_a_thread(story: Story) -> None:
@@ -343,7 +343,7 @@ def test_after_a_command_the_state_comes_from_the_events(story: Story) -> None:
     monitor.observe(lambda _: shown.set(), "head")
     run.told.append(paused)
     monitor.answer({"command": "pause"})
-    assert shown.wait(timeout=30)
+    assert shown.wait(timeout=120)
     assert (monitor.head["state"], monitor.head["state_words"]) == ("paused", "by ada")
     monitor.close()
 

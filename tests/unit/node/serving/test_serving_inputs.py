@@ -124,7 +124,10 @@ def test_whatever_comes_is_rows_or_refused(value: object, *, takes_gaps: bool) -
 
 
 @given(body=st.binary(max_size=60) | st.builds(lambda v: json.dumps(v).encode(), VALUES))
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_no_body_makes_the_endpoint_fail(body: bytes, opened: TestClient) -> None:
     """Each is answered with predictions, or refused with our code."""
     answer = opened.post("/predict", content=body)
