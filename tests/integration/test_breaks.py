@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -12,13 +14,22 @@ from flip_lab.runs.lab import Lab
 from flip_lab.runs.round_replies import RoundReplies
 from flip_lab.runs.run import Run
 
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
+ENDLESS = 1_000_000
+"""Rounds of a run that is under way whenever a command comes."""
 
 
-def launch(lab: Lab, on: str = "in_process", **changes: float) -> Run:
-    """Start a short federation; the digits are spread unevenly over ten nodes."""
+def launch(
+    lab: Lab, on: str = "in_process", *, break_when: Sequence[str] = (), **changes: float
+) -> Run:
+    """Start a short federation; the digits are spread unevenly over ten nodes.
+
+    A break in its first round is told with the launch: later that round may be over.
+    """
     overrides = {"num_rounds": 3, "local_epochs": 1, **changes}
-    return lab.launch("digits-dirichlet", on=on, workers=2, overrides=overrides)
+    return lab.launch(
+        "digits-dirichlet", on=on, workers=2, overrides=overrides, break_when=break_when
+    )
 
 
 def warnings(run: Run) -> list[str]:
@@ -30,8 +41,7 @@ def warnings(run: Run) -> list[str]:
 @pytest.mark.parametrize("on", ["in_process", "processes"])
 def test_a_client_left_out_at_a_break_is_not_in_the_model(shared_lab: Lab, on: str) -> None:
     """What the next round is sent is the mean of the replies that were kept."""
-    run = launch(shared_lab, on)
-    run.break_when("always")
+    run = launch(shared_lab, on, break_when=["always"])
     assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
     first = run.inspect()
     assert (first.server_round, first.because) == (1, "always: round 1")
@@ -62,8 +72,12 @@ def test_a_client_left_out_at_a_break_is_not_in_the_model(shared_lab: Lab, on: s
 
 def test_a_divergence_is_caught_before_it_is_aggregated(shared_lab: Lab) -> None:
     """A learning rate that is far too high: the first loss that is no number."""
-    run = launch(shared_lab, learning_rate=1e30, local_epochs=2)
-    run.break_when("train_loss is not finite")
+    run = launch(
+        shared_lab,
+        break_when=["train_loss is not finite"],
+        learning_rate=1e30,
+        local_epochs=2,
+    )
     assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
     replies = run.inspect()
     broken = replies.clients[~np.isfinite(replies.clients["train_loss"])]
@@ -77,15 +91,18 @@ def test_a_divergence_is_caught_before_it_is_aggregated(shared_lab: Lab) -> None
 
 def test_a_mistake_in_a_function_costs_no_run(shared_lab: Lab) -> None:
     """It is on record and cleared; one that answers stops the run with its words."""
-    run = launch(shared_lab)
+    run = launch(shared_lab, num_rounds=ENDLESS)
     run.break_when(lambda replies: replies.metrics["no_such_metric"] > 1)
 
-    def second_round(replies: RoundReplies) -> str | bool:
-        return replies.server_round == 2 and f"{len(replies.clients)} replies"
+    def later(replies: RoundReplies) -> str | bool:
+        return replies.server_round > 1 and f"{len(replies.clients)} replies"
 
-    run.break_when(second_round)
+    run.break_when(later)
     assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
-    assert run.inspect().because == "10 replies: round 2"
+    stopped_in = run.inspect()
+    assert stopped_in.because == f"10 replies: round {stopped_in.server_round}"
+    run.clear()
+    run.stop_when("eval_accuracy >= 0")
     run.resume()
     assert run.wait(PATIENCE_S) is RunState.COMPLETED, run.error
     (warning,) = warnings(run)
@@ -95,7 +112,7 @@ def test_a_mistake_in_a_function_costs_no_run(shared_lab: Lab) -> None:
 
 def test_a_disk_that_takes_no_replies_costs_no_run(shared_lab: Lab) -> None:
     """The run is paused all the same, with a warning; then it goes on."""
-    run = launch(shared_lab)
+    run = launch(shared_lab, num_rounds=ENDLESS)
     with pytest.raises(NothingToInspectError):
         run.inspect()
     (run._dir / "inspect").write_text("in the way of the directory")
@@ -104,6 +121,7 @@ def test_a_disk_that_takes_no_replies_costs_no_run(shared_lab: Lab) -> None:
     with pytest.raises(NothingToInspectError):
         run.inspect()
     run.clear()
+    run.stop_when("eval_accuracy >= 0")
     run.resume()
     assert run.wait(PATIENCE_S) is RunState.COMPLETED, run.error
     assert any(warning.startswith("FLIP-401") for warning in warnings(run))
