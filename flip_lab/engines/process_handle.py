@@ -20,7 +20,7 @@ from flip_lab.engines.process_worker import Assignment
 
 _PRELOAD = ("flip_lab.engines.process_worker",)
 _TARGET = "flip_lab.engines.process_worker:main"
-_LAST_BREATH_S = 0.5  # a process closes its connections a little before it has ended
+_LAST_BREATH_S = 5.0  # a process closes its connections a little before it has ended
 _LOOK_EVERY_S = 0.001
 
 

@@ -30,7 +30,7 @@ _LOG = logging.getLogger("flip_lab.node")
 _SCENARIOS = "flip_lab.fl.client_app"
 _PRELOAD = ("flip_lab.node.worker", _SCENARIOS)
 _TARGET = "flip_lab.node.worker:main"
-_LAST_BREATH_S = 0.5  # a process closes its connections a little before it has ended
+_LAST_BREATH_S = 5.0  # a process closes its connections a little before it has ended
 
 
 class Caller(Protocol):

@@ -79,11 +79,16 @@ def start_program(
     return Program(process=process, log_path=log_path)
 
 
-def end_programs(programs: Sequence[Program]) -> None:
-    """Ask them to end, all at once, then make sure that nothing of them is left."""
+def end_programs(programs: Sequence[Program], *, grace_s: float = _GRACE_S) -> None:
+    """Ask them to end, all at once, then make sure that nothing of them is left.
+
+    Args:
+        programs: What shall end.
+        grace_s: How long they may take before they are killed, seconds.
+    """
     for program in programs:
         program.send_signal(signal.SIGTERM)
-    end_s = tick_s() + _GRACE_S
+    end_s = tick_s() + grace_s
     for program in programs:
         with suppress(subprocess.TimeoutExpired):
             program.process.wait(max(end_s - tick_s(), 0))

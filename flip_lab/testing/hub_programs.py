@@ -8,6 +8,8 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 
 from flip_lab.testing.hub_processes import Program, end_programs, start_program
 
+_FINISHES_S = 90.0  # a node takes up to 80 s for what is under way, and says goodbye
+
 Command = Callable[[int], Sequence[str]]
 """Gives the command of one of several processes, by its number."""
 
@@ -70,7 +72,7 @@ class Programs:
 
     def stop(self, number: int) -> None:
         """Ask one to end, and wait for it."""
-        end_programs([self._up.pop(number)])
+        end_programs([self._up.pop(number)], grace_s=_FINISHES_S)
 
     def stop_all(self) -> None:
         """Ask all to end at once, and wait for them."""
