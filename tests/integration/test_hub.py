@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from time import sleep
 
 import httpx
@@ -69,27 +70,40 @@ def enrolled(hub: LoopbackHub, name: str) -> Signer:
     return signer
 
 
-def asked_by(client: httpx.Client, signer: Signer, **headers: str) -> httpx.Response:
-    """Pull calls as a node."""
-    content = PullMessagesRequest(node=signer.node).SerializeToString()
-    told = signer.headers(**headers)
-    return client.post("/v1/fleet/pull-messages", content=content, headers=told)
+def asked_by(
+    client: httpx.Client, signer: Signer, sent: Event | None = None, **headers: str
+) -> httpx.Response:
+    """Pull calls as a node; ``sent`` is set once the question has left."""
+
+    def note(step: str, _: object) -> None:
+        if sent is not None and step == "http11.send_request_body.complete":
+            sent.set()
+
+    return client.post(
+        "/v1/fleet/pull-messages",
+        content=PullMessagesRequest(node=signer.node).SerializeToString(),
+        headers=signer.headers(**headers),
+        extensions={"trace": note},
+    )
 
 
 @contextmanager
 def standby_of(hub: LoopbackHub) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """Start a second hub of the same directory, which waits."""
-    port = free_port(HOST)
     command = [script("flip-lab"), "hub", "up", str(hub.place.path), "--standby"]
-    command += ["--host", HOST, "--port", str(port), "--json"]
+    command += ["--host", HOST, "--port", "0", "--json"]
     environment = quiet_environment(hub.directory, HOST)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["is_active"] is False
-        trust = ssl.create_default_context(cafile=hub.root_certificates)
-        base_url = f"https://{HOST}:{port}"
-        with httpx.Client(base_url=base_url, verify=trust, trust_env=False) as client:
+        told = json.loads(process.stdout.readline())
+        assert told["is_active"] is False
+        with httpx.Client(
+            base_url=told["url"],
+            verify=ssl.create_default_context(cafile=hub.root_certificates),
+            timeout=PATIENCE_S,
+            trust_env=False,
+        ) as client:
             yield process, client
     finally:
         process.terminate()
@@ -130,8 +144,11 @@ def test_who_waits_is_let_go_when_the_hub_ends(hub: LoopbackHub) -> None:
     signer = enrolled(hub, "patient")
     with hub.client() as client, ThreadPoolExecutor() as pool:
         until(lambda: asked_by(client, signer).is_success)
-        held = pool.submit(asked_by, client, signer, x_flip_wait="25")
-        sleep(0.5)
+        sent = Event()
+        held = pool.submit(asked_by, client, signer, sent, x_flip_wait="25")
+        assert sent.wait(PATIENCE_S)
+        for _ in range(5):  # the hub answers these after it has read the other
+            assert client.get("/ready").is_success
         assert not held.done()
         process_id = hub.hub_process_id
         hub.stop_hub()

@@ -9,6 +9,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,8 +31,10 @@ from flip_lab.testing.hub import LoopbackHub
 
 pytestmark = [pytest.mark.hub, pytest.mark.slow]
 
+PATIENCE_S = 240.0
 NUMPY = Path(__file__).parents[1] / "apps" / "numpy"
-LIMITS = NodeLimits(call_timeout_s=9.0, memory_mb=1500, cpu_s=1.0, message_mb=8)
+# Its second of computing is over before the call's time, also where others compute.
+LIMITS = NodeLimits(call_timeout_s=25.0, memory_mb=1500, cpu_s=1.0, message_mb=8)
 
 CLIENT = """
 import os, random, sys, time
@@ -146,12 +149,20 @@ def answers(
         record = ConfigRecord({"do": wish, "server-round": rounds})
         content = RecordDict({"wish": record, "arrays": ArrayRecord([np.zeros(3)])})
         waiting = set(grid.push_messages([Message(content, node_id, "train")]))
-        end_s = tick_s() + 90
+        end_s = tick_s() + PATIENCE_S
         while waiting and tick_s() < end_s:
             for reply in grid.await_replies(waiting, timeout_s=1.0):
                 waiting.clear()
                 found.append(reply.message)
     return found
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so; slow machines are given time."""
+    end_s = tick_s() + PATIENCE_S
+    while not is_so():
+        assert tick_s() < end_s
+        time.sleep(0.05)
 
 
 def metric(answer: Message, name: str) -> float:
@@ -195,7 +206,7 @@ def test_a_client_that_goes_wrong_leaves_the_node_alone(
     assert "FLIP-813" in told["die"]
     assert "exit status 7" in told["die"]
     assert "FLIP-813" in told["hang"]
-    assert "9 s" in told["hang"]
+    assert "25 s" in told["hang"]
     assert "call-timeout-s" in told["hang"]
     assert "FLIP-813" in told["compute"]
     assert "cpu-s" in told["compute"]
@@ -238,8 +249,7 @@ def test_what_clients_remember_outlives_the_node_and_a_repeated_round(
     with grid_of().open(job(app, run_id)) as grid:
         assert [counts(grid, 1), counts(grid, 2)] == [1, 2]
         hub.kill_node(1)
-        while hub.nodes[1].name in hub.online_nodes():
-            time.sleep(0.1)
+        until(lambda: hub.nodes[1].name not in hub.online_nodes())
         hub.start_node(1)
         hub.wait_for_nodes()
         assert counts(grid, 3) == 3
@@ -327,29 +337,33 @@ def test_two_apps_with_modules_of_the_same_names_do_not_mix(
 
 
 def test_a_node_finishes_its_work_before_it_ends(
-    hub: LoopbackHub, grid_of: Callable[[], DeploymentEngine]
+    hub: LoopbackHub, grid_of: Callable[[], DeploymentEngine], tmp_path: Path
 ) -> None:
     """SIGTERM: the work under way is sent, the hub hears a goodbye, the status is 0."""
     slow = CLIENT.replace('wish == "hang"', 'wish == "slow"').replace(
-        "time.sleep(60)", "time.sleep(2)"
+        "time.sleep(60)",
+        'while not os.path.exists(message.content["wish"]["until"]): time.sleep(0.05)',
     )
-    node = hub.nodes[0]
-    with grid_of().open(job(InlineApp(client=slow))) as grid:
-        record = ConfigRecord({"do": "slow", "server-round": 1})
-        ids = set(
-            grid.push_messages(
-                [Message(RecordDict({"wish": record}), node.node_id, "train")]
-            )
-        )
-        status = node.directory / "status.json"
-        while json.loads(status.read_text())["num_working"] == 0:
-            time.sleep(0.05)
-        hub.stop_node(0)
+    node, is_over = hub.nodes[0], tmp_path / "over"
+
+    def says(**wanted: str | int) -> bool:
+        told = json.loads((node.directory / "status.json").read_text())
+        return wanted.items() <= told.items()
+
+    with grid_of().open(job(InlineApp(client=slow))) as grid, ThreadPoolExecutor(1) as pool:
+        wish = {"do": "slow", "server-round": 1, "until": str(is_over)}
+        content = RecordDict({"wish": ConfigRecord(wish)})
+        ids = set(grid.push_messages([Message(content, node.node_id, "train")]))
+        until(lambda: says(num_working=1))
+        ending = pool.submit(hub.stop_node, 0)
+        until(lambda: says(state="draining"))
+        is_over.touch()
+        ending.result(PATIENCE_S)
         found = []
         while not found:
             found = grid.await_replies(ids, timeout_s=1.0)
         assert not found[0].message.has_error()
-        assert json.loads(status.read_text())["state"] == "stopped"
+        assert says(state="stopped")
         assert node.node_id not in list(grid.get_node_ids())
     hub.start_node(0)
     hub.wait_for_nodes()

@@ -38,7 +38,9 @@ from flip_lab.fl.strategies import build_strategy
 from flip_lab.fl.training import LocalTraining
 from flip_lab.testing.probe_app import ProbeApp
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 240.0
+# Who is at work for so long hangs: a busy machine lets anybody wait for a while.
+_LONG_S = 4.0
 _APPS = Path(__file__).parent / "apps" / "mortal"
 Until = Callable[[Callable[[], bool]], None]
 
@@ -127,8 +129,12 @@ def all_well(grid: SimulationGrid, calls: int) -> None:
 
 def workers_of(grid: SimulationGrid) -> list[psutil.Process]:
     """Give the worker processes."""
-    found = [worker._process_id for worker in grid._executor._workers]  # pyright: ignore[reportAttributeAccessIssue]  # the executor's
-    return [psutil.Process(process_id) for process_id in found]
+    return [psutil.Process(process_id) for process_id in worker_ids(grid)]
+
+
+def worker_ids(grid: SimulationGrid) -> list[int]:
+    """Give the process ids of the workers, dead ones that have no heir yet included."""
+    return [worker._process_id for worker in grid._executor._workers]  # pyright: ignore[reportAttributeAccessIssue]  # the executor's
 
 
 # --- death -----------------------------------------------------------------------------
@@ -172,7 +178,7 @@ def test_a_killed_nursery_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its workers end with it; another one is made and the calls go on."""
     monkeypatch.setattr(nurseries, "_kept", [])
     with opened(num_nodes=8) as grid:
-        ids = list(grid.push_messages(asking(grid, "query.work", nap_s=0.3)))
+        ids = list(grid.push_messages(asking(grid, "query.work", nap_s=1.0)))
         mother = grid._executor._cradle._nursery  # pyright: ignore[reportAttributeAccessIssue]  # the executor's
         os.kill(mother.process_id, signal.SIGKILL)
         replies = []
@@ -188,12 +194,12 @@ def test_a_killed_nursery_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_client_that_hangs_is_stopped_and_the_others_are_not() -> None:
     """It alone is blamed, also when short calls came just before it in its batch."""
-    with opened(num_nodes=40, client_timeout_s=1.0) as grid:
+    with opened(num_nodes=40, client_timeout_s=_LONG_S) as grid:
         replies = ask(grid, "query.hang", victim=25)
-        assert errors(replies) == {25: "TimeoutError: the client took longer than 1.0 s."}
+        assert errors(replies) == {25: "TimeoutError: the client took longer than 4.0 s."}
         all_but_one = [reply for n, reply in enumerate(replies) if n != 25]
         assert [numbers(reply, "calls") for reply in all_but_one] == [1] * 39
-        time.sleep(1.2)  # a worker that has nothing to do is not late
+        time.sleep(_LONG_S + 0.5)  # a worker that has nothing to do is not late
         replies = ask(grid, "query.work")
         assert [numbers(reply, "calls") for reply in replies].count(2) == 39
 
@@ -201,11 +207,11 @@ def test_a_client_that_hangs_is_stopped_and_the_others_are_not() -> None:
 def test_in_process_a_client_that_hangs_is_interrupted() -> None:
     """Also one that catches what interrupts it, once; the alarm is off afterwards."""
     before = signal.getsignal(signal.SIGALRM)
-    with opened("in_process", num_nodes=4, client_timeout_s=0.5) as grid:
+    with opened("in_process", num_nodes=4, client_timeout_s=_LONG_S) as grid:
         replies = ask(grid, "query.hang", victim=2)
         assert list(errors(replies)) == [2]
         assert errors(replies)[2].startswith(
-            "TimeoutError: the client took longer than 0.5"
+            "TimeoutError: the client took longer than 4.0"
         )
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) is before
@@ -231,11 +237,11 @@ def collect(
 def test_a_pause_takes_nothing_of_a_clients_time(engine: str) -> None:
     """It lasts longer than any client may; nobody is blamed, and no worker replaced."""
     gate = Gate()
-    with opened(engine, num_nodes=16, client_timeout_s=0.6, gate=gate) as grid:
-        wanted = {*grid.push_messages(asking(grid, "query.work", nap_s=0.1))}
+    with opened(engine, num_nodes=16, client_timeout_s=_LONG_S, gate=gate) as grid:
+        wanted = {*grid.push_messages(asking(grid, "query.work", nap_s=0.6))}
         replies = collect(grid, wanted, 2)
         gate.close()
-        replies += collect(grid, wanted, len(wanted), patience_s=1.5)
+        replies += collect(grid, wanted, len(wanted), patience_s=_LONG_S + 1.0)
         assert wanted
         gate.open()
         replies += collect(grid, wanted, len(wanted))
@@ -245,7 +251,7 @@ def test_a_pause_takes_nothing_of_a_clients_time(engine: str) -> None:
 def test_a_client_that_hangs_is_stopped_in_a_pause_too() -> None:
     """It is at work; and what its worker held is carried out after the pause."""
     gate = Gate()
-    with opened(num_nodes=6, workers=1, client_timeout_s=0.5, gate=gate) as grid:
+    with opened(num_nodes=6, workers=1, client_timeout_s=_LONG_S, gate=gate) as grid:
         wanted = {*grid.push_messages(asking(grid, "query.hang", victim=2))}
         replies = collect(grid, wanted, 2)
         gate.close()
@@ -253,7 +259,7 @@ def test_a_client_that_hangs_is_stopped_in_a_pause_too() -> None:
         gate.open()
         replies += collect(grid, wanted, len(wanted))
         failed = [each.error.reason for each in replies if each.has_error()]
-        assert failed == ["TimeoutError: the client took longer than 0.5 s."]
+        assert failed == ["TimeoutError: the client took longer than 4.0 s."]
         assert len(replies) == 6
 
 
@@ -261,13 +267,16 @@ def test_workers_that_are_killed_in_a_pause_are_replaced() -> None:
     """All of them, at work and afterwards; each call is carried out once in the end."""
     gate = Gate()
     with opened(num_nodes=40, gate=gate) as grid:
-        wanted = {*grid.push_messages(asking(grid, "query.work", nap_s=0.02))}
+        wanted = {*grid.push_messages(asking(grid, "query.work", nap_s=0.2))}
         replies = collect(grid, wanted, 2)
+        gate.close()
         for _ in range(2):
-            gate.close()
-            for process in workers_of(grid):
-                process.kill()
-            replies += collect(grid, wanted, len(wanted), patience_s=0.5)
+            killed = {*worker_ids(grid)}
+            for process_id in killed:
+                os.kill(process_id, signal.SIGKILL)
+            end_s = time.monotonic() + _PATIENCE_S
+            while killed & {*worker_ids(grid)} and time.monotonic() < end_s:
+                replies += collect(grid, wanted, len(wanted), patience_s=0.5)
         assert wanted
         gate.open()
         replies += collect(grid, wanted, len(wanted))
@@ -338,7 +347,7 @@ def test_an_app_that_does_not_load_ends_the_run(
     with pytest.raises(raised):
         run()
     pids = [int(path.name) for path in tmp_path.iterdir()]
-    gone, alive = psutil.wait_procs([p for p in map(_process, pids) if p], timeout=10)
+    gone, alive = psutil.wait_procs([p for p in map(_process, pids) if p], timeout=60)
     assert not alive, gone
 
 
@@ -365,7 +374,7 @@ def test_closing_in_the_middle_of_work_leaves_nothing(until: Until) -> None:
     del grid
     gc.collect()
     until(lambda: not any(process.is_running() for process in processes))
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208  # as above
+    until(lambda: len(os.listdir("/proc/self/fd")) <= before)  # noqa: PTH208  # as above
 
 
 # --- the same bits ---------------------------------------------------------------------
@@ -434,10 +443,11 @@ def test_auto_stays_for_little_work_and_moves_for_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """States go along; the move comes between two calls of one round, too."""
+    monkeypatch.setattr(autos, "_WORTH_S", 60.0)  # little work takes long at times
     with opened("auto") as grid:
         assert places(ask(grid, "query.work")) == {True}
         assert grid._executor._workers is None  # pyright: ignore[reportAttributeAccessIssue]  # the executor's
-        monkeypatch.setattr(autos, "_WORTH_S", 0.1)
+        monkeypatch.setattr(autos, "_WORTH_S", grid._executor._spent_s + 0.1)  # pyright: ignore[reportAttributeAccessIssue]  # as above
         replies = ask(grid, "query.work", nap_s=0.04)
         assert places(replies) == {True, False}
         assert [numbers(reply, "calls") for reply in replies] == [2] * 12
