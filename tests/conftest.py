@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 # Before anything imports Flower, Ray or a hub client; the Makefile says the same.
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -48,14 +49,25 @@ def _missing(marker: str) -> str:
 
 
 class _Shares(LoadScopeScheduling):
-    """Gives what starts servers, clusters and browsers to one worker, one after another.
+    """Shares the tests out: unit tests file by file, the others folder by folder.
 
-    Unit tests go to the other ones meanwhile, file by file.
+    What starts servers, clusters and browsers is one worker's work, and unit tests are the
+    others', until either has nothing left of its own.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        is_unit = nodeid.startswith("tests/unit/")
-        return nodeid.partition("::")[0] if is_unit else "the whole machine"
+        file = nodeid.partition("::")[0]
+        return file if _is_unit(file) else file.rpartition("/")[0]
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        is_first = node is self.nodes[0]
+        own = (scope for scope in self.workqueue if _is_unit(scope) is not is_first)
+        self.workqueue.move_to_end(next(own, next(iter(self.workqueue))), last=False)
+        super()._assign_work_unit(node)
+
+
+def _is_unit(scope: str) -> bool:
+    return scope.startswith("tests/unit/")
 
 
 @pytest.hookimpl(optionalhook=True)
