@@ -414,6 +414,7 @@ class View {
 
   choose(what) {
     clearTimeout(this.soon);
+    this.isPending = false; // sent after this, they would be put into the other scenario
     this.whatError.replaceChildren();
     this.ask({ ask: "choose", what, edits: this.edits }, (answer) => {
       if (!answer.error) return;
