@@ -19,6 +19,7 @@ from flip_lab.store.layout import LabDir, open_lab, write_json_atomic
 pytestmark = pytest.mark.browser
 
 PAPER_PX = 688
+PATIENCE_MS = 180_000  # shared machines are slow at times
 
 
 @pytest.fixture
@@ -62,6 +63,7 @@ def opened(page: Page, path: Path) -> tuple[list[str], list[str]]:
     """Open a report; give the complaints and the addresses of what it asked for."""
     complaints: list[str] = []
     asked: list[str] = []
+    page.set_default_timeout(PATIENCE_MS)
     page.on("console", lambda said: complaints.append(said.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
