@@ -61,7 +61,7 @@ class LoopbackFederation:
         start_timeout_s: How long starting may take in all; machines are slow at times.
     """
 
-    def __init__(self, num_nodes: int = 2, *, start_timeout_s: float = 180.0) -> None:
+    def __init__(self, num_nodes: int = 2, *, start_timeout_s: float = 300.0) -> None:
         """Choose a size; entering the context starts the processes."""
         self.address = ""
         self.nodes: tuple[LoopbackNode, ...] = ()

@@ -73,7 +73,7 @@ class LoopbackHub(HubContact):
         hosts: Sequence[Host] = (),
         address: str = _LOOPBACK,
         directory: Path | None = None,
-        start_timeout_s: float = 180.0,
+        start_timeout_s: float = 300.0,
     ) -> None:
         """Choose a size; entering the context starts the processes."""
         super().__init__(directory or Path())

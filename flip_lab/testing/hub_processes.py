@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from random import SystemRandom
 from time import sleep
 
 import flip_lab
@@ -20,6 +21,7 @@ from flip_lab.core.errors import EngineStartError
 _GRACE_S = 5.0
 _POLL_S = 0.05
 _TAIL_LINES = 25
+_PORTS = range(20_000, 32_000)  # systems give connections that go out higher ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +128,24 @@ def wait_until(
 
 
 def free_port(host: str) -> int:
-    """Choose a port that nobody listens at.
+    """Choose a port that nobody listens at, and that no connection takes meanwhile.
+
+    So a server that is killed can be started at its port again.
 
     Args:
         host: An address of this machine.
+
+    Raises:
+        EngineStartError: If all are taken.
     """
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    for port in SystemRandom().sample(_PORTS, len(_PORTS)):  # others are choosing, too
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise EngineStartError(
+        f"No port of {host} from {_PORTS[0]} to {_PORTS[-1]} is free.",
+        fix="End some of the servers of this machine.",
+    )
 
 
 def quiet_environment(directory: Path, *hosts: str) -> dict[str, str]:
