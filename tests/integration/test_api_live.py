@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from flip_lab.runs.run import Run
 
 FLIP_LAB = [sys.executable, "-c", "from flip_lab.cli.main import app; app()"]
 PATIENCE_S = 240.0
+ENDLESS = 1_000_000
+"""Rounds of a run that is under way for as long as a test wants it to be."""
 
 
 @dataclass(kw_only=True)
@@ -55,7 +57,7 @@ class Server:
         assert self.process is not None
         assert self.process.stdout is not None
         self.process.send_signal(number)
-        self.process.wait(60)
+        self.process.wait(PATIENCE_S)
         self.process.stdout.close()
 
     def page(self, place: str, **options: Any) -> connect:  # noqa: ANN401  # of websockets
@@ -64,7 +66,8 @@ class Server:
             f"ws://127.0.0.1:{self.port}/flip/v1{place}",
             additional_headers={"Authorization": f"Bearer {self.token}"},
             max_size=2**24,
-            open_timeout=60,
+            open_timeout=PATIENCE_S,
+            ping_interval=None,  # a page that is slow is not gone
             **options,
         )
 
@@ -121,18 +124,16 @@ def lab(lab_path: Path) -> Lab:
 
 
 @pytest.fixture
-def server(lab: Lab, environment: Mapping[str, str]) -> Iterator[Server]:
+def server(lab: Lab, environment: Mapping[str, str], kept_port: int) -> Iterator[Server]:
     """Give a server of the lab that listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    served = Server(lab=lab.path, environment=environment, port=port)
+    served = Server(lab=lab.path, environment=environment, port=kept_port)
     served.start()
     yield served
     served.kill(signal.SIGTERM)
 
 
 Launch = Callable[[int], Run]
+AskedFirst = Callable[[Callable[[Run], object]], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def launch(lab: Lab) -> Iterator[Launch]:
     for run in runs:
         if not run.state.is_final:
             run.stop()
-            run.wait(60)
+            run.wait(PATIENCE_S)
 
 
 def _run(work: Any) -> Any:  # noqa: ANN401  # a coroutine, and what it gives
@@ -159,9 +160,9 @@ def _run(work: Any) -> Any:  # noqa: ANN401  # a coroutine, and what it gives
     return asyncio.run(within())
 
 
-async def _has(watcher: Watcher, count: int, watching: asyncio.Task[str]) -> None:
-    """Wait until a page has so many events, or has ended."""
-    while len(watcher.sequences) < count and not watching.done():  # noqa: ASYNC110  # it sets no event
+async def _until(is_so: Callable[[], bool], watching: asyncio.Future[Any]) -> None:
+    """Wait for something that those who watch come to, or for their end."""
+    while not is_so() and not watching.done():  # noqa: ASYNC110  # it sets no event
         await asyncio.sleep(0.02)
 
 
@@ -174,10 +175,17 @@ def test_a_page_that_is_cut_off_again_and_again_misses_and_doubles_nothing(
     server: Server, launch: Launch
 ) -> None:
     """It comes back with the sequence that it has reached."""
-    run = launch(40)
+    run = launch(ENDLESS)
     watcher = Watcher(server=server, run_id=run.run_id)
-    assert _run(watcher.watch(cut_every=2)) == "completed"
-    assert watcher.num_cuts > 2
+
+    async def story() -> str:
+        watching = asyncio.create_task(watcher.watch(cut_every=2))
+        await _until(lambda: watcher.num_cuts > 9, watching)
+        await asyncio.to_thread(run.stop)
+        return await watching
+
+    assert _run(story()) == "stopped"
+    assert watcher.num_cuts > 9
     assert _is_whole(watcher, run)
 
 
@@ -185,28 +193,30 @@ def test_the_server_is_killed_in_the_middle_and_the_page_goes_on_with_the_next(
     server: Server, launch: Launch
 ) -> None:
     """Runs do not need the server; what happened while it was away is told."""
-    run = launch(120)
+    run = launch(ENDLESS)
     watcher = Watcher(server=server, run_id=run.run_id)
 
     async def story() -> str:
         watching = asyncio.create_task(watcher.watch())
         for _ in range(2):
-            before = len(watcher.sequences)
-            await _has(watcher, before + 20, watching)
+            goal = len(watcher.sequences) + 20
+            await _until(lambda goal=goal: len(watcher.sequences) >= goal, watching)
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.start)
+        await asyncio.to_thread(run.stop)
         return await watching
 
-    assert _run(story()) == "completed"
+    assert _run(story()) == "stopped"
     assert watcher.num_cuts >= 2
     assert _is_whole(watcher, run)
 
 
 def test_two_hundred_pages_see_the_same_whoever_is_stuck_or_floods(
-    server: Server, launch: Launch
+    server: Server, launch: Launch, asked_first: AskedFirst
 ) -> None:
     """Pages that read nothing keep nobody waiting; one that floods is closed on."""
-    run = launch(60)
+    with asked_first(Run.pause):  # until all have come
+        run = launch(60)
     watchers = [Watcher(server=server, run_id=run.run_id) for _ in range(200)]
     place = f"/runs/{run.run_id}/live"
 
@@ -220,10 +230,14 @@ def test_two_hundred_pages_see_the_same_whoever_is_stuck_or_floods(
     async def story() -> tuple[list[str], int | None]:
         stuck = [_half_open(server, place) for _ in range(5)]
         closed = asyncio.create_task(flood())
-        ends = await asyncio.gather(*(each.watch() for each in watchers))
+        watching = asyncio.gather(*(each.watch() for each in watchers))
+        await _until(lambda: all(each.sequences for each in watchers), watching)
+        code = await closed
+        await asyncio.to_thread(run.resume)
+        ends = await watching
         for each in stuck:
             each.close()
-        return ends, await closed
+        return ends, code
 
     ends, code = _run(story())
     assert {*ends} == {"completed"}
@@ -254,7 +268,7 @@ def test_a_server_that_is_asked_to_end_lets_its_pages_go(
     server: Server, launch: Launch
 ) -> None:
     """They are told (1012), and the server does not wait for them."""
-    run = launch(400)
+    run = launch(ENDLESS)
 
     async def story() -> list[int | None]:
         async with (
