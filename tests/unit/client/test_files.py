@@ -87,6 +87,7 @@ def test_a_file_that_does_not_match_is_refused(
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
+@pytest.mark.usefixtures("hurrying_clock")
 def test_a_line_that_stays_broken_leaves_nothing(
     desk: Desk, run: RemoteRun, tmp_path: Path
 ) -> None:

@@ -151,6 +151,7 @@ def test_a_stranger_is_told_at_once(
         _follow(run, monkeypatch, [[refused]])
 
 
+@pytest.mark.usefixtures("hurrying_clock")
 def test_a_lab_that_stays_away_is_told_of(
     run: RemoteRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ def test_what_is_refused_is_not_tried_again(
     assert not tus.arrived
 
 
+@pytest.mark.usefixtures("hurrying_clock")
 def test_a_lab_that_stays_away_is_told_of(
     desk: Desk, tus: Tus, lab: RemoteLab, file: Path
 ) -> None:
