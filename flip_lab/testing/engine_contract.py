@@ -84,7 +84,7 @@ class EngineContract(SteeringContract):
 
     def test_after_the_timeout_there_is_what_has_come(self) -> None:
         """Stragglers do not hold a round up, and their replies can still be pulled."""
-        messages = self.naps([0.0, 1.5, 1.5])
+        messages = self.naps([0.0, 4.0, 4.0])  # however long this process sleeps meanwhile
         replies = list(self.grid.send_and_receive(messages, timeout=0.8))
         ids = [message.metadata.message_id for message in messages]
         came = [reply.metadata.reply_to_message_id for reply in replies]
