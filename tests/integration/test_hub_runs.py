@@ -81,8 +81,8 @@ def test_a_slow_node_is_late_and_the_round_goes_on_without_it(lab: Lab) -> None:
         UNEVEN,
         on="hospitals",
         num_nodes=2,
-        policy=RoundPolicy(deadline_s=10.0),
-        overrides={"naps-s": "0,14", "num-server-rounds": 1},
+        policy=RoundPolicy(deadline_s=20.0),
+        overrides={"naps-s": "0,30", "num-server-rounds": 1},
     )
     [array] = run.result(PATIENCE_S).arrays.values()
     assert sorted(partitions(lab, run).values()) == [0, LATE]
@@ -113,10 +113,10 @@ def test_a_run_goes_on_without_this_machine_and_comes_home(lab: Lab) -> None:
 def test_a_detached_run_outlives_its_hub_s_process(hub: LoopbackHub, lab: Lab) -> None:
     """The hub is started anew in mid-run; no round is lost, and the run comes home."""
     away: Any = lab.launch(
-        "hospitals",
+        UNEVEN,
         on="hospitals",
         num_nodes=2,
-        overrides={"train.num_rounds": 12},
+        overrides={"naps-s": "1,1", "num-server-rounds": 12},  # so that it is in mid-run
         detach="hub",
     )
     for event in away.follow():

@@ -11,10 +11,13 @@ import pytest
 from flip_lab.core.errors import CohortError, InvalidValueError, QuorumError
 from flip_lab.core.events import EventKind
 from flip_lab.core.policy import LATE, RoundPolicy
+from flip_lab.runs import steered_run
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
 
 pytestmark = pytest.mark.slow
+
+PATIENCE_S = 240.0
 
 APP = Path(__file__).parent / "apps" / "uneven"
 LEGACY = Path(__file__).parents[1] / "apps" / "legacy"
@@ -28,7 +31,7 @@ def lab(shared_lab: Lab) -> Lab:
 
 def model(run: Run) -> np.ndarray[Any, Any]:
     """Give the run's only array."""
-    [array] = run.result(120).arrays.values()
+    [array] = run.result(PATIENCE_S).arrays.values()
     return array
 
 
@@ -49,8 +52,8 @@ def test_a_policy_that_never_bites_changes_no_bit(lab: Lab) -> None:
 
 def test_a_straggler_counts_nowhere_and_a_rerun_leaves_it_out_again(lab: Lab) -> None:
     """Its row says how long it took; a repetition, though faster, gives the same bits."""
-    policy = RoundPolicy(deadline_s=3.0, quorum=0.5)
-    config = {"naps-s": "0,0,7,0"}
+    policy = RoundPolicy(deadline_s=8.0, quorum=0.5)
+    config = {"naps-s": "0,0,18,0"}
     run = lab.launch(
         APP, on="processes", workers=4, seed=4, policy=policy, overrides=config
     )
@@ -60,7 +63,7 @@ def test_a_straggler_counts_nowhere_and_a_rerun_leaves_it_out_again(lab: Lab) ->
     assert sum(found.values()) == 2 * LATE
     warnings = [e.body for e in run.events() if e.kind is EventKind.WARNING]
     assert [each["code"] for each in warnings].count("quorum") == 2
-    again = lab.rerun(run.run_id, on="in_process", timeout_s=120)
+    again = lab.rerun(run.run_id, on="in_process", timeout_s=PATIENCE_S)
     assert again.ok, again
     assert codes(lab, lab.run(again.repeated)) == found
 
@@ -73,34 +76,37 @@ def test_more_nodes_are_asked_and_a_rerun_counts_the_same_ones(lab: Lab) -> None
         workers=4,
         seed=4,
         policy=RoundPolicy(over_selection=1.0),
-        overrides={"naps-s": "0,0,6,6", "fraction-train": 0.5},
+        overrides={"naps-s": "0,0,30,30", "fraction-train": 0.5},
     )
     np.testing.assert_allclose(model(run), 0.5 * 2 + 0.1 + 0.2, rtol=1e-6)
-    again = lab.rerun(run.run_id, timeout_s=120)
+    again = lab.rerun(run.run_id, timeout_s=PATIENCE_S)
     assert again.ok, again
 
 
-def test_a_policy_is_changed_while_the_run_is_under_way(lab: Lab) -> None:
+def test_a_policy_is_changed_while_the_run_is_under_way(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the next round on, on record, and again in a repetition."""
-    config = {"naps-s": "0,0,4,0", "num-server-rounds": 3}
+    monkeypatch.setattr(steered_run, "_PATIENCE_S", PATIENCE_S)  # each wish is answered
+    config = {"naps-s": "0,0,15,0", "num-server-rounds": 3}
     run = lab.launch(APP, on="processes", workers=4, seed=4, overrides=config)
     run.pause()
-    run.wait_until_paused(120)
+    run.wait_until_paused(PATIENCE_S)
     assert run.policy is None
     run.step()
-    run.wait_until_paused(120)
+    run.wait_until_paused(PATIENCE_S)
     with pytest.raises(InvalidValueError, match="deadline"):
         run.set_policy(deadline_s=-1)
     assert run.set_policy(RoundPolicy(deadline_s=30.0, quorum=0.5)).from_round == 2
-    assert run.set_policy(deadline_s=2).from_round == 2
-    assert run.policy == RoundPolicy(deadline_s=2, quorum=0.5)
+    assert run.set_policy(deadline_s=6).from_round == 2
+    assert run.policy == RoundPolicy(deadline_s=6, quorum=0.5)
     run.resume()
-    run.result(120)
+    run.result(PATIENCE_S)
     found = codes(lab, run)
     assert [found[number, 2] for number in (1, 2, 3)] == [0, LATE, LATE]
     deadlines = run.settings_by_round()["policy.deadline_s"]
-    assert deadlines.dropna().to_dict() == {2: 2.0}
-    again = lab.rerun(run.run_id, on="in_process", timeout_s=120)
+    assert deadlines.dropna().to_dict() == {2: 6.0}
+    again = lab.rerun(run.run_id, on="in_process", timeout_s=PATIENCE_S)
     assert again.ok, again
     assert codes(lab, lab.run(again.repeated)) == found
 
@@ -111,11 +117,11 @@ def test_too_few_replies_fail_the_run_and_name_who_was_silent(lab: Lab) -> None:
         APP,
         on="processes",
         workers=4,
-        policy=RoundPolicy(deadline_s=3.0, quorum=3),
-        overrides={"naps-s": "0,0,9,9"},
+        policy=RoundPolicy(deadline_s=8.0, quorum=3),
+        overrides={"naps-s": "0,0,30,30"},
     )
     with pytest.raises(QuorumError, match=r"partition 2, .*partition 3,"):
-        run.result(120)
+        run.result(PATIENCE_S)
 
 
 def test_apps_of_flower_s_older_api_run_under_a_policy(lab: Lab) -> None:
@@ -123,8 +129,8 @@ def test_apps_of_flower_s_older_api_run_under_a_policy(lab: Lab) -> None:
     policy = RoundPolicy(deadline_s=100.0, quorum=1.0, over_selection=0.5)
     plain = lab.launch(LEGACY, on="in_process", seed=4)
     under = lab.launch(LEGACY, on="in_process", seed=4, policy=policy)
-    arrays = under.result(240).arrays
-    for name, array in plain.result(240).arrays.items():
+    arrays = under.result(PATIENCE_S).arrays
+    for name, array in plain.result(PATIENCE_S).arrays.items():
         assert (arrays[name] == array).all()
     [warning] = [e.body for e in under.events() if e.kind is EventKind.WARNING]
     assert "one by one" in str(warning["message"])
@@ -133,7 +139,7 @@ def test_apps_of_flower_s_older_api_run_under_a_policy(lab: Lab) -> None:
 def test_chosen_partitions_are_all_that_take_part(lab: Lab) -> None:
     """The others keep their data; the strategy never sees them."""
     run = lab.launch(APP, on="in_process", nodes="0, 2-3")
-    run.result(120)
+    run.result(PATIENCE_S)
     assert {partition for _, partition in codes(lab, run)} == {0, 2, 3}
 
 
@@ -145,4 +151,4 @@ def test_a_choice_that_cannot_be_met_is_refused_at_the_launch_or_named(lab: Lab)
         lab.launch(APP, on="in_process", policy=0.5)  # pyright: ignore[reportArgumentType]  # users err
     run = lab.launch(APP, on="in_process", nodes="7")
     with pytest.raises(CohortError, match="partitions: 0, 1, 2, 3"):
-        run.result(120)
+        run.result(PATIENCE_S)

@@ -128,11 +128,11 @@ def watched(
     shared_lab: Lab, slow_app: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> Watched:
     """Give an uninterrupted run, read by two processes while it was under way."""
-    run = shared_lab.launch(slow_app, overrides={"nap-s": 0.4})
+    run = shared_lab.launch(slow_app, overrides={"nap-s": 1.0})
     first_state = run.state
     readers = [start("-c", FOLLOW, run.run_id, lab=shared_lab.path) for _ in range(2)]
     run.wait(240)
-    outputs = [reader.communicate(timeout=120) for reader in readers]
+    outputs = [reader.communicate(timeout=240) for reader in readers]
     assert [error for _, error in outputs] == ["", ""]
     return Watched(
         run=run, first_state=first_state, reader_outputs=[output for output, _ in outputs]
@@ -225,7 +225,7 @@ def test_a_table_shows_a_killed_run_as_failed_though_nobody_looked_at_it(
     process_of: Callable[[Run], psutil.Process],
 ) -> None:
     """Also one that was killed before its first round."""
-    run = shared_lab.launch(slow_app)
+    run = shared_lab.launch(slow_app, overrides={"num-server-rounds": 500})
     process = process_of(run)
     process.kill()
     until(lambda: not process.is_running())
@@ -248,7 +248,7 @@ def test_a_run_survives_interrupt_and_death_of_its_kernel(
     known = set(shared_lab.runs()["run_id"])
     asked = client.execute(
         "from flip_lab import Lab\n"
-        f"run = Lab().launch({str(slow_app)!r}, overrides={{'nap-s': 1.5}})\n"
+        f"run = Lab().launch({str(slow_app)!r}, overrides={{'nap-s': 3.0}})\n"
         "run.wait()"
     )
     until(lambda: len(shared_lab.runs()) > len(known))
