@@ -67,7 +67,12 @@ _ROUTERS: tuple[APIRouter, ...] = (
 
 
 def create_app(
-    lab: Lab, access: Access, *, prefix: str = "/flip", limits: Limits | None = None
+    lab: Lab,
+    access: Access,
+    *,
+    prefix: str = "/flip",
+    limits: Limits | None = None,
+    own_federation: str = "",
 ) -> FastAPI:
     """Make the app that serves a lab.
 
@@ -76,6 +81,7 @@ def create_app(
         access: Says who asks.
         prefix: What paths begin with, before ``/v1``; empty where a proxy takes it off.
         limits: What is not let in; default: what a server on loopback needs.
+        own_federation: What a hub's own lab calls the hub; empty for other labs.
     """
     limits = limits or Limits()
     roster = Roster(lab)
@@ -90,6 +96,7 @@ def create_app(
         states=States(place, roster),
         events=EventShelf(place),
         largest_upload_bytes=limits.file_bytes,
+        own_federation=own_federation,
     )
     app = FastAPI(
         title="FLIP Lab",

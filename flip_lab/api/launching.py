@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from flip_lab.api.schemas.launches import ForkAsked, Grouped, Launch, StopRuleAsked
+from flip_lab.api.service import Service
 from flip_lab.api.uploads.use import app_of_upload
+from flip_lab.core.errors import InvalidValueError
 from flip_lab.fl.scenarios import scenario_from_toml, scenario_text
+from flip_lab.runs.away import require_place
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.groups import Group, group_of
 from flip_lab.runs.inputs import Changes, Launchable
@@ -12,20 +15,21 @@ from flip_lab.runs.lab import Lab
 from flip_lab.runs.requests import ForkRequest, LaunchRequest
 
 
-def asked_launch(lab: Lab, asked: Launch, run_id: str) -> LaunchRequest:
+def asked_launch(service: Service, asked: Launch, run_id: str) -> LaunchRequest:
     """Say what a body asks to launch.
 
     Args:
-        lab: The lab, for what was uploaded to it.
+        service: What is served, for what was uploaded to it and where it is.
         asked: The body.
         run_id: The id that the run shall have.
 
     Raises:
         FlipLabError: If it names something that is not there, or will not do.
     """
+    _see_where_it_lives(asked, service.own_federation)
     stop_when, break_when = asked.stop_when, asked.break_when
     return LaunchRequest(
-        what=_what(lab, asked),
+        what=_what(service.lab, asked),
         on=asked.on,
         workers=asked.workers,
         changes=Changes(
@@ -62,6 +66,34 @@ def asked_fork(asked: ForkAsked, run_id: str) -> ForkRequest:
         workers=asked.workers,
         checkpoint_every=asked.checkpoint_every,
         group=_group(asked, run_id),
+    )
+
+
+def _see_where_it_lives(asked: Launch, own_federation: str) -> None:
+    """Refuse a run whose process shall live with a hub, and would not.
+
+    Runs that are launched over HTTP live where the lab is served: whoever asks may leave
+    anyway. With a hub they live only if that serves the lab.
+
+    Raises:
+        InvalidValueError: If it is not so, or if that is no place.
+    """
+    if asked.detach is None:
+        return
+    require_place(asked.detach)
+    if asked.on == own_federation:
+        return
+    if own_federation:
+        fix = f'Name the hub itself: on="{own_federation}"; or leave detach= out.'
+    else:
+        fix = (
+            "Leave detach= out: the run goes on without you anyway. To let it live with a "
+            'hub, launch it in the hub\'s own lab: flip_lab.connect("https://HUB/flip")'
+            '.launch(…, on="hub").'
+        )
+    raise InvalidValueError(
+        f"A run on {asked.on!r} that is launched in this lab does not live with a hub.",
+        fix=fix,
     )
 
 

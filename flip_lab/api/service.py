@@ -45,6 +45,7 @@ class Service:
         events: Events of runs, written.
         feeds: The boards that pages look at.
         largest_upload_bytes: The largest upload that is taken.
+        own_federation: What a hub's own lab calls the hub; empty for other labs.
     """
 
     lab: Lab
@@ -57,6 +58,7 @@ class Service:
     answers: Answers = field(default_factory=Answers)
     feeds: Feeds = field(default_factory=Feeds)
     largest_upload_bytes: int = LARGEST_BYTES
+    own_federation: str = ""
 
     @property
     def uploads(self) -> Uploads:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from flip_lab.client.home import lab_here
 from flip_lab.client.lab_labels import LabLabels
 from flip_lab.client.launching import conditions_of, rule_of, source_of
 from flip_lab.client.registry import RemoteModels
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from flip_lab.core.policy import RoundPolicy
     from flip_lab.core.scenario import Scenario
     from flip_lab.core.stopping import StopRule
+    from flip_lab.runs.lab import Lab
+    from flip_lab.runs.twin import Twin
 
 
 class RemoteLab(LabLabels):
@@ -49,6 +52,7 @@ class RemoteLab(LabLabels):
         break_when: str | Iterable[str] | None = None,
         nodes: str | None = None,
         policy: RoundPolicy | None = None,
+        detach: str | None = None,
         key: str | None = None,
     ) -> RemoteRun:
         """Start a run over there and return at once; see ``Lab.launch``.
@@ -76,6 +80,9 @@ class RemoteLab(LabLabels):
                 several.
             nodes: Which nodes take part, see ``Lab.launch``.
             policy: When rounds close, see ``Lab.launch``.
+            detach: ``"hub"`` if the run's process must live with the hub: it does with
+                ``on="hub"`` in a hub's own lab, and is refused elsewhere. This machine may
+                leave in any case.
             key: Names the launch for a week: again with the same key and the same input,
                 also from another process, it gives the same run. Default: one of its own.
 
@@ -87,6 +94,7 @@ class RemoteLab(LabLabels):
             AppError: If the Flower App lacks a part.
             ConditionError: If a condition cannot be understood.
             CohortError: If the choice of nodes cannot be understood.
+            InvalidValueError: If ``detach`` is no place, or the run would not live there.
             IdempotencyError: If the key was used for something else.
             FlipLabError: What else the lab has against it; see ``Lab.launch``.
         """
@@ -108,6 +116,7 @@ class RemoteLab(LabLabels):
             "break_when": conditions_of(break_when),
             "nodes": nodes,
             "policy": None if policy is None else policy.to_json(),
+            "detach": detach,
         }
         return launched(self._wire, "/runs", asked, key)
 
@@ -115,6 +124,24 @@ class RemoteLab(LabLabels):
     def models(self) -> RemoteModels:
         """The model registry: named models, their versions, which is in production."""
         return RemoteModels(self._wire)
+
+    def twin(self, *runs: RemoteRun | str, into: Lab | str | Path | None = None) -> Twin:
+        """Make the digital twin of a federation from runs of this lab, see ``Lab.twin``.
+
+        Args:
+            runs: Ended runs on one real federation, or their ids, at least one; they are
+                fetched, see ``RemoteRun.fetch``.
+            into: The lab here that keeps them, and what the twin replays, or its
+                directory; default: as for ``Lab``.
+
+        Raises:
+            RunNotFoundError: If one of them is not there.
+            TwinError: If they do not tell enough of their nodes.
+            FlipLabError: As ``RemoteRun.fetch``.
+        """
+        home = lab_here(into)
+        asked = [self.run(run) if isinstance(run, str) else run for run in runs]
+        return home.twin(*[run.fetch(home) for run in asked])
 
     def upload(self, path: str | Path) -> str:
         """Bring a file or a Flower App directory over; what breaks off goes on.

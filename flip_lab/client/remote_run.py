@@ -10,12 +10,12 @@ from uuid import uuid4
 
 from flip_lab.client.answers import WholeRun
 from flip_lab.client.files import write_whole
+from flip_lab.client.home import lab_here
 from flip_lab.client.run_steering import RunSteering
 from flip_lab.client.wire import Wire
 from flip_lab.core.errors import (
     InvalidValueError,
     LabUnreachableError,
-    MissingExtraError,
     RunNotFoundError,
     StaleError,
 )
@@ -233,16 +233,10 @@ class RemoteRun(RunSteering):
             StoreError: If the lab here cannot be written.
             MissingExtraError: If the packages of a lab are not installed here.
         """
-        try:  # a client needs no lab of its own
-            from flip_lab.client.fetching import fetch_run
-            from flip_lab.runs.lab import Lab
-            from flip_lab.store.layout import LabDir
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                f"A lab here needs {error.name}, which is not installed.",
-                fix="Install all of it: pip install flip-lab",
-            ) from error
-        lab = into if isinstance(into, Lab) else Lab(into)
+        lab = lab_here(into)
+        from flip_lab.client.fetching import fetch_run  # its packages are here, then
+        from flip_lab.store.layout import LabDir
+
         return lab.run(fetch_run(self._wire, self._place, LabDir(lab.path)))
 
     def report(self, path: str | Path, *, theme: str = "auto") -> Path:

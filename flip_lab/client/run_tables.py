@@ -12,6 +12,8 @@ from flip_lab.client.run_reading import RunReading
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
+
     from flip_lab.client.files import Arrays
 
 _LOGGED = (
@@ -42,6 +44,20 @@ class RunTables(RunReading):
     def commands(self, *, as_: Form = "pandas") -> Any:  # noqa: ANN401  # as Form says
         """Give the table ``commands`` of this run: one row for each thing it was asked."""
         return self._table("commands", as_)
+
+    def settings_by_round(self) -> pd.DataFrame:
+        """Give the settings in force, a row for each round from which they changed.
+
+        Returns:
+            As ``Run.settings_by_round``.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        rows = self._table("settings", "pandas")
+        from flip_lab.runs.settings import settings_frame  # loads pandas, which is here
+
+        return settings_frame(rows)
 
     def artifacts(self, *, as_: Form = "pandas") -> Any:  # noqa: ANN401  # as Form says
         """Give the table ``artifacts`` of this run: one row for each file that it keeps."""

@@ -15,6 +15,7 @@ from flip_lab.api.app import create_app
 from flip_lab.api.limits import Limits
 from flip_lab.core.clock import now_s, tick_s
 from flip_lab.engines.flower.superlink_state import new_state
+from flip_lab.hub import own_federation
 from flip_lab.hub.access import HubAccess
 from flip_lab.hub.admission import Admission
 from flip_lab.hub.app import create_hub_app
@@ -75,6 +76,7 @@ async def active_hub(place: HubPlace) -> AsyncGenerator[ActiveHub]:
             service.lab,
             service.access,
             limits=Limits(hosts=None),  # any name that the certificate stands for will do
+            own_federation=own_federation.NAME,
         )
         await stack.enter_async_context(lab_app.router.lifespan_context(lab_app))
         admission = Admission()

@@ -113,10 +113,7 @@ def launch_away(  # noqa: PLR0913  # what a launch settles, in groups
         UnknownFederationError: If no file names the federation.
         FlipLabError: What the hub has against it; see ``Lab.launch``.
     """
-    if detach not in _PLACES:
-        raise InvalidValueError(
-            f"A run cannot go on in {detach!r}.", fix=nearest(str(detach), _PLACES)
-        )
+    require_place(detach)
     if on in ENGINES:
         raise InvalidValueError(
             f"A run on {on!r} cannot go on with a hub.",
@@ -133,6 +130,21 @@ def launch_away(  # noqa: PLR0913  # what a launch settles, in groups
             fix="Leave that out, or keep the run's process here: leave detach= out.",
         )
     return hubs().launch(lab, what, on, {**asked, "checkpoint_every": every})
+
+
+def require_place(detach: str) -> None:
+    """See that runs can go on there.
+
+    Args:
+        detach: What ``detach=`` says.
+
+    Raises:
+        InvalidValueError: If it is no such place.
+    """
+    if detach not in _PLACES:
+        raise InvalidValueError(
+            f"A run cannot go on in {detach!r}.", fix=nearest(str(detach), _PLACES)
+        )
 
 
 # --- which ones --------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def launch_run(
         service.lab_dir,
         once,
         lambda run_id: launch_requested(
-            service.lab_dir, asked_launch(service.lab, asked, run_id)
+            service.lab_dir, asked_launch(service, asked, run_id)
         ),
     )
     return _launched(service, run_id, was_there=was_there, location=f"runs/{run_id}")

@@ -59,6 +59,9 @@ class Launch(Grouped):
         nodes: Which nodes take part: names and tags that a hub knows, such as
             `eu and not slow`, or partitions, such as `0-3, 7`; by default all.
         policy: When rounds close; by default when every reply is in.
+        detach: `hub` if the run's process must live with the hub whose nodes it drives: it
+            does on `hub` in a hub's own lab, and is refused anywhere else. By default it
+            lives where the lab is served.
     """
 
     scenario: str | None = Field(default=None, max_length=200)
@@ -76,6 +79,7 @@ class Launch(Grouped):
     record_updates: bool = False
     nodes: Words | None = None
     policy: PolicyAsked | None = None
+    detach: Name | None = None
 
     @model_validator(mode="after")
     def _one_thing(self) -> Launch:
