@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -33,13 +32,14 @@ from flip_lab.core.errors import (
     RunNotFoundError,
 )
 from flip_lab.core.events import EventKind
+from flip_lab.core.servers import bound_socket
 from flip_lab.core.state import RunState
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
 
 PATIENCE_S = 240.0
 SHORT = {"train.num_rounds": 2}
-LONG = {"train.num_rounds": 400}
+ENDLESS = {"train.num_rounds": 1_000_000}
 Until = Callable[[Callable[[], bool]], None]
 SERVE = "from flip_lab.cli.main import app; app()"
 
@@ -50,7 +50,7 @@ class Server:
 
     home: Path
     environment: Mapping[str, str]
-    port: int = 0
+    port: int
     token: str = ""
     process: subprocess.Popen[str] = field(init=False)
 
@@ -67,9 +67,7 @@ class Server:
             cwd=self.home.parent,
         )
         assert self.process.stdout is not None
-        told = json.loads(self.process.stdout.readline())
-        self.port = httpx.URL(told["url"]).port or 0
-        self.token = told["token"]
+        self.token = json.loads(self.process.stdout.readline())["token"]
 
     def kill(self) -> None:
         """End it in the middle of whatever it does."""
@@ -84,11 +82,13 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(
-    tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str]
+    tmp_path_factory: pytest.TempPathFactory,
+    environment: Mapping[str, str],
+    kept_port: int,
 ) -> Iterator[Server]:
     """Give a server of a new lab."""
     home = tmp_path_factory.mktemp("ein läb") / ".flip-lab"
-    served = Server(home=home, environment=environment)
+    served = Server(home=home, environment=environment, port=kept_port)
     served.start()
     yield served
     served.kill()
@@ -97,7 +97,7 @@ def server(
 @pytest.fixture(scope="module")
 def far(server: Server) -> Iterator[RemoteLab]:
     """Give the lab as it looks from elsewhere."""
-    with flip_lab.connect(server.url, token=server.token, timeout_s=60.0) as lab:
+    with flip_lab.connect(server.url, token=server.token, timeout_s=PATIENCE_S) as lab:
         yield lab
 
 
@@ -120,8 +120,8 @@ def ended(far: RemoteLab) -> RemoteRun:
 
 @pytest.fixture
 def living(far: RemoteLab) -> Iterator[RemoteRun]:
-    """Give a run that goes on for long enough."""
-    run = far.launch("hospitals", overrides=LONG, on="in_process")
+    """Give a run that goes on until it is stopped."""
+    run = far.launch("hospitals", overrides=ENDLESS, on="in_process")
     yield run
     run.stop()
     run.wait(PATIENCE_S)
@@ -269,7 +269,7 @@ def test_a_launch_whose_answer_got_lost_makes_one_run(server: Server, here: Lab)
 
     before, transport = {*here.runs()["run_id"]}, Losing()
     address = read_address(server.url, server.token)
-    lab = RemoteLab(Wire(Line(address, timeout_s=60.0, transport=transport)))
+    lab = RemoteLab(Wire(Line(address, timeout_s=PATIENCE_S, transport=transport)))
     run = lab.launch("hospitals", overrides=SHORT)
     assert transport.launches == 2
     assert {*here.runs()["run_id"]} - before == {run.run_id}
@@ -280,7 +280,7 @@ def test_a_key_names_one_launch(far: RemoteLab) -> None:
     """A script that is started twice launches once."""
     first, again = (far.launch("hospitals", overrides=SHORT, key="k") for _ in range(2))
     assert first.run_id == again.run_id
-    first.wait(PATIENCE_S)
+    assert first.wait(PATIENCE_S) is RunState.COMPLETED
 
 
 def test_a_fork_knows_where_it_comes_from(far: RemoteLab, ended: RemoteRun) -> None:
@@ -403,9 +403,8 @@ def test_a_jupyter_server_is_a_lab(
     environment: Mapping[str, str], tmp_path: Path, until: Until
 ) -> None:
     """Its URL, copied from the browser, is enough: base path, token, WebSocket."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    holder = bound_socket("127.0.0.1", 0)  # a server may listen there, and nobody else
+    port = holder.getsockname()[1]
     homes = {
         f"JUPYTER_{name}_DIR": str(tmp_path / name)
         for name in ("CONFIG", "DATA", "RUNTIME")
@@ -440,3 +439,4 @@ def test_a_jupyter_server_is_a_lab(
     finally:
         server.terminate()
         server.wait()
+        holder.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
 from flip_lab.views import family_tree, fork_curves
 
-PATIENCE_S = 120.0
-Until = Callable[[Callable[[], bool]], None]
+PATIENCE_S = 240.0
+AskedFirst = Callable[[Callable[[Run], object]], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="module")
@@ -37,29 +38,24 @@ def parent(shared_lab: Lab) -> Run:
 
 
 @pytest.fixture(scope="module")
-def steered(shared_lab: Lab, until: Until) -> Run:
+def steered(shared_lab: Lab, asked_first: AskedFirst) -> Run:
     """Give a run whose learning rate and cohort a user changed on the way."""
-    run = shared_lab.launch(
-        "hospitals",
-        on="in_process",
-        overrides={"num_rounds": 8},
-        checkpoints=Checkpoints(keep_last=8),
-    )
-    run.pause()
+    with asked_first(Run.pause):
+        run = shared_lab.launch(
+            "hospitals",
+            on="in_process",
+            overrides={"num_rounds": 8},
+            checkpoints=Checkpoints(keep_last=8),
+        )
     assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
-    begun = len(run.metrics()["server_round"].unique())
     run.set(learning_rate=0.02)
     run.step(2)
-    until(lambda: run.state is RunState.PAUSED and num_rounds(run) > begun)
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    assert run.metrics()["server_round"].max() == 2
     run.exclude(3)
     run.resume()
     assert run.wait(PATIENCE_S) is RunState.COMPLETED, run.error
     return run
-
-
-def num_rounds(run: Run) -> int:
-    """Count the rounds that have ended."""
-    return len(run.metrics()["server_round"].unique())
 
 
 def model(run: Run) -> str | None:
@@ -163,11 +159,15 @@ def told(lab: Lab, *arguments: str, status: int = 0) -> dict[str, Any]:
 
 
 @pytest.fixture
-def paused(shared_lab: Lab, slow_app: Path) -> Run:
+def paused(shared_lab: Lab, slow_app: Path, asked_first: AskedFirst) -> Run:
     """Give a run that the terminal has paused, and stepped once."""
     changes = {"num-server-rounds": 8}
-    run = shared_lab.launch(slow_app, overrides=changes, on="in_process", num_nodes=3)
-    assert told(shared_lab, "pause", run.run_id)["command"] == "pause"
+
+    def pause(run: Run) -> None:
+        assert told(shared_lab, "pause", run.run_id)["command"] == "pause"
+
+    with asked_first(pause):
+        run = shared_lab.launch(slow_app, overrides=changes, on="in_process", num_nodes=3)
     assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
     told(shared_lab, "step", run.run_id, "1")
     assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
