@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from flip_lab.api.access import TokenAccess
 from flip_lab.api.app import create_app
 from flip_lab.fl.scenarios import scenario_text
 from flip_lab.runs import launch, requests
+from flip_lab.runs.life_sign import is_alive
 from flip_lab.store.layout import LabDir
 
 with warnings.catch_warnings():
@@ -75,11 +76,14 @@ class Fuzzed:
 
 
 @pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
+def fuzzed(
+    tmp_path_factory: pytest.TempPathFactory, until: Callable[[Callable[[], bool]], None]
+) -> Iterator[Fuzzed]:
     """Give the API of a lab with a run that ended; no launch starts a process there."""
     lab = flip_lab.Lab(tmp_path_factory.mktemp("fuzz") / "lab")
     run = lab.launch("hospitals", overrides={"train.num_rounds": 2}, on="in_process")
-    run.wait(120)
+    run.result(240)
+    until(lambda: not is_alive(lab.path / "runs" / run.run_id))  # it seals what it wrote
 
     def start(*_: object) -> None:
         """Start nothing: hundreds of runs would be launched."""

@@ -5,7 +5,7 @@ One federation serves the whole module: each message starts a process on its nod
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,6 +39,7 @@ pytestmark = [pytest.mark.hub, pytest.mark.slow]
 
 APPS = Path(__file__).parents[1] / "apps"
 PATIENCE_S = 240.0
+Until = Callable[[Callable[[], bool]], None]
 
 
 def live_processes(group_ids: set[int]) -> list[str]:
@@ -55,14 +56,14 @@ def live_processes(group_ids: set[int]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def loopback() -> Iterator[LoopbackFederation]:
+def loopback(until: Until) -> Iterator[LoopbackFederation]:
     """Give two real nodes; afterwards nothing of them may run."""
     with LoopbackFederation(num_nodes=2) as federation:
         groups = {server.process.pid for server in federation._servers}
         assert groups > {node.process_id for node in federation.nodes}
-        assert len(live_processes(groups)) >= 5, "each SuperNode has its SuperExec"
+        until(lambda: len(live_processes(groups)) >= 5)  # each SuperNode has its SuperExec
         yield federation
-    assert live_processes(groups) == []
+    until(lambda: live_processes(groups) == [])  # they were sent the signal
     assert not federation.root_certificates.exists()
 
 
@@ -313,7 +314,7 @@ def test_an_address_where_nothing_listens_is_said(config: FederationConfig) -> N
     assert "does not answer" in refusal(replace(config, address="127.0.0.1:9")).what
 
 
-def test_a_federation_that_does_not_start_leaves_nothing_behind() -> None:
+def test_a_federation_that_does_not_start_leaves_nothing_behind(until: Until) -> None:
     """Out of time, its processes are ended and the logs are shown."""
     federation = LoopbackFederation(num_nodes=1, start_timeout_s=0)
     with pytest.raises(EngineStartError) as caught:
@@ -321,4 +322,4 @@ def test_a_federation_that_does_not_start_leaves_nothing_behind() -> None:
     assert "superlink.log" in caught.value.detail
     assert not federation.superexec_secret.exists()
     [superlink] = federation._servers
-    assert live_processes({superlink.process.pid}) == []
+    until(lambda: live_processes({superlink.process.pid}) == [])

@@ -22,6 +22,7 @@ from flip_lab.exchange.names import keys_of
 from flip_lab.runs.exports import export_runs
 from flip_lab.runs.imports import import_runs
 from flip_lab.runs.lab import Lab
+from flip_lab.runs.life_sign import is_alive
 from flip_lab.runs.packing import record_of
 from flip_lab.runs.run import Run
 from flip_lab.store import query
@@ -68,10 +69,13 @@ def runs(
     assert first.wait(240) is RunState.COMPLETED, first.logs(tail=30)
     fork = first.fork(1, overrides={"train.num_rounds": 3})
     assert fork.wait(240) is RunState.COMPLETED, fork.logs(tail=30)
-    failed = shared_lab.launch(slow_app)
+    endless = {"num-server-rounds": 1_000_000}  # until it is killed
+    failed = shared_lab.launch(slow_app, overrides=endless)
     until(lambda: any(e.kind is EventKind.ROUND_ENDED for e in failed.events()))
     process_of(failed).kill()
-    assert failed.wait(60) is RunState.FAILED
+    assert failed.wait(240) is RunState.FAILED
+    for run in (first, fork):
+        until(lambda run=run: not is_alive(shared_lab.path / "runs" / run.run_id))
     return [first, fork, failed]
 
 

@@ -248,7 +248,8 @@ def test_a_lab_that_means_harm_writes_nowhere(
 
 def test_a_run_under_way_stays_where_it_is(far: Lab, remote: RemoteLab, home: Lab) -> None:
     """Half a run would look like a whole one."""
-    living = far.launch("hospitals", on="in_process", overrides={"train.num_rounds": 400})
+    endless = {"train.num_rounds": 1_000_000}
+    living = far.launch("hospitals", on="in_process", overrides=endless)
     try:
         with pytest.raises(IllegalTransitionError, match="only an ended run"):
             home.fetch(remote.run(living.run_id))
