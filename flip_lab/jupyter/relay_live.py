@@ -21,6 +21,9 @@ from flip_lab.jupyter.upstream import headers_for_api, path_for_api
 _RESTART = 1012
 """The close code that says: connect again."""
 
+_ANSWER_S = 300.0
+"""As long as a request may take: who is slow is not dead, and is not to be replaced."""
+
 _NEVER_SENT = frozenset({1004, 1005, 1006, 1015})
 
 
@@ -93,6 +96,7 @@ class LiveRelay(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright: i
             user_agent_header=None,
             compression=None,
             max_size=None,
+            open_timeout=_ANSWER_S,
             ping_interval=None,  # the API pings
         )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 from jupyter_server.serverapp import ServerApp
 from pytest_jupyter.jupyter_server import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]  # its fixtures, for this folder only
+from websockets.asyncio.client import connect
 
 from flip_lab.jupyter.api_supervisor import ApiSupervisor
 from flip_lab.jupyter.extension import FlipLabExtension
@@ -104,6 +106,12 @@ def page(
 
     jp_asyncio_loop.run_until_complete(log_in())
     return stranger
+
+
+@pytest.fixture
+def dial() -> Callable[..., connect]:
+    """Give what opens a WebSocket: the API, which may have to start first, has time."""
+    return partial(connect, open_timeout=PATIENCE_S)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
@@ -40,7 +40,10 @@ def test_only_two_handlers_are_at_the_door(jp_serverapp: ServerApp) -> None:
 
 @pytest.mark.parametrize("is_lax", [False, True])
 async def test_a_stranger_reaches_nothing(
-    stranger: httpx.AsyncClient, live: str, supervisor: ApiSupervisor
+    stranger: httpx.AsyncClient,
+    live: str,
+    dial: Callable[..., connect],
+    supervisor: ApiSupervisor,
 ) -> None:
     """Each method at each place is refused, and starts nothing."""
     for method, place in product(METHODS, PLACES):
@@ -50,7 +53,7 @@ async def test_a_stranger_reaches_nothing(
         if method != "HEAD":
             assert answer.json()["code"] == "FLIP-701"
     with pytest.raises(InvalidStatus, match="403"):
-        await connect(f"{live}v1/live")
+        await dial(f"{live}v1/live")
     assert supervisor.pid is None
 
 
@@ -86,16 +89,16 @@ async def test_jupyters_own_page_changes_things(
 
 
 async def test_a_foreign_page_opens_no_websocket(
-    page: httpx.AsyncClient, live: str, stand_in: Path
+    page: httpx.AsyncClient, live: str, dial: Callable[..., connect], stand_in: Path
 ) -> None:
     """A browser sends cookies with a foreign page's WebSocket; the origin tells."""
     del stand_in
     cookies = "; ".join(f"{name}={value}" for name, value in page.cookies.items())
     known = {"Cookie": cookies}
     with pytest.raises(InvalidStatus, match="403"):
-        await connect(f"{live}v1/echo", additional_headers=known, origin=EVIL)
+        await dial(f"{live}v1/echo", additional_headers=known, origin=EVIL)
     own = Origin(f"http://{page.base_url.netloc.decode()}")
-    async with connect(f"{live}v1/echo", additional_headers=known, origin=own) as socket:
+    async with dial(f"{live}v1/echo", additional_headers=known, origin=own) as socket:
         await socket.send("here")
         assert await socket.recv() == "here"
 
@@ -110,6 +113,7 @@ async def test_jupyters_authorizer_decides(
     jp_serverapp: ServerApp,
     program: httpx.AsyncClient,
     live: str,
+    dial: Callable[..., connect],
     stand_in: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -131,5 +135,5 @@ async def test_jupyters_authorizer_decides(
     assert (await program.post("v1/seen/x")).status_code == 403
     token = {"Authorization": program.headers["Authorization"]}
     with pytest.raises(InvalidStatus, match="403"):
-        await connect(f"{live}v1/echo", additional_headers=token)
+        await dial(f"{live}v1/echo", additional_headers=token)
     assert asked == ["read flip_lab", "write flip_lab", "execute flip_lab"]

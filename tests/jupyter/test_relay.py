@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -70,11 +71,11 @@ async def test_a_large_answer_is_streamed(program: httpx.AsyncClient) -> None:
 
 
 async def test_websockets_go_both_ways_and_end_as_the_api_ends_them(
-    program: httpx.AsyncClient, live: str
+    program: httpx.AsyncClient, live: str, dial: Callable[..., connect]
 ) -> None:
     """Texts come back; the close code and its reason are the API's."""
     token = {"Authorization": program.headers["Authorization"]}
-    async with connect(f"{live}v1/echo", additional_headers=token) as socket:
+    async with dial(f"{live}v1/echo", additional_headers=token) as socket:
         for text in ("ä", "x" * 100_000):
             await socket.send(text)
             assert await socket.recv() == text
@@ -85,11 +86,11 @@ async def test_websockets_go_both_ways_and_end_as_the_api_ends_them(
 
 
 async def test_the_api_hears_that_a_page_has_gone(
-    program: httpx.AsyncClient, live: str
+    program: httpx.AsyncClient, live: str, dial: Callable[..., connect]
 ) -> None:
     """A subscriber that leaves is none any more."""
     token = {"Authorization": program.headers["Authorization"]}
-    async with connect(f"{live}v1/echo", additional_headers=token) as socket:
+    async with dial(f"{live}v1/echo", additional_headers=token) as socket:
         await socket.send("here")
         await socket.recv()
         assert (await program.get("v1/listeners")).json() == 1
@@ -98,20 +99,23 @@ async def test_the_api_hears_that_a_page_has_gone(
 
 
 async def test_a_refused_websocket_is_refused(
-    program: httpx.AsyncClient, live: str
+    program: httpx.AsyncClient, live: str, dial: Callable[..., connect]
 ) -> None:
     """What the API does not accept is not accepted before."""
     token = {"Authorization": program.headers["Authorization"]}
     with pytest.raises(InvalidStatus, match="403"):
-        await connect(f"{live}v1/refused", additional_headers=token)
+        await dial(f"{live}v1/refused", additional_headers=token)
 
 
 async def test_a_process_that_ends_in_the_middle(
-    program: httpx.AsyncClient, live: str, supervisor: ApiSupervisor
+    program: httpx.AsyncClient,
+    live: str,
+    dial: Callable[..., connect],
+    supervisor: ApiSupervisor,
 ) -> None:
     """A change is not repeated, its answer says so; views are told to connect again."""
     token = {"Authorization": program.headers["Authorization"]}
-    async with connect(f"{live}v1/echo", additional_headers=token) as socket:
+    async with dial(f"{live}v1/echo", additional_headers=token) as socket:
         answer = await program.post("v1/dies")
         assert answer.status_code == 502
         assert "whether what you asked for has happened" in answer.json()["fix"]
