@@ -54,7 +54,9 @@ def chromium() -> Iterator[Browser]:
     path = shutil.which("chromium")  # tests are skipped where there is none
     expect.set_options(timeout=PATIENCE_S * 1000)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        started = playwright.chromium.launch(
+            executable_path=path, args=FLAGS, timeout=PATIENCE_S * 1000
+        )
         yield started
         started.close()
 

@@ -27,7 +27,7 @@ from flip_lab.runs.run import Run
 pytestmark = pytest.mark.browser
 
 PATIENCE_S = 180  # shared machines are slow at times
-SETTINGS = {"Number of rounds": "20000", "Learning rate": "0.01"}
+SETTINGS = {"Number of rounds": "1000000", "Learning rate": "0.01"}  # until it is stopped
 MANY = 5000
 PARTS = {
     "gallery": ("flip-lab:open-gallery", ".jp-FlipCard"),
@@ -42,6 +42,10 @@ PARTS = {
 OURS = ("#flip-lab-sidebar", ".jp-FlipPanel", ".jp-FlipForm", ".jp-FlipLab-page")
 BOARDS = (".flip-monitor", ".flip-launcher", ".flip-comparer")
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+HAS_KEYS = """
+() => window.jupyterapp?.commands.keyBindings
+  .some(({ command }) => command === "flip-lab:open-gallery")
+"""
 EXECUTE = """
 async ([id, args]) => { await window.jupyterapp.commands.execute(id, args); }
 """
@@ -82,6 +86,8 @@ def opened(
         page.on("pageerror", lambda error: failed.append(str(error)))
         page.goto(f"{address.copy_with(path='/lab')}&reset", wait_until="domcontentloaded")
         page.locator(".jp-LauncherCard").first.wait_for()
+        page.wait_for_function(HAS_KEYS)  # cards come before an extension's keys
+        page.evaluate("async () => { await window.jupyterapp.restored; }")
         try:
             yield page, lab
         finally:
@@ -100,6 +106,12 @@ def execute(page: Page, command: str, **arguments: object) -> None:
     page.evaluate(EXECUTE, [command, arguments])
 
 
+def change_theme(page: Page, theme: str) -> None:
+    """Change JupyterLab's theme; the command returns before the page has it."""
+    execute(page, "apputils:change-theme", theme=theme)
+    page.locator(f'body[data-jp-theme-name="{theme}"]').wait_for(state="attached")
+
+
 def execute_when_there(page: Page, command: str, **arguments: object) -> None:
     """Execute a command once the application and its tabs have come up."""
     page.wait_for_function("id => window.jupyterapp?.commands.hasCommand(id)", arg=command)
@@ -113,7 +125,7 @@ def picture(page: Page, name: str, *themes: str) -> None:
     if folder is None:
         return
     for theme in themes or ("dark", "light"):  # ends as it began
-        execute(page, "apputils:change-theme", theme=THEMES[theme])
+        change_theme(page, THEMES[theme])
         page.wait_for_timeout(3000)
         path = Path(folder) / f"lab-{name}-{theme}.png"
         page.screenshot(path=path, style=".Toastify { visibility: hidden; }")
@@ -255,7 +267,7 @@ def test_nobody_is_shut_out(opened: tuple[Page, Lab], theme: str) -> None:
     run = lab.launch("hospitals", overrides={"train.num_rounds": 2})
     run.wait()
     lab.models.register(run, f"heart-risk-{theme}", tags=["paper"])
-    execute(page, "apputils:change-theme", theme=THEMES[theme])
+    change_theme(page, THEMES[theme])
     execute(page, "flip-lab:show-sidebar")
     page.locator(f"#flip-lab-sidebar [data-run='{run.run_id}']").click()
     found = violations(page)
@@ -274,7 +286,8 @@ def listed_run(page: Page, run: Run) -> dict[str, Any]:
 
     def is_listed() -> bool:
         asked = f"{page.url.split('/lab')[0]}/flip/v1/runs?q={run.run_id}"
-        found[:] = page.request.get(asked).json()["items"]
+        answer = page.request.get(asked, timeout=PATIENCE_S * 1000)
+        found[:] = answer.json()["items"]
         return bool(found)
 
     wait_for(page, is_listed)
