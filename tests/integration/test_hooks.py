@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from flip_lab.core.events import ClientFact, EventKind
 from flip_lab.core.listening import log
 from flip_lab.core.state import RunState
 from flip_lab.runs.lab import Lab
+from flip_lab.runs.life_sign import is_alive
 from flip_lab.runs.run import Run
 
 APP = Path(__file__).parent / "apps" / "telling"
@@ -123,11 +124,16 @@ def test_a_rerun_and_a_fork_have_the_callbacks_too(shared_lab: Lab) -> None:
     assert "rounds_wanted" in set(names.name)  # new in the record of the fork
 
 
-def test_what_was_logged_is_sealed_and_shared(shared_lab: Lab, tmp_path: Path) -> None:
+def test_what_was_logged_is_sealed_and_shared(
+    shared_lab: Lab, tmp_path: Path, until: Callable[[Callable[[], bool]], None]
+) -> None:
     """The same rows from Parquet, in another lab, with the images' files."""
     run = shared_lab.launch(APP, on="in_process", seed=4)
     run.wait(PATIENCE_S)
     before = run.logged()
+    until(
+        lambda: not is_alive(shared_lab.path / "runs" / run.run_id)
+    )  # else none is sealed
     shared_lab.compact()
     assert run.logged().equals(before)
     path = shared_lab.export(tmp_path / "shared", [run.run_id], format="flip")

@@ -51,7 +51,10 @@ def test_a_run_that_goes_on_gives_its_checkpoints(
     """Its last model is not there yet, and the message says what is."""
     lab = Lab(lab_path)
     run = lab.launch(
-        slow_app, num_nodes=2, overrides={"num-server-rounds": 500, "nap-s": 0.05}
+        slow_app,
+        num_nodes=2,
+        overrides={"num-server-rounds": 5000, "nap-s": 0.05},
+        checkpoints=Checkpoints(keep_every=1),  # the one that is named stays meanwhile
     )
     try:
         until(lambda: bool(run.checkpoints))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from flip_lab.core.errors import (
 )
 from flip_lab.core.state import RunState
 from flip_lab.runs.lab import Lab
+from flip_lab.runs.life_sign import is_alive
 from flip_lab.runs.run import Run
 from flip_lab.store.audit import audit_path, read_audit
 from flip_lab.store.audit_chain import verify_audit
@@ -100,7 +102,7 @@ def test_what_cannot_be_put_on_record_does_not_run(lab: Lab, slow_app: Path) -> 
 
 def test_a_living_run_is_stopped_and_resumed_on_record(lab: Lab, slow_app: Path) -> None:
     """It cannot be deleted while it lives; a deleted one cannot be resumed."""
-    run = launched(lab, slow_app, overrides={"num-server-rounds": 500, "nap-s": 0.05})
+    run = launched(lab, slow_app, overrides={"num-server-rounds": 5000, "nap-s": 0.05})
     with pytest.raises(IllegalTransitionError, match="under way"):
         lab.delete(run)
     run.stop()
@@ -118,15 +120,18 @@ def test_a_living_run_is_stopped_and_resumed_on_record(lab: Lab, slow_app: Path)
     assert verify_audit(open_lab(lab.path)) == []
 
 
-def test_an_emptied_trash_leaves_no_file_of_a_run(lab: Lab, slow_app: Path) -> None:
+def test_an_emptied_trash_leaves_no_file_of_a_run(
+    lab: Lab, slow_app: Path, until: Callable[[Callable[[], bool]], None]
+) -> None:
     """Its app, its checkpoints, its journal; what other runs have stays."""
     runs = [launched(lab, slow_app) for _ in range(2)]
     for run in runs:
         assert run.wait(PATIENCE_S) is RunState.COMPLETED
     gone, kept = runs
     lab.delete(gone)
-    while not lab.empty_trash():  # its process may still be tidying up
-        assert not lab.deleted().empty
+    for run in runs:  # its process may be tidying up yet
+        until(lambda at=lab.path / "runs" / run.run_id: not is_alive(at))
+    assert lab.empty_trash() == [gone.run_id]
     assert not [path for path in lab.path.rglob("*") if gone.run_id in path.name]
     assert list(lab.table("metrics").run_id.unique()) == [kept.run_id]
 

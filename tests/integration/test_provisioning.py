@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import sleep
 
@@ -37,7 +38,7 @@ from flip_lab.testing.hub_processes import quiet_environment, script
 
 pytestmark = [pytest.mark.hub, pytest.mark.slow]
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -204,5 +205,6 @@ def test_no_secret_is_in_a_log(hub: LoopbackHub) -> None:
     secrets = [token.split("_", 2)[2], made.token.split(".")[2]]
     for folder, _, names in os.walk(hub.directory):
         for name in names:
-            content = (Path(folder) / name).read_bytes()
-            assert not any(secret.encode() in content for secret in secrets), name
+            with suppress(FileNotFoundError):  # the database's own files come and go
+                content = (Path(folder) / name).read_bytes()
+                assert not any(secret.encode() in content for secret in secrets), name

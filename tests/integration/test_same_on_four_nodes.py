@@ -37,8 +37,8 @@ def test_partitions_cohorts_and_the_model_are_those_of_the_simulation(
         lab = Lab(tmp_path / "lab")
         simulated = lab.launch("hospitals", overrides=HALF)
         real = lab.launch("hospitals", on="four", overrides=HALF)
-        assert simulated.wait(90) is RunState.COMPLETED
-        assert real.wait(90) is RunState.COMPLETED, real.logs(tail=40)
+        assert simulated.wait(300) is RunState.COMPLETED
+        assert real.wait(300) is RunState.COMPLETED, real.logs(tail=40)
 
     assert cohorts(real) == cohorts(simulated)
     assert len({tuple(each) for each in cohorts(real)}) > 1, "cohorts are drawn"

@@ -55,7 +55,9 @@ def test_others_may_ask_over_tls(site: ServingSite, tmp_path: Path) -> None:
         url = place.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104  # as above
         context = ssl.create_default_context(cafile=tmp_path / "ca.crt")
         headers = {"Authorization": f"Bearer {place.token_file.read_text().strip()}"}
-        with httpx.Client(base_url=url, verify=context, headers=headers) as client:
+        with httpx.Client(
+            base_url=url, verify=context, headers=headers, timeout=120
+        ) as client:
             told = client.post("/predict", json={"input": row}).raise_for_status().json()
         assert told["model"]["version"] == 1
         assert (tmp_path / PLACE_FILE).exists()

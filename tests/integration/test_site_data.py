@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import httpx
@@ -146,13 +147,19 @@ def test_the_model_goes_back_and_predicts_there(scene: Scene) -> None:
 
 
 def asked(node: HubNode, inputs: np.ndarray) -> list[dict[str, Any]]:
-    """Ask a site's endpoint, once its model is live."""
-    told = json.loads((node.directory / "serve.json").read_text())
+    """Ask a site's endpoint, once it is there and its model is live."""
+    place, end_s = node.directory / "serve.json", tick_s() + PATIENCE_S
+    while not place.exists():
+        assert tick_s() < end_s, f"{node.name} has no endpoint"
+        sleep(0.1)
+    told = json.loads(place.read_text())
     token = Path(told["token_file"]).read_text().strip()
     headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=told["url"], headers=headers, trust_env=False) as client:
-        end_s = tick_s() + PATIENCE_S
+    with httpx.Client(
+        base_url=told["url"], headers=headers, timeout=PATIENCE_S, trust_env=False
+    ) as client:
         while not client.get("/ready").is_success:
             assert tick_s() < end_s, f"{node.name} has no live model"
+            sleep(0.1)
         answer = client.post("/predict", json={"inputs": inputs.tolist()})
         return answer.raise_for_status().json()["predictions"]

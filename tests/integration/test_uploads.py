@@ -92,7 +92,7 @@ class Served:
     def killed(self) -> None:
         """Kill the server, whatever it does."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def serve(lab_path: Path) -> Iterator[Callable[[], Served]]:
         client = httpx.Client(
             base_url=told["url"],
             headers={"Authorization": f"Bearer {told['token']}"},
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         started.append(Served(process=process, token=told["token"], client=client))
         return started[-1]
@@ -121,7 +121,7 @@ def serve(lab_path: Path) -> Iterator[Callable[[], Served]]:
     for served in started:
         served.client.close()
         served.process.terminate()
-        served.process.wait(30)
+        served.process.wait(PATIENCE_S)
         assert served.process.stdout is not None
         served.process.stdout.close()
 
@@ -237,7 +237,7 @@ def test_an_uploaded_app_is_run_registered_promoted_rolled_back_and_downloaded(
     for name, array in lab.models.arrays("sums", 2).items():
         np.testing.assert_array_equal(array, final[name])
     lab.delete(run_id)
-    lab.empty_trash()
+    until(lambda: lab.empty_trash() == [run_id])  # its process may be tidying up yet
     assert ask.get("/models/sums/versions/2/file").content == model
     assert verify_audit(open_lab(lab_path)) == []
 
