@@ -120,7 +120,7 @@ def test_a_machine_that_is_lost_in_mid_run_changes_no_bit(
             time.sleep(0.3)
             nodes.remove_node(lost, allow_graceful=False)
 
-        killer = threading.Thread(target=lose_it)
+        killer = threading.Thread(target=lose_it, daemon=True)
         killer.start()
         found = trained(ENGINES.get("ray")(), job, under_way)
         killer.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pandas as pd
 import pytest
 
 from flip_lab import Lab
+from flip_lab.core.callback import Callback
 from flip_lab.core.errors import CommandRefusedError
 from flip_lab.core.state import RunState
+from flip_lab.runs import steered_run
 from flip_lab.testing.federation import LoopbackFederation
 
 pytestmark = [pytest.mark.hub, pytest.mark.slow]
@@ -23,6 +26,21 @@ def federation() -> Iterator[LoopbackFederation]:
     """Give a SuperLink with TLS and two SuperNodes with registered keys."""
     with LoopbackFederation(num_nodes=2) as running:
         yield running
+
+
+def held_until(there: Path) -> Callback:
+    """Give a callback that lets no round begin before a file is there."""
+
+    class Held(Callback):
+        """Waits at the beginning of each round."""
+
+        def on_round_begin(self, server_round: int) -> None:
+            """Wait for the file."""
+            del server_round
+            while not there.exists():
+                time.sleep(0.05)
+
+    return Held()
 
 
 def what_was_measured(frame: pd.DataFrame) -> pd.DataFrame:
@@ -70,9 +88,18 @@ def test_a_real_federation_is_steered_like_a_simulated_one(
     federation.write_config(tmp_path / "flip-lab.toml", "loopback")
     lab = Lab(tmp_path / "lab")
     changes = {"train.num_rounds": 3}
+    monkeypatch.setattr(steered_run, "_PATIENCE_S", 500.0)  # each wish is answered
 
-    real = lab.launch("hospitals", on="loopback", num_nodes=2, overrides=changes)
+    may_begin = tmp_path / "may begin"
+    real = lab.launch(
+        "hospitals",
+        on="loopback",
+        num_nodes=2,
+        overrides=changes,
+        callbacks=[held_until(may_begin)],
+    )
     real.pause()
+    may_begin.touch()
     assert real.wait_until_paused(500) is RunState.PAUSED, real.logs(tail=40)
     assert len(real.clients()) == 0
     real.step()

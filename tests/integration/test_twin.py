@@ -48,7 +48,8 @@ def test_the_fleet_knows_its_nodes(twin: Twin) -> None:
         assert train.compute_share[0] > evaluate.compute_share[0]
     observed = twin.facts.answered
     # a dispatch is on record once all are sent: the first client may have begun by then
-    assert (observed["node_s"] < observed["duration_s"]).mean() > 0.8
+    last = observed[observed["partition_id"] == 1]
+    assert (last["node_s"] < last["duration_s"]).mean() > 0.8
     assert Fleet.from_json(fleet.to_json()) == fleet
 
 
@@ -60,8 +61,9 @@ def test_a_replay_has_the_same_bits_and_the_fleets_times(twin: Twin) -> None:
     assert replay.rounds["observed_s"].notna().all()
     total = replay.prediction.total
     assert total.low < total.value < total.high
-    # learned from these very rounds, so it cannot be far off, whatever the machine does
-    assert total.value == pytest.approx(replay.rounds["observed_s"].sum(), rel=0.5)
+    # learned from these very rounds, so it lies among them, whatever the machine did
+    mean_s, seen = total.value / NUM_ROUNDS, replay.rounds["observed_s"]
+    assert 0.5 * seen.min() < mean_s < 1.5 * seen.max()
     with pytest.raises(TwinError, match="was simulated"):
         Fleet.from_run(replay.run)
 
@@ -80,5 +82,7 @@ def test_questions_are_answered_without_a_launch(lab: Lab, twin: Twin) -> None:
     before = len(lab.runs())
     deadline = twin.what_if("deadline", policy=RoundPolicy(deadline_s=0.001))
     assert (deadline.rounds["num_replies"] < 0.1).all()
-    assert twin.what_if(without=[0]).total.value < twin.what_if().total.value
+    # one of two may always be the faster one: without it a round takes as long as before
+    alone = [twin.what_if(without=[partition]).total.value for partition in (0, 1)]
+    assert min(alone) < twin.what_if().total.value
     assert len(lab.runs()) == before
