@@ -26,15 +26,17 @@ from flip_lab.core.errors import (
     InvalidValueError,
     NoCheckpointError,
 )
-from flip_lab.core.events import EventKind
+from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.core.state import RunState
 from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.inputs import App
 from flip_lab.runs.lab import Lab
+from flip_lab.runs.round_replies import RoundReplies
 from flip_lab.runs.run import Run
 
 NUM_ROUNDS = 8
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
+ENDLESS = 1_000_000
 SEEDS = range(12)
 Until = Callable[[Callable[[], bool]], None]
 
@@ -53,10 +55,36 @@ def whole(shared_lab: Lab, stateful_app: Path) -> Run:
     return run
 
 
+def held_in(server_round: int) -> list[Callable[[RoundReplies], bool]]:
+    """Give what stops a run in a round: however slow a test is, it finds it under way."""
+    return [lambda replies: replies.server_round == server_round]
+
+
+def let_go(run: Run) -> None:
+    """Let a run that is held in its last round come to its end."""
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED, run.error
+    run.resume()
+    assert run.wait(PATIENCE_S) is RunState.COMPLETED, run.error
+
+
+def of_newest_process(run: Run) -> list[RunEvent]:
+    """Give the events since the run was launched, or taken up last."""
+    events = run.events()
+    begins = [e.sequence for e in events if e.body.get("state") == "pending"]
+    return [event for event in events if event.sequence >= max(begins, default=0)]
+
+
 def process_id(run: Run) -> int:
     """Give the process of a run; 0 before it has said so."""
-    told = [e.body["process_id"] for e in run.events() if "process_id" in e.body]
-    return int(str(told[-1])) if told else 0
+    told = [e.body for e in of_newest_process(run) if "process_id" in e.body]
+    return int(str(told[-1]["process_id"])) if told else 0
+
+
+def is_in_round(run: Run, server_round: int) -> bool:
+    """Whether the run's newest process is so far; in round 0 it is as soon as it lives."""
+    begun = [e for e in of_newest_process(run) if e.kind is EventKind.ROUND_STARTED]
+    reached = max((event.server_round for event in begun), default=0)
+    return bool(process_id(run)) and reached >= server_round
 
 
 def rounds_begun(run: Run) -> int:
@@ -66,7 +94,7 @@ def rounds_begun(run: Run) -> int:
 
 def killed(run: Run, until: Until, *, in_round: int, after_s: float = 0.0) -> None:
     """Kill a run some time after a round has begun; 0 means as soon as it lives."""
-    until(lambda: bool(process_id(run)) and rounds_begun(run) >= in_round)
+    until(lambda: is_in_round(run, in_round))
     time.sleep(after_s)
     os.kill(process_id(run), signal.SIGKILL)
     assert run.wait(PATIENCE_S) is RunState.FAILED
@@ -101,13 +129,15 @@ def test_a_run_that_was_killed_at_any_instant_ends_as_if_it_were_not(
 ) -> None:
     """It loses at most the round under way; nothing is counted twice."""
     chance = random.Random(seed)  # noqa: S311  # the instant, not a secret
-    run = shared_lab.launch(stateful_app, overrides={"nap-s": 0.1})
+    run = shared_lab.launch(
+        stateful_app, overrides={"nap-s": 0.1}, break_when=held_in(NUM_ROUNDS)
+    )
     killed(
         run, until, in_round=chance.randrange(NUM_ROUNDS), after_s=chance.uniform(0, 0.08)
     )
     begun = rounds_begun(run)
     run.resume_from_checkpoint()
-    assert run.wait(PATIENCE_S) is RunState.COMPLETED, run.error
+    let_go(run)
     assert numbers(run) == numbers(whole)
     assert gap_free(run)
     [resumed] = [e.body for e in run.events() if "resumed_after" in e.body]
@@ -123,18 +153,20 @@ def test_a_run_may_be_killed_again_and_go_on_elsewhere(
     shared_lab: Lab, stateful_app: Path, whole: Run, until: Until
 ) -> None:
     """Killed twice, stopped once, moved to worker processes: the same bits."""
-    run = shared_lab.launch(stateful_app, overrides={"nap-s": 0.05})
+    run = shared_lab.launch(
+        stateful_app, overrides={"nap-s": 0.05}, break_when=held_in(NUM_ROUNDS)
+    )
     killed(run, until, in_round=2)
     run.resume_from_checkpoint()
-    assert run.state in {RunState.PENDING, RunState.STARTING, RunState.RUNNING}
-    until(lambda: rounds_begun(run) >= 4)
+    assert not run.state.is_final
+    until(lambda: is_in_round(run, 4))
     run.stop()
     assert run.wait(PATIENCE_S) is RunState.STOPPED
     run.resume_from_checkpoint(on="processes", workers=2)
     assert run.spec.engine == "processes"
     killed(run, until, in_round=6)
     run.resume_from_checkpoint(on="in_process")
-    assert run.wait(PATIENCE_S) is RunState.COMPLETED, run.error
+    let_go(run)
     assert numbers(run) == numbers(whole)
     assert gap_free(run)
     progress = RunProgress(run_id=run.run_id, name="").apply(run.events())
@@ -146,10 +178,12 @@ def test_a_run_goes_on_on_ray(
     shared_lab: Lab, stateful_app: Path, whole: Run, until: Until
 ) -> None:
     """What one engine began, another ends with the same bits."""
-    run = shared_lab.launch(stateful_app, overrides={"nap-s": 0.05})
+    run = shared_lab.launch(
+        stateful_app, overrides={"nap-s": 0.05}, break_when=held_in(NUM_ROUNDS)
+    )
     killed(run, until, in_round=4)
     run.resume_from_checkpoint(on="ray", workers=2)
-    assert run.wait(2 * PATIENCE_S) is RunState.COMPLETED, run.error
+    let_go(run)
     assert numbers(run) == numbers(whole)
 
 
@@ -185,9 +219,10 @@ def test_apps_from_notebook_cells_resume_and_run_again(
     cells = App(server_app=server_app, client_app=client_app, num_nodes=3)
     first = shared_lab.launch(cells)
     assert first.wait(PATIENCE_S) is RunState.COMPLETED, first.error
-    run = shared_lab.launch(cells)
+    run = shared_lab.launch(cells, break_when=held_in(5))
     killed(run, until, in_round=3)
     run.resume_from_checkpoint()
+    let_go(run)
     assert numbers(run) == numbers(first)
     assert shared_lab.rerun(run.run_id).ok
 
@@ -196,9 +231,10 @@ def test_a_scenario_resumes(shared_lab: Lab, until: Until) -> None:
     """The shipped scenarios as well."""
     changes = {"train.num_rounds": 6, "strategy.name": "FedAdam"}
     first = shared_lab.launch("hospitals", overrides=changes)
-    run = shared_lab.launch("hospitals", overrides=changes)
+    run = shared_lab.launch("hospitals", overrides=changes, break_when=held_in(6))
     killed(run, until, in_round=2)
     run.resume_from_checkpoint()
+    let_go(run)
     assert numbers(run) == numbers(first)
 
 
@@ -233,17 +269,22 @@ def test_only_kept_rounds_can_be_forked(shared_lab: Lab, stateful_app: Path) -> 
         run.fork(num_nodes=5)
 
 
-def test_what_cannot_be_resumed_is_refused(shared_lab: Lab, stateful_app: Path) -> None:
+def test_what_cannot_be_resumed_is_refused(
+    shared_lab: Lab, stateful_app: Path, until: Until
+) -> None:
     """A living run, a completed one, and one whose checkpoints were switched off."""
-    run = shared_lab.launch(stateful_app, checkpoints=Checkpoints(every=0))
+    run = shared_lab.launch(
+        stateful_app,
+        overrides={"num-server-rounds": ENDLESS},
+        checkpoints=Checkpoints(every=0),
+    )
     with pytest.raises(IllegalTransitionError, match="only a run that failed"):
         run.resume_from_checkpoint()
     with pytest.raises(IllegalTransitionError, match="only an ended run"):
         shared_lab.rerun(run.run_id)
-    while rounds_begun(run) < 3:
-        time.sleep(0.02)
+    until(lambda: rounds_begun(run) >= 3)
     run.stop()
-    run.wait(PATIENCE_S)
+    assert run.wait(PATIENCE_S) is RunState.STOPPED
     with pytest.raises(NoCheckpointError, match="every=0"):
         run.resume_from_checkpoint()
     done = shared_lab.launch(stateful_app, overrides={"nap-s": 0.0})
@@ -262,7 +303,7 @@ def test_a_hand_written_loop_says_that_it_cannot_be_taken_up(
     def loop(grid: Grid, context: Context) -> None:
         del context
         arrays = ArrayRecord([np.zeros(3)])
-        for _ in range(50):
+        for _ in range(ENDLESS):
             content = RecordDict({"arrays": arrays})
             ids = list(grid.get_node_ids())
             replies = grid.send_and_receive(
@@ -307,8 +348,12 @@ def test_the_terminal_resumes_forks_and_verifies(
     shared_lab: Lab, stateful_app: Path, whole: Run, until: Until
 ) -> None:
     """Three commands, each with its exit status and a line of JSON."""
-    run = shared_lab.launch(stateful_app, overrides={"nap-s": 0.05})
-    killed(run, until, in_round=2)
+    run = shared_lab.launch(stateful_app, overrides={"nap-s": 0.05}, break_when=held_in(3))
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    run.clear()  # from the next round on, so that nothing holds it when it is taken up
+    run.step()
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    killed(run, until, in_round=3)
 
     def told(*arguments: str, status: int = 0) -> dict[str, Any]:
         done = CliRunner().invoke(
