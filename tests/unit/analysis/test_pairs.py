@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from flip_lab.analysis import pairwise
 from flip_lab.analysis.effects import cliffs_delta, cohen_d_z, hedges_g
 from flip_lab.analysis.pair_test import TestKind
 from flip_lab.analysis.pairs import Correction
+from flip_lab.analysis.scientific import correct
 from flip_lab.core.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -157,6 +159,20 @@ def test_several_tests_are_corrected_as_statsmodels_does(
     assert [test.p_corrected for test in found.tests] == pytest.approx(list(expected))
     plain = pairwise(frame, correction="none")
     assert [test.p_corrected for test in plain.tests] == raw
+
+
+@given(
+    p_values=st.lists(st.floats(0, 1), min_size=1),
+    method=st.sampled_from(["holm", "fdr_bh", "bonferroni"]),
+)
+def test_corrections_are_those_of_statsmodels_to_the_bit(
+    p_values: list[float], method: str
+) -> None:
+    """Whatever the family: equal values, zeros, ones, and one alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "collect", lambda: 0)  # it does so each time, and takes its time
+        expected: Any = multipletests(p_values, method=method)[1]
+    assert correct(p_values, method=method) == expected.tolist()
 
 
 def test_holm_by_hand(scores: Scores) -> None:
