@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
@@ -28,7 +28,13 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("FLIP_LAB_STARTER", "0")
 
 # Shared machines are slow at times, and a test must say the same thing twice.
-settings.register_profile("flip", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile(
+    "flip",
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],  # it looks at the clock
+)
 settings.load_profile("flip")
 
 
