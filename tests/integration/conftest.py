@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +37,18 @@ class Start(Protocol):
 def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Give one lab to all tests of a module, in a directory with an awkward name."""
     return Lab(tmp_path_factory.mktemp("ein läb") / ".flip-lab")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_run_outlives_its_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """End what a failed test left under way: many runs here have no end of their own."""
+    yield
+    home = str(tmp_path_factory.getbasetemp())
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "flip_lab.runs.process" in command and command[-1].startswith(home):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @pytest.fixture(scope="session")
