@@ -113,7 +113,7 @@ class Questions:
             RunOverError: If nobody waits for it any more.
         """
         if not wait_s or self._is_over or self._turn.locked() or self._open is not None:
-            await self._wire.post(PUSH_PATH, body)
+            await self._wire.rest_of(await self._wire.opened(PUSH_PATH, body))
             return
         async with self._turn:
             got = {GOT_HEADER: self._got}
@@ -137,13 +137,14 @@ class Questions:
             HTTPStatusError: If the hub refuses.
         """
         response, self._open = self._open, None
-        if response is not None:
-            return await self._wire.rest_of(response)
-        body = PullMessagesRequest(node=self._node).SerializeToString()
         try:
-            return await self._wire.post(
-                PULL_PATH, body, headers={GOT_HEADER: self._got}, wait_s=wait_s
-            )
+            if response is None:
+                body = PullMessagesRequest(node=self._node).SerializeToString()
+                got = {GOT_HEADER: self._got}
+                response = await self._wire.opened(
+                    PULL_PATH, body, headers=got, wait_s=wait_s
+                )
+            return await self._wire.rest_of(response)
         except httpx.HTTPStatusError as error:
             if error.response.status_code not in _NO_SUCH_PATH:
                 raise

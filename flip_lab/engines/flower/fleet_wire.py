@@ -95,7 +95,7 @@ class FleetWire:
         headers: Mapping[str, str] | None = None,
         wait_s: float = 0.0,
     ) -> httpx.Response:
-        """Send one request; gives the head of its answer, the rest may take a while.
+        """Send one request; gives the head of its answer, ``rest_of`` waits for the rest.
 
         Args:
             path: Where to.
@@ -140,24 +140,6 @@ class FleetWire:
             await response.aclose()
         return response
 
-    async def post(
-        self,
-        path: str,
-        body: bytes,
-        *,
-        headers: Mapping[str, str] | None = None,
-        wait_s: float = 0.0,
-    ) -> httpx.Response:
-        """Send one request, and give the whole answer; arguments and errors of ``opened``.
-
-        Raises:
-            RunOverError: As there.
-            HTTPStatusError: As there.
-            TransportError: As there.
-        """
-        response = await self.opened(path, body, headers=headers, wait_s=wait_s)
-        return await self.rest_of(response)
-
     async def call(
         self, name: str, request: Proto, answer: type[_Answer], *, wait_s: float = 0.0
     ) -> _Answer:
@@ -174,12 +156,9 @@ class FleetWire:
             HTTPStatusError: If it is refused.
             TransportError: If there is no answer.
         """
-        response = await self.post(
-            f"/v1/fleet/{name}",
-            request.SerializeToString(deterministic=True),
-            wait_s=wait_s,
-        )
-        return parsed(answer, response.content)
+        body = request.SerializeToString(deterministic=True)
+        response = await self.opened(f"/v1/fleet/{name}", body, wait_s=wait_s)
+        return parsed(answer, (await self.rest_of(response)).content)
 
 
 def parsed(kind: type[_Answer], body: bytes) -> _Answer:
