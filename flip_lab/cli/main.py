@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from flip_lab import __version__
-from flip_lab.cli import again, away, care, exchange, labels, listing, serve, steer
+from flip_lab.cli import again, away, care, exchange, family, labels, listing, serve, steer
 from flip_lab.cli.cohorts import (
     DeadlineOption,
     OnHubOption,
@@ -219,7 +219,7 @@ app.command(rich_help_panel=_RUN)(again.rerun)
 app.command(rich_help_panel=_ASK)(listing.sql)
 app.command(rich_help_panel=_ASK)(listing.compare)
 app.command(rich_help_panel=_ASK)(listing.diff)
-app.command(rich_help_panel=_ASK)(steer.family)
+app.command(rich_help_panel=_ASK)(family.family)
 app.command(rich_help_panel=_KEEP)(labels.tag)
 app.command(rich_help_panel=_KEEP)(labels.note)
 app.command(rich_help_panel=_KEEP)(labels.archive)

@@ -1,10 +1,10 @@
-"""Commands that steer a running run, and those that show what came of it."""
+"""Commands that steer a running run."""
 
 # typer.Option and typer.Argument are untyped:
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from flip_lab.cli.labs import opened
 from flip_lab.cli.options import (
     AnyLabOption,
     JsonOption,
-    LabOption,
     RunArgument,
     TokenOption,
     assignments,
@@ -232,41 +231,6 @@ def clear(
     """Take conditions to stop or to break on back."""
     run = _run(lab, token, run_id)
     _tell(run, run.clear(*commands or ()), as_json=as_json)
-
-
-@guarded
-def family(
-    run_id: RunArgument,
-    metric: Annotated[str | None, typer.Option(help="Default: the accuracy.")] = None,
-    lab: LabOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List a run's forks and forebears, and what each changed."""
-    from flip_lab.runs.lab import Lab
-
-    frame = Lab(lab).family(run_id, metric=metric)
-    cells: Any = frame.astype(object).where(frame.notna(), None)
-    rows: list[dict[str, Any]] = cells.to_dict("records")
-    if as_json:
-        print_json({"family": rows})
-        return
-    columns = ["run", "forked at", "changed", "state", "rounds", "best", "last", "edits"]
-    print_table(
-        columns,
-        [
-            (
-                "  " * row["depth"] + row["run_id"],
-                short(row["forked_at_round"]),
-                row["changed"],
-                row["state"],
-                row["rounds_done"],
-                short(row["best"]),
-                short(row["last"]),
-                row["num_edits"] or "",
-            )
-            for row in rows
-        ],
-    )
 
 
 def _run(lab: str | None, token: str | None, run_id: str) -> AnyRun:
