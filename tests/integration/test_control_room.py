@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,15 @@ from flip_lab.runs.checkpoints import Checkpoints
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
 
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 ROUNDS = 8
+NODES = 10
+ENDLESS = 1_000_000
+"""Rounds of a run that is met under way, however late a test comes."""
+REST_S = 0.5
 APPS = Path(__file__).parents[1] / "apps"
 Until = Callable[[Callable[[], bool]], None]
+AskedFirst = Callable[[Callable[[Run], object]], AbstractContextManager[None]]
 
 
 def launch(lab: Lab, on: str, **changes: float) -> Run:
@@ -49,6 +55,33 @@ def clients_so_far(run: Run) -> int:
     return sum(event.kind is EventKind.CLIENT for event in run.events())
 
 
+def at_rest(run: Run) -> int:
+    """Wait until a paused run stands still, and count its replies since it was paused.
+
+    Those at work when it was paused may take their time.
+    """
+    end_s = time.monotonic() + PATIENCE_S
+    before, now = -1, clients_so_far(run)
+    while now > before:
+        assert time.monotonic() < end_s, "it goes on and on"
+        time.sleep(REST_S)
+        before, now = now, clients_so_far(run)
+    assert run.state is RunState.PAUSED
+    events = run.events()
+    paused = max(e.sequence for e in events if e.body.get("state") == "paused")
+    late = [e for e in events if e.kind is EventKind.CLIENT and e.sequence > paused]
+    return len(late)
+
+
+def ended_soon(run: Run, until: Until) -> int:
+    """Let an endless run come to its end a few rounds from now; count its rounds."""
+    here = max(e.server_round for e in run.events())
+    begun(run, until, here + 2)
+    run.stop_when("eval_accuracy >= 0")
+    assert run.wait(PATIENCE_S) is RunState.COMPLETED, run.error
+    return run.outcome().num_rounds
+
+
 def model_of(run: Run) -> str:
     """Wait for the end and give the model's hash."""
     assert run.wait(PATIENCE_S) is RunState.COMPLETED, run.error
@@ -56,7 +89,7 @@ def model_of(run: Run) -> str:
 
 
 def steer(run: Run, until: Until) -> None:
-    """Pause a run in its third round, change all that can be changed, leave it paused."""
+    """Pause a run in a round, change all that can be changed, leave it paused."""
     begun(run, until, 3)
     run.pause()
     assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
@@ -77,15 +110,19 @@ def test_a_paused_run_stands_still_and_goes_on_to_the_same_bits(
     shared_lab: Lab, until: Until, on: str
 ) -> None:
     """No client starts while it is paused; time is all that a pause costs."""
-    run = launch(shared_lab, on)
+    run = shared_lab.launch(
+        "digits-dirichlet",
+        on=on,
+        workers=2,
+        overrides={"num_rounds": ROUNDS, "local_epochs": 1},
+        break_when=[lambda replies: replies.server_round == ROUNDS],  # not over before
+    )
     begun(run, until, 2)
     run.pause()
     assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
-    time.sleep(0.5)  # those at work finish
-    before = clients_so_far(run)
-    time.sleep(0.5)
-    assert clients_so_far(run) == before < ROUNDS * 20
-    run.resume()
+    assert at_rest(run) <= NODES
+    while run.wait_until_paused(PATIENCE_S) is RunState.PAUSED:
+        run.resume()
     plain = launch(shared_lab, "in_process")
     if on == "vectorised":  # who trains together differs in the last bits
         ours, theirs = run.result().arrays, plain.result().arrays
@@ -97,16 +134,14 @@ def test_a_paused_run_stands_still_and_goes_on_to_the_same_bits(
 @pytest.mark.ray
 def test_a_paused_run_stands_still_on_ray(shared_lab: Lab, until: Until) -> None:
     """The same where actors train."""
-    run = launch(shared_lab, "ray")
+    run = launch(shared_lab, "ray", num_rounds=ENDLESS)
     begun(run, until, 2)
     run.pause()
-    time.sleep(1)
-    before = clients_so_far(run)
-    time.sleep(0.5)
-    assert (run.state, clients_so_far(run)) == (RunState.PAUSED, before)
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
+    assert at_rest(run) <= NODES
     run.set(learning_rate=0.01)
     run.resume()
-    assert run.wait(PATIENCE_S) is RunState.COMPLETED
+    ended_soon(run, until)
     assert shared_lab.rerun(run.run_id, on="in_process", timeout_s=PATIENCE_S).ok
 
 
@@ -114,14 +149,15 @@ def test_edits_are_replayed_when_a_paused_run_is_killed(
     shared_lab: Lab, until: Until
 ) -> None:
     """The resumed run, and one that does the same uninterrupted, agree in every bit."""
-    run = launch(shared_lab, "processes")
+    run = launch(shared_lab, "processes", num_rounds=ENDLESS)
     steer(run, until)
     kill(run)
     run.resume_from_checkpoint()
+    num_rounds = ended_soon(run, until)
     model = model_of(run)
     cohorts = run.clients().groupby("server_round")["partition_id"].nunique()
     assert set(cohorts) == {10, 9}
-    assert model != model_of(launch(shared_lab, "in_process"))
+    assert model != model_of(launch(shared_lab, "in_process", num_rounds=num_rounds))
     again = shared_lab.rerun(run.run_id, on="in_process", timeout_s=PATIENCE_S)
     assert again.ok, again
     assert model_of(shared_lab.run(again.repeated)) == model
@@ -133,7 +169,7 @@ def test_edits_outlive_a_kill_in_any_later_round(shared_lab: Lab, until: Until) 
     run = shared_lab.launch(
         "digits-dirichlet",
         on="in_process",
-        overrides={"num_rounds": 12, "local_epochs": 1},
+        overrides={"num_rounds": ENDLESS, "local_epochs": 1},
         checkpoints=checkpoints,
     )
     steer(run, until)
@@ -143,6 +179,7 @@ def test_edits_outlive_a_kill_in_any_later_round(shared_lab: Lab, until: Until) 
     run.include(4)
     kill(run)
     run.resume_from_checkpoint()
+    ended_soon(run, until)
     model = model_of(run)
     again = shared_lab.rerun(run.run_id, timeout_s=PATIENCE_S)
     assert again.ok, again
@@ -154,7 +191,7 @@ import sys, time
 from flip_lab import Lab
 lab = Lab()
 run = lab.launch("digits-dirichlet", on="processes", workers=2,
-                 overrides={"num_rounds": 8, "local_epochs": 1})
+                 overrides={"num_rounds": 1_000_000, "local_epochs": 1})
 while not [e for e in run.events() if e.server_round >= 3]:
     time.sleep(0.01)
 run.pause()
@@ -168,7 +205,10 @@ time.sleep(600)
 
 
 def test_a_kernel_may_die_while_its_run_is_paused(
-    shared_lab: Lab, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+    shared_lab: Lab,
+    start: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+    until: Until,
 ) -> None:
     """Another one finds it paused, with the same settings, and goes on."""
     script = tmp_path / "kernel.py"
@@ -177,8 +217,7 @@ def test_a_kernel_may_die_while_its_run_is_paused(
         assert kernel.stdout is not None
         run = shared_lab.run(kernel.stdout.readline().strip())
         kernel.kill()
-    time.sleep(0.5)
-    assert run.state is RunState.PAUSED
+    at_rest(run)
     assert [edit["command"] for edit in run.commands().to_dict("records")] == [
         "pause",
         "set",
@@ -186,6 +225,7 @@ def test_a_kernel_may_die_while_its_run_is_paused(
         "stop_when",
     ]
     run.resume()
+    ended_soon(run, until)
     model = model_of(run)
     again = shared_lab.rerun(run.run_id, on="in_process", timeout_s=PATIENCE_S)
     assert again.ok, again
@@ -194,7 +234,7 @@ def test_a_kernel_may_die_while_its_run_is_paused(
 
 def test_two_kernels_steer_one_run(shared_lab: Lab, until: Until) -> None:
     """Both see the same state, whoever caused it."""
-    run = launch(shared_lab, "in_process", num_rounds=60)
+    run = launch(shared_lab, "in_process", num_rounds=ENDLESS)
     other = Lab(shared_lab.path).run(run.run_id)
     begun(run, until, 1)
     run.pause()
@@ -210,10 +250,12 @@ def test_two_kernels_steer_one_run(shared_lab: Lab, until: Until) -> None:
         other.pause()
 
 
-def test_a_run_is_paused_before_its_first_round(shared_lab: Lab) -> None:
+def test_a_run_is_paused_before_its_first_round(
+    shared_lab: Lab, asked_first: AskedFirst
+) -> None:
     """As soon as it is launched: nothing has trained then, and settings are known."""
-    run = launch(shared_lab, "in_process")
-    run.pause()
+    with asked_first(Run.pause):
+        run = launch(shared_lab, "in_process")
     assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
     run.set(batch_size=8)
     assert clients_so_far(run) == 0
@@ -228,7 +270,7 @@ def test_a_run_is_paused_before_its_first_round(shared_lab: Lab) -> None:
 
 def test_a_rule_ends_the_run_as_completed(shared_lab: Lab, until: Until) -> None:
     """What it has is a whole result; the reason is on record."""
-    run = launch(shared_lab, "in_process", num_rounds=200)
+    run = launch(shared_lab, "in_process", num_rounds=ENDLESS)
     begun(run, until, 2)
     run.stop_when(patience=3, metric="eval_accuracy", goal="min")
     assert run.wait(PATIENCE_S) is RunState.COMPLETED
@@ -237,10 +279,11 @@ def test_a_rule_ends_the_run_as_completed(shared_lab: Lab, until: Until) -> None
     assert run.result().arrays
 
 
-def test_a_budget_of_bytes_ends_the_run(shared_lab: Lab) -> None:
+def test_a_budget_of_bytes_ends_the_run(shared_lab: Lab, asked_first: AskedFirst) -> None:
     """It was set before the first round, and holds from then on."""
-    run = launch(shared_lab, "processes", num_rounds=200)
-    run.pause()
+    with asked_first(Run.pause):
+        run = launch(shared_lab, "processes", num_rounds=ENDLESS)
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
     run.stop_when(budget_bytes=2_000_000)
     run.resume()
     assert run.wait(PATIENCE_S) is RunState.COMPLETED
@@ -258,11 +301,13 @@ def test_a_budget_of_bytes_ends_the_run(shared_lab: Lab) -> None:
         ("legacy", "learning_rate"),
     ],
 )
-def test_unmodified_apps_are_steered(shared_lab: Lab, app: str, name: str) -> None:
+def test_unmodified_apps_are_steered(
+    shared_lab: Lab, asked_first: AskedFirst, app: str, name: str
+) -> None:
     """What they send, or read from their configuration, changes from a round on."""
     overrides = {"num-server-rounds": 4}
-    run = shared_lab.launch(APPS / app, on="in_process", overrides=overrides)
-    run.pause()
+    with asked_first(Run.pause):
+        run = shared_lab.launch(APPS / app, on="in_process", overrides=overrides)
     assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
     run.step(2)
     assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED
@@ -315,17 +360,19 @@ def test_a_rule_that_means_nothing_is_refused_before_anything_is_launched(
     assert len(shared_lab.runs()) == before
 
 
-def test_a_fork_counts_its_steps_from_where_it_begins(shared_lab: Lab) -> None:
+def test_a_fork_counts_its_steps_from_where_it_begins(
+    shared_lab: Lab, asked_first: AskedFirst
+) -> None:
     """So does a run that is taken up, and its edits know their round."""
     run = launch(shared_lab, "in_process")
     assert run.wait(PATIENCE_S) is RunState.COMPLETED
-    fork = run.fork(num_rounds=ROUNDS + 6)
-    assert fork.step(2).command == "step"
+    with asked_first(lambda begun: begun.step(2)):
+        fork = run.fork(num_rounds=ROUNDS + 6)
     assert fork.wait_until_paused(PATIENCE_S) is RunState.PAUSED
     assert set(fork.metrics()["server_round"]) == {ROUNDS + 1, ROUNDS + 2}
     kill(fork)
-    fork.resume_from_checkpoint()
-    fork.pause()
+    with asked_first(Run.pause):
+        fork.resume_from_checkpoint()
     assert fork.wait_until_paused(PATIENCE_S) is RunState.PAUSED
     assert fork.set(learning_rate=0.01).from_round == ROUNDS + 3
     fork.resume()
