@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -24,8 +25,10 @@ from flip_lab.engines.environment import process_environment
 NAMESPACE = "flip-lab"
 """Ray's namespace for all that we name."""
 
-_START_ATTEMPTS = 3  # a raylet on a busy machine misses Ray's fixed start deadline
+_START_ATTEMPTS = 5  # a raylet ends itself when its agents are not up in 15 fixed seconds
 _PORT_S = 30.0
+_RAYLET_S = 60.0
+_LOOK_EVERY_S = 0.1
 _ANSWER_S = 2.0
 _LOOPBACK = "127.0.0.1"
 _OBJECT_STORE_BYTES = 4 << 30
@@ -131,6 +134,11 @@ def _small_head(num_cpus: int) -> Any:  # noqa: ANN401  # as above
         def start_api_server(self, **_: object) -> None:
             """Ray starts one even for ``include_dashboard=False``: two seconds more."""
 
+        def start_ray_processes(self) -> None:
+            """Do not wait for a raylet that has ended, half a minute and more."""
+            super().start_ray_processes()  # pyright: ignore[reportUnknownMemberType]  # as above
+            _await_raylet(self)
+
     return SmallHead()
 
 
@@ -144,6 +152,22 @@ def _await_port(wait: Callable[..., int], node: Any, *names: str) -> int:  # noq
         except RuntimeError:
             if server.process.poll() is not None or tick_s() > end_s:
                 raise
+
+
+def _await_raylet(node: Any) -> None:  # noqa: ANN401  # as above
+    """Wait until the GCS knows a raylet, while that lives."""
+    [raylet] = node.all_processes["raylet"]
+    services = import_module("ray._private.services")
+    end_s = tick_s() + _RAYLET_S
+    while True:
+        try:
+            services.get_node(node.gcs_address, node.node_id)
+        except RuntimeError:
+            if raylet.process.poll() is not None or tick_s() > end_s:
+                raise
+            time.sleep(_LOOK_EVERY_S)
+        else:
+            return
 
 
 def _object_store_bytes() -> int:
