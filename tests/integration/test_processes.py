@@ -248,14 +248,18 @@ def test_a_pause_takes_nothing_of_a_clients_time(engine: str) -> None:
         assert [numbers(reply, "calls") for reply in replies] == [1] * 16
 
 
-def test_a_client_that_hangs_is_stopped_in_a_pause_too() -> None:
+def test_a_client_that_hangs_is_stopped_in_a_pause_too(tmp_path: Path) -> None:
     """It is at work; and what its worker held is carried out after the pause."""
-    gate = Gate()
+    gate, begun = Gate(), tmp_path / "begun"
     with opened(num_nodes=6, workers=1, client_timeout_s=_LONG_S, gate=gate) as grid:
-        wanted = {*grid.push_messages(asking(grid, "query.hang", victim=2))}
+        messages = asking(grid, "query.hang", victim=2, begun=str(begun))
+        wanted = {*grid.push_messages(messages)}
         replies = collect(grid, wanted, 2)
+        while not begun.exists():
+            time.sleep(0.01)
         gate.close()
-        replies += collect(grid, wanted, 3 - len(replies))  # the third may have come along
+        replies += collect(grid, wanted, 3 - len(replies))
+        assert len(replies) == 3, "in the pause"
         gate.open()
         replies += collect(grid, wanted, len(wanted))
         failed = [each.error.reason for each in replies if each.has_error()]

@@ -103,8 +103,10 @@ def leave(message: Message, context: Context) -> Message:
 
 @app.query("hang")
 def hang(message: Message, context: Context) -> Message:
-    """Never answer, whatever is raised in here once."""
+    """Never answer, whatever is raised in here once; a file may be named that tells so."""
     if is_victim(message, context):
+        if begun := wish(message, "begun"):
+            Path(begun).touch()
         try:
             time.sleep(600)
         except TimeoutError:
