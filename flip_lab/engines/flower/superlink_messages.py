@@ -43,7 +43,7 @@ class Listener(Protocol):
 class WholeMessages(InMemoryLinkState):
     """The part of a link state that keeps messages; thread-safe.
 
-    Locks are taken in Flower's order: its ``lock``, then those of tasks and of pushes.
+    Locks are taken in Flower's order: that of tasks, its ``lock``, then that of pushes.
     """
 
     def __init__(

@@ -159,11 +159,12 @@ class HubLinkState(WholeMessages):
             details = STOPPED_BY + person
         changed = super().finish_task(task_id, sub_status, details)
         if changed and task is not None:
-            self._end([task])
+            with self.lock_task_store:
+                self._end([task])
         return changed
 
     def _on_task_tokens_expired(self, tasks: list[Task]) -> None:
-        """End the runs whose driver fell silent."""
+        """End the runs whose driver fell silent; Flower holds the lock of tasks here."""
         super()._on_task_tokens_expired(tasks)
         self._end(tasks)
 
@@ -187,14 +188,13 @@ class HubLinkState(WholeMessages):
         return "unknown" if status is None else status.sub_status or status.status
 
     def _end(self, tasks: Iterable[Task]) -> None:
-        with self.lock_task_store:
-            ended = {
-                task.run_id
-                for task in tasks
-                if task.status.status == Status.FINISHED
-                and self._is_primary_task(task.task_id)
-            }
-            self._ended_runs |= ended
+        """Note runs that are over; whoever calls holds the lock of tasks, taken once."""
+        ended = {
+            task.run_id
+            for task in tasks
+            if task.status.status == Status.FINISHED and self._is_primary_task(task.task_id)
+        }
+        self._ended_runs |= ended
         for run_id in ended:
             self._listener.run(run_id)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -242,3 +244,18 @@ def test_a_run_that_was_stopped_says_by_whom(world: World) -> None:
     )
     assert (standing.is_stopped, standing.stopped_by) == (True, "ada")
     assert world.heard.runs[-1] == world.run_id
+
+
+def test_a_run_whose_driver_fell_silent_ends_and_holds_nobody_up(world: World) -> None:
+    """Flower ends it with its lock of tasks held, which it cannot take twice."""
+    task_id = world.state.run_ids[world.run_id].run.primary_task_id
+    assert task_id is not None
+    assert world.state.claim_task(task_id)
+    assert world.state.activate_task(task_id)
+    world.state.task_token_store[task_id].active_until -= timedelta(hours=1)
+    ended = Future[list[int]]()
+    Thread(target=lambda: ended.set_result(world.state.sweep()), daemon=True).start()
+    assert ended.result(timeout=60) == [world.run_id]
+    assert world.state.outcome(world.run_id) == "failed"
+    assert world.heard.runs[-1] == world.run_id
+    assert world.state.sweep() == []
