@@ -13,6 +13,7 @@ import pytest
 
 from flip_lab.core.events import EventKind
 from flip_lab.core.state import RunState
+from flip_lab.hub.database import HubDatabase
 from flip_lab.node.outages import pause_s
 from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
@@ -135,6 +136,30 @@ def test_a_driver_that_is_killed_is_resumed_from_its_checkpoint(
     assert run.outcome().model_sha256 == undisturbed(NUM_ROUNDS)
     assert rounds_of(run, EventKind.ROUND_STARTED).count(FAULT) == 2
     assert done_once_and_in_order(run), "only the round under way is repeated"
+
+
+def test_a_driver_that_slept_starts_its_run_again_at_the_hub(
+    hub: LoopbackHub,
+    launch: Launch,
+    until: Until,
+    notices: Notices,
+    undisturbed: Undisturbed,
+) -> None:
+    """A closed laptop: the hub gives its run up after a minute, and serves others on."""
+    run = launch(NUM_ROUNDS, break_when=lambda replies: replies.server_round == FAULT)
+    assert run.wait_until_paused(PATIENCE_S) is RunState.PAUSED, run.error
+    with HubDatabase(hub.place) as database:
+        os.kill(process_of(run), signal.SIGSTOP)
+        try:
+            until(lambda: database.runs.list(limit=1)[0].outcome == "failed")
+            assert hub.is_ready()
+        finally:
+            os.kill(process_of(run), signal.SIGCONT)
+    run.resume()
+    assert run.wait(PATIENCE_S) is RunState.COMPLETED, run.error
+    assert run.outcome().model_sha256 == undisturbed(NUM_ROUNDS)
+    assert done_once_and_in_order(run)
+    assert hubs_in(notices(run)) == ["hub_lost", "hub_back"]
 
 
 @pytest.fixture
