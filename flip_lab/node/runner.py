@@ -107,6 +107,7 @@ class NodeRunner:
             self._config.hub,
             self._key,
             most_bytes=self._config.limits.message_mb * _MIB,
+            got="" if self._connection is None else self._connection.got,
         )
         node_id = await connection.activate()
         self._connection = connection

@@ -76,6 +76,8 @@ class FleetConnection:
         address: ``host:port``.
         key: The node's private key.
         most_bytes: Size of the largest message to fetch.
+        got: What ``got`` of the connection before this one says: a hub gives a message
+            again until it hears that it came.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class FleetConnection:
         key: ec.EllipticCurvePrivateKey,
         *,
         most_bytes: int,
+        got: str = "",
     ) -> None:
         """Nothing is sent yet."""
         self._wire = FleetWire(http, address, key)
@@ -92,13 +95,18 @@ class FleetConnection:
         self._node = Node()
         self._pieces = Pieces(self._wire, self._node)
         self._questions = Questions(
-            self._wire, self._node, self._pieces, most_bytes=most_bytes
+            self._wire, self._node, self._pieces, most_bytes=most_bytes, got=got
         )
 
     @property
     def is_ours(self) -> bool:
         """Whether a hub of ours answers; true until a stock SuperLink does."""
         return self._questions.is_ours
+
+    @property
+    def got(self) -> str:
+        """Id of the newest message that came; empty before the first."""
+        return self._questions.got
 
     @property
     def node_id(self) -> int:

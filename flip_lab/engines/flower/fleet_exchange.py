@@ -27,7 +27,6 @@ from flwr.proto.message_pb2 import (
     PushObjectRequest,
 )
 from flwr.proto.node_pb2 import Node
-from flwr.server.superlink.linkstate import LinkState
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.inflatable.inflatable_object import get_object_id
 from flwr.superlink.servicer.fleet import fleet_handlers
@@ -44,6 +43,7 @@ from flip_lab.engines.flower.fleet_frames import (
     object_ids,
     unframed,
 )
+from flip_lab.engines.flower.superlink_state import HubLinkState
 
 __all__ = [
     "GOT_HEADER",
@@ -79,7 +79,7 @@ class FleetDesk:
         state: The state of the SuperLink in this process.
     """
 
-    def __init__(self, state: LinkState) -> None:
+    def __init__(self, state: HubLinkState) -> None:
         """Nothing is given out yet."""
         self._state = state
         self._given: dict[int, _Given] = {}
@@ -120,9 +120,12 @@ class FleetDesk:
                 given = self._next(node_id)
             if given is None:
                 return framed([PullMessagesResponse().SerializeToString()])
-            with suppress(FlowerError):
-                return self._with_objects(node_id, given)
-            with self._lock:  # its run is over
+            with suppress(FlowerError):  # its run is over
+                content = self._with_objects(node_id, given)
+                if content is not None:
+                    return content
+                self._state.give_up(given.message_id)
+            with self._lock:
                 self._given.pop(node_id, None)
             given = None
 
@@ -167,7 +170,8 @@ class FleetDesk:
             self._given[node_id] = given
         return given
 
-    def _with_objects(self, node_id: int, given: _Given) -> bytes:
+    def _with_objects(self, node_id: int, given: _Given) -> bytes | None:
+        """Give a message as of ``next_call``; ``None`` if its objects are here no more."""
         head = given.response.SerializeToString()
         contents: list[bytes] = []
         room = MOST_INLINE_BYTES
@@ -175,8 +179,10 @@ class FleetDesk:
             request = PullObjectRequest(run_id=given.run_id, object_id=object_id)
             request.node.node_id = node_id
             found = fleet_handlers.pull_object(request, self._state)
+            if not found.object_found:  # the node confirmed it, and asks as if it had not
+                return None
             if not found.object_available:
-                return b""
+                return b"" if found.object_found else None
             room -= len(found.object_content)
             if room < 0:
                 return framed([head])

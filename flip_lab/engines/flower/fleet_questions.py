@@ -7,6 +7,7 @@ same answer: a busy node signs and sends half as many requests.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
@@ -25,7 +26,7 @@ from flip_lab.engines.flower.fleet_frames import (
 )
 from flip_lab.engines.flower.fleet_objects import bare_message, inflated
 from flip_lab.engines.flower.fleet_pieces import Pieces
-from flip_lab.engines.flower.fleet_wire import FleetWire, parsed
+from flip_lab.engines.flower.fleet_wire import FleetWire, RunOverError, parsed
 
 _NO_SUCH_PATH = {404, 405}
 
@@ -56,16 +57,24 @@ class Questions:
 
     Attributes:
         is_ours: Whether a hub of ours answers; true until a stock SuperLink does.
+        got: Id of the newest message that the node has in hand.
 
     Args:
         wire: What they are sent with.
         node: Whose they are.
         pieces: Brings what is too large to come in one piece.
         most_bytes: Size of the largest message to fetch.
+        got: What an earlier connection of this process brought last.
     """
 
     def __init__(
-        self, wire: FleetWire, node: Node, pieces: Pieces, *, most_bytes: int
+        self,
+        wire: FleetWire,
+        node: Node,
+        pieces: Pieces,
+        *,
+        most_bytes: int,
+        got: str = "",
     ) -> None:
         """Ask nothing yet."""
         self._wire = wire
@@ -73,7 +82,7 @@ class Questions:
         self._pieces = pieces
         self._most_bytes = most_bytes
         self._turn = asyncio.Lock()
-        self._got = ""
+        self.got = got
         self._open: httpx.Response | None = None  # of a push that asked
         self._is_over = False
         self.is_ours = True
@@ -99,7 +108,7 @@ class Questions:
             was_held = "x-flip-news" in response.headers
             pulled = await self._pulled(answer, frames[1:], was_held=was_held)
             if answer.messages_list:
-                self._got = answer.messages_list[0].metadata.message_id
+                self.got = answer.messages_list[0].metadata.message_id
             return pulled
 
     async def push(self, body: bytes, *, wait_s: float) -> None:
@@ -116,7 +125,7 @@ class Questions:
             await self._wire.rest_of(await self._wire.opened(PUSH_PATH, body))
             return
         async with self._turn:
-            got = {GOT_HEADER: self._got}
+            got = {GOT_HEADER: self.got}
             response = await self._wire.opened(PUSH_PATH, body, headers=got, wait_s=wait_s)
             if NEXT_HEADER in response.headers and not self._is_over:
                 self._open = response
@@ -140,7 +149,7 @@ class Questions:
         try:
             if response is None:
                 body = PullMessagesRequest(node=self._node).SerializeToString()
-                got = {GOT_HEADER: self._got}
+                got = {GOT_HEADER: self.got}
                 response = await self._wire.opened(
                     PULL_PATH, body, headers=got, wait_s=wait_s
                 )
@@ -159,6 +168,8 @@ class Questions:
             return Pulled(was_held=was_held)
         try:
             message, problem = await self._whole(answer, contents), ""
+        except RunOverError:  # it ended while the pieces came: nobody waits for this
+            return Pulled(was_held=was_held)
         except ValueError as error:
             message, problem = bare_message(answer), str(error)
         return Pulled(message=message, problem=problem, was_held=was_held)
@@ -180,7 +191,10 @@ class Questions:
             if size > self._most_bytes:
                 break
         if not contents:
-            await self._pieces.confirm(run_id, tree.object_id)
+            # All of it is here, whether the hub's answer comes or not: asked again it would
+            # have nothing left to give.
+            with suppress(httpx.HTTPError):
+                await self._pieces.confirm(run_id, tree.object_id)
         if size > self._most_bytes:
             most = self._most_bytes / 2**20
             raise ValueError(f"it is larger than the {most:.0f} MiB that the site takes")

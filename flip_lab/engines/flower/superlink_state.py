@@ -18,6 +18,7 @@ from flwr.common.constant import (
     Status,
     SubStatus,
 )
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.task_pb2 import Task
 from flwr.supercore.constant import NodeStatus
 from flwr.supercore.date import now
@@ -50,8 +51,21 @@ def new_state(listener: Listener) -> HubLinkState:
     Args:
         listener: Hears what is new.
     """
-    store = InMemoryObjectStore(verify=False)  # ``WholeMessages`` does, without a lock
+    store = _WholeTrees(verify=False)  # ``WholeMessages`` does, without a lock
     return HubLinkState(NoOpFederationManager(), store, listener)
+
+
+class _WholeTrees(InMemoryObjectStore):
+    """Flower's store, which takes a tree in at once.
+
+    Flower lets go of its lock between two objects of a tree: one that another message had
+    brought could go meanwhile, with that message, and the tree would have a hole.
+    """
+
+    def preregister(self, run_id: int, object_tree: ObjectTree) -> list[str]:
+        """Take in what a message is made of; give the objects that are missing."""
+        with self.lock_store:
+            return super().preregister(run_id, object_tree)
 
 
 class HubLinkState(WholeMessages):
@@ -119,6 +133,15 @@ class HubLinkState(WholeMessages):
                 else:
                     self._lost.add(message_id)
         self._tell_askers(node_id)
+
+    def give_up(self, message_id: str) -> None:
+        """Answer for a node that said it had a call, and asks as if it had none."""
+        with self.lock:
+            call = self.message_ins_store.get(message_id)
+            if call is None or message_id in self.message_ins_id_to_message_res_id:
+                return
+            self._lost.add(message_id)
+        self._listener.run(call.metadata.run_id)
 
     def deactivate_node(self, node_id: int) -> bool:
         """Count a node as offline: it says so, or its connection broke."""

@@ -56,6 +56,7 @@ class State:
         self.object_store = self
         self.waiting = [*messages]
         self.confirmed: list[str] = []
+        self.given_up: list[str] = []
         self.stored: dict[str, bytes] = {}
         self.objects: dict[str, bytes] = {}
         for name in ("pull_messages", "pull_object", "push_messages", "push_object"):
@@ -66,6 +67,10 @@ class State:
         """Know every run."""
         return dict.fromkeys(run_ids, "running")
 
+    def give_up(self, message_id: str) -> None:
+        """Keep which call is answered for."""
+        self.given_up.append(message_id)
+
     def _pull_messages(self, *_: object) -> PullMessagesResponse:
         if not self.waiting:
             return PullMessagesResponse()
@@ -75,9 +80,11 @@ class State:
         return PullMessagesResponse(messages_list=[bare], message_object_trees=[parts.tree])
 
     def _pull_object(self, request: object, _: object) -> PullObjectResponse:
-        content = self.objects[request.object_id]  # type: ignore[attr-defined]
+        content = self.objects.get(request.object_id)  # type: ignore[attr-defined]
         return PullObjectResponse(
-            object_found=True, object_available=bool(content), object_content=content
+            object_found=content is not None,
+            object_available=bool(content),
+            object_content=content or b"",
         )
 
     def _push_messages(
@@ -151,6 +158,21 @@ def test_a_large_message_goes_in_flowers_way(monkeypatch: pytest.MonkeyPatch) ->
     state = State(monkeypatch, message(2**20))
     desk = FleetDesk(state)  # type: ignore[arg-type]
     assert len(unframed(desk.next_call(NODE))) == 1
+
+
+def test_a_message_that_is_here_no_more_keeps_no_other_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A node fetched and confirmed it in Flower's way, and lost it: somebody answers."""
+    lost, next_one = message(2**20), message(4)
+    state = State(monkeypatch, lost, next_one)
+    desk = FleetDesk(state)  # type: ignore[arg-type]
+    desk.next_call(NODE)
+    state.objects.clear()
+    given = received(desk.next_call(NODE))
+    assert given is not None
+    assert given.content["arrays"] == next_one.content["arrays"]
+    assert state.given_up == [lost.metadata.message_id]
 
 
 def test_a_message_whose_arrays_are_on_their_way_comes_later(

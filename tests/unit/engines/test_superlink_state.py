@@ -221,6 +221,21 @@ def test_the_same_process_keeps_its_calls(world: World) -> None:
     assert world.replies(call) == [reply]
 
 
+def test_a_call_that_its_node_lost_is_answered_for(world: World) -> None:
+    """Unless there is a reply, or nobody knows the call any more."""
+    lost, answered = world.message(), world.message()
+    for call in (lost, answered):
+        world.store(call)
+        assert world.take() == [call]
+    reply = world.message(reply_to=answered)
+    world.store(reply)
+    for call_id in (lost.metadata.message_id, answered.metadata.message_id, "forgotten"):
+        world.state.give_up(call_id)
+    assert world.heard.runs == [world.run_id] * 2
+    assert [each.error.code for each in world.replies(lost)] == [LOST]
+    assert world.replies(answered) == [reply]
+
+
 def test_a_dismissed_node_may_be_admitted_again(world: World) -> None:
     """Under the same id; what it was asked meanwhile has an answer."""
     call = world.message()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,3 +70,42 @@ def test_an_outage_after_a_steady_while_is_another_one(
     monkeypatch.setattr(runner, "pause_s", pause_s)
     asyncio.run(node.serve(stop, drain_s=0.0))
     assert failures == [1, 2, 1, 2, 3]
+
+
+def test_a_connection_after_another_knows_what_the_node_has_in_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that breaks while a client works does not bring the same work again."""
+    told = list[str]()
+
+    class Connection:
+        """Brings one message, and breaks."""
+
+        def __init__(self, *_: object, got: str, most_bytes: int) -> None:
+            del most_bytes
+            told.append(got)
+            self.got = f"m{len(told)}"
+
+        async def activate(self) -> int:
+            """Come online."""
+            return 7
+
+        async def ask_no_more(self) -> None:
+            """Let go."""
+
+    async def broken(_: Connection) -> None:
+        raise httpx.ReadError("The line broke.")
+
+    monkeypatch.setattr(runner, "FleetConnection", Connection)
+    node = _runner(tmp_path)
+    node._around = replace(node._around, http=lambda _: cast("Any", None))
+    monkeypatch.setattr(node, "_beat", broken)
+    monkeypatch.setattr(node, "_ask", broken)
+
+    async def sessions() -> None:
+        for _ in range(3):
+            with pytest.raises(httpx.ReadError):
+                await node._session(asyncio.Event())
+
+    asyncio.run(sessions())
+    assert told == ["", "m1", "m2"]
