@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +16,14 @@ from flip_lab.fl.scenarios import scenario_from_json
 from flip_lab.node.config import (
     ANYTHING,
     SCENARIOS,
+    WORK,
     NodeConfig,
     checked_allowance,
     load_node,
     write_node,
 )
+
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
 @lru_cache(maxsize=1)
@@ -57,12 +61,25 @@ def _check_scenario(config: NodeConfig, app: FabContents) -> None:
     """
     scenario = scenario_from_json(str(app.run_config.get("scenario", "")))
     name = scenario.data.dataset
-    path = name.removeprefix(HUB_PREFIX).partition("@")[0]
-    if name.startswith(HUB_PREFIX) and Path(path).expanduser().exists():
+    place = name.removeprefix(HUB_PREFIX).partition("@")[0]
+    if name.startswith(HUB_PREFIX) and not _is_elsewhere(config, place):
         raise AppNotAllowedError(
-            f"The scenario's data {name!r} is a path on the machine of {config.name!r}.",
-            fix='Use the data that the site offers, with dataset = "site".',
+            f"The scenario's data {name!r} is a path on the machine of {config.name!r}, or "
+            "may be one.",
+            fix='Use the data that the site offers, with dataset = "site", or name a data '
+            "set of the Hugging Face hub with its owner: hf:owner/name.",
         )
+
+
+def _is_elsewhere(config: NodeConfig, place: str) -> bool:
+    """Say whether this can only be an owner and a name of the Hugging Face hub.
+
+    ``datasets`` takes a word alone, such as ``imagefolder``, for a reader of what lies
+    around it, and a path from where the client runs.
+    """
+    around = (Path.cwd(), config.directory / WORK)
+    is_id = _HUB_ID.fullmatch(place) is not None
+    return is_id and not any((each / place).exists() for each in around)
 
 
 def allow(directory: Path, allowances: list[str]) -> NodeConfig:

@@ -15,11 +15,12 @@ import tomli_w
 
 from flip_lab.core.errors import HubStateError, InvalidValueError
 from flip_lab.fl.data.site_source import DataSource, NodeScalar
-from flip_lab.node.settings import SCENARIOS, NodeConfig, NodeLimits, ServeSettings
+from flip_lab.node.settings import SCENARIOS, WORK, NodeConfig, NodeLimits, ServeSettings
 from flip_lab.node.tables import Table
 
 __all__ = [
     "SCENARIOS",
+    "WORK",
     "DataSource",
     "NodeConfig",
     "NodeLimits",

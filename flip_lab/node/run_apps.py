@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flip_lab.core.errors import FlipLabError
 from flip_lab.engines.flower.fab_contents import FabContents, read_fab
@@ -50,7 +50,6 @@ class RunApps:
         self._written: tuple[int, int, int] | None = None
         self._shelf = shelf
         self._fetched: OrderedDict[int, FabContents] = OrderedDict()
-        self._overrides: dict[int, RunApp] = {}
 
     async def of(self, run_id: int, connection: FleetConnection) -> SiteRun:
         """Give a run's app, if it may be called.
@@ -64,12 +63,9 @@ class RunApps:
             RunOverError: If the run is over.
         """
         if run_id not in self._fetched:
-            found = await connection.app_of(run_id)
-            self._fetched[run_id] = read_fab(found.fab)
-            self._overrides[run_id] = found
+            self._fetched[run_id] = _as_it_runs(await connection.app_of(run_id))
             while len(self._fetched) > _MOST_RUNS:
-                old, _ = self._fetched.popitem(last=False)
-                del self._overrides[old]
+                self._fetched.popitem(last=False)
         contents = self._fetched[run_id]
         check_allowed(self._present(), contents)
         app = self._shelf.put(contents.app_hash, contents.files, contents.client_ref)
@@ -78,7 +74,7 @@ class RunApps:
         return SiteRun(
             app=app,
             key=str(run) if is_ours else str(run_id),
-            run_config={**contents.run_config, **self._overrides[run_id].overrides},
+            run_config=contents.run_config,
             seed=seed if isinstance(seed, int) and seed >= 0 else None,
             is_ours=is_ours,
         )
@@ -92,3 +88,9 @@ class RunApps:
                 self._config = load_node(self._config.directory)
                 self._written = written
         return self._config
+
+
+def _as_it_runs(found: RunApp) -> FabContents:
+    """Read an app with the configuration that clients see, which is what sites check."""
+    contents = read_fab(found.fab)
+    return replace(contents, run_config={**contents.run_config, **found.overrides})

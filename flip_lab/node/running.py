@@ -15,7 +15,7 @@ from flip_lab.core.errors import HubBusyError, HubStateError
 from flip_lab.engines.flower.arrays import install_fast_arrays
 from flip_lab.node.app_shelf import AppShelf
 from flip_lab.node.callers import caller_for
-from flip_lab.node.config import NodeConfig
+from flip_lab.node.config import WORK, NodeConfig
 from flip_lab.node.deliveries_beside import models_beside
 from flip_lab.node.http_clients import HttpClients
 from flip_lab.node.reporting import reports_beside
@@ -52,7 +52,7 @@ def run_nodes(
     with ExitStack() as cleanup:
         for config in configs:
             cleanup.enter_context(_only_here(config))
-        caller = caller_for(first.workers, first.limits, first.directory / "work")
+        caller = caller_for(first.workers, first.limits, first.directory / WORK)
         cleanup.callback(caller.close)
         threads = ThreadPoolExecutor(caller.room, thread_name_prefix="client")
         cleanup.callback(partial(threads.shutdown, wait=False, cancel_futures=True))

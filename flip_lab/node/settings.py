@@ -11,6 +11,9 @@ from flip_lab.fl.data.site_source import DataSource, NodeScalar, site_config
 SCENARIOS = "scenarios"
 """Lets the scenarios of this version of FLIP Lab run."""
 
+WORK = "work"
+"""Where clients run, in the directory of the first node of a process."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NodeLimits:

@@ -168,6 +168,16 @@ def test_a_scenario_reads_no_folder_of_the_node(node: NodeConfig, tmp_path: Path
         check_allowed(node, read_fab(scenario_fab(f"hf:{tmp_path}")))
 
 
+@pytest.mark.parametrize("name", ["../secret", "imagefolder", "~/secret", "own/data", "."])
+def test_a_scenario_reads_nothing_that_lies_around_its_client(
+    node: NodeConfig, tmp_path: Path, name: str
+) -> None:
+    """A path counts from where clients run; one word alone is a reader of what is there."""
+    (tmp_path / "work" / "own" / "data").mkdir(parents=True)
+    with pytest.raises(AppNotAllowedError, match="is a path"):
+        check_allowed(node, read_fab(scenario_fab(f"hf:{name}@test")))
+
+
 def test_only_what_means_something_is_allowed(node: NodeConfig) -> None:
     """A typing error would let nothing in, and nobody would know why."""
     with pytest.raises(InvalidValueError, match="64 hex"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,13 @@ class Hub:
         files = ScenarioApp(scenario_json=text).fab_files()
         self._fab = build_fab(files, {"scenario": text}).content
         self.num_fetched = 0
+        self.overrides: dict[str, str] = {}
 
     async def app_of(self, run_id: int) -> RunApp:
         """Give it."""
         del run_id
         self.num_fetched += 1
-        return RunApp(fab=self._fab, overrides={})
+        return RunApp(fab=self._fab, overrides=self.overrides)
 
 
 def test_what_a_site_allows_counts_from_its_next_message_on(tmp_path: Path) -> None:
@@ -55,3 +57,19 @@ def test_what_a_site_allows_counts_from_its_next_message_on(tmp_path: Path) -> N
     write_node(config.directory, config)
     ask()
     assert hub.num_fetched == 1
+
+
+def test_what_a_run_is_started_with_is_checked_as_what_it_brings(tmp_path: Path) -> None:
+    """A hub takes other values for the keys of an app: clients see those."""
+    config = NodeConfig(name="charite", hub="hub.test:1", directory=tmp_path)
+    write_node(config.directory, config)
+    hub = Hub()
+    scenario = load_scenario("hospitals")
+    secret = replace(scenario.data, dataset=f"hf:{tmp_path}")
+    hub.overrides = {"scenario": scenario_to_json(replace(scenario, data=secret))}
+    connection: Any = hub
+    with pytest.raises(AppNotAllowedError, match="is a path"):
+        asyncio.run(RunApps(config, AppShelf(tmp_path / "apps")).of(7, connection))
+    hub.overrides = {"extra": "seen"}
+    run = asyncio.run(RunApps(config, AppShelf(tmp_path / "apps")).of(7, connection))
+    assert run.run_config["extra"] == "seen"
