@@ -62,6 +62,7 @@ class ApiSupervisor:
         self._directory: Path | None = None
         self._path: Path | None = None
         self._starts = 0
+        self._starting: asyncio.Task[None] | None = None
         self._failed: tuple[float, ProblemError] | None = None
 
     @property
@@ -77,7 +78,7 @@ class ApiSupervisor:
         """
         async with self._lock:
             if not self._is_alive():
-                await self._start()
+                await self._started()
             return str(self._path)
 
     async def another_socket(self, silent: str) -> str:
@@ -97,6 +98,9 @@ class ApiSupervisor:
     async def stop(self) -> None:
         """End the process, if there is one, and take its directory away."""
         async with self._lock:
+            if self._starting is not None:
+                self._starting.cancel()  # nobody waits for it: else the lock were taken
+                await asyncio.wait([self._starting])
             if self._process is not None:
                 await _end(self._process)
                 self._process = None
@@ -113,6 +117,16 @@ class ApiSupervisor:
             self._directory = Path(tempfile.mkdtemp(prefix="flip-lab-"))
         self._starts += 1  # a name of its own tells the dead from their successor
         return self._directory / f"{self._starts}.sock"
+
+    async def _started(self) -> None:
+        """Wait for the start under way, or begin one.
+
+        Who asked may go away meanwhile, as a page that is loaded again does: the start goes
+        on, and the next one who asks waits for it.
+        """
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
         if self._failed is not None and time.monotonic() - self._failed[0] < _REST_S:
@@ -132,6 +146,10 @@ class ApiSupervisor:
                 told = await cast("asyncio.StreamReader", process.stdout).readline()
         except TimeoutError:
             told = b""
+        except asyncio.CancelledError:
+            process.kill()  # it has nothing to tidy up yet
+            await process.wait()
+            raise
         problem = _problem_told(told)
         if problem is not None:
             await _end(process)

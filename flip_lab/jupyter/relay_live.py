@@ -40,7 +40,6 @@ class LiveRelay(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright: i
         self._mount = mount
         self._api: ClientConnection | None = None
         self._passing_back: asyncio.Task[None] | None = None
-        self._closing: asyncio.Task[None] | None = None
 
     @ws_authenticated
     async def get(self) -> None:
@@ -54,7 +53,10 @@ class LiveRelay(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright: i
             self._api = await self._connected()
         except InvalidStatus as refusal:
             raise web.HTTPError(refusal.response.status_code) from refusal
-        await super().get()
+        try:
+            await super().get()
+        finally:  # it has ended, or never was: of a foreign page, or one that has gone
+            await self._leave()
 
     async def open(self) -> None:
         """Begin to pass the API's messages back."""
@@ -68,13 +70,11 @@ class LiveRelay(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright: i
         except ConnectionClosed:
             self.log.debug("The API has closed %s.", self.request.path)
 
-    def on_close(self) -> None:
+    async def _leave(self) -> None:
         """Let the API know."""
         if self._passing_back is not None:
             self._passing_back.cancel()
-        if self._api is not None:
-            self._closing = asyncio.create_task(self._api.close())
-        super().on_close()
+        await self._to_api().close()
 
     def _to_api(self) -> ClientConnection:
         assert self._api is not None  # noqa: S101  # `get` has connected

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,6 +32,12 @@ def mode_of(path: Path) -> int:
 def is_there(path: str | Path) -> bool:
     """Say whether a file or process is there."""
     return Path(path).exists()
+
+
+def wait_for(path: Path) -> None:
+    """Wait until a file is there."""
+    while not path.exists():
+        time.sleep(0.01)
 
 
 async def test_the_lab_is_below_jupyters_root(
@@ -147,6 +154,57 @@ async def test_a_start_that_hangs_is_ended(
         await supervisor.socket()
     assert {*psutil.Process().children()} <= before
     await supervisor.stop()
+
+
+async def test_who_goes_away_does_not_end_the_start(tmp_path: Path) -> None:
+    """A page that is loaded again and again while the API starts has one process start."""
+    starts, may_go = tmp_path / "starts", tmp_path / "go"
+    script = f"""
+import pathlib, sys, time
+with open({str(starts)!r}, "a") as told:
+    told.write("x")
+while not pathlib.Path({str(may_go)!r}).exists():
+    time.sleep(0.01)
+print('{{"is_ready": true}}', flush=True)
+sys.stdin.read()
+"""
+    supervisor = ApiSupervisor(
+        lab=tmp_path,
+        root=tmp_path,
+        log=logging.getLogger("test"),
+        program=(sys.executable, "-c", script),
+    )
+    before = {*psutil.Process().children()}
+    for _ in range(3):
+        asked = asyncio.create_task(supervisor.socket())
+        await asyncio.to_thread(wait_for, starts)
+        asked.cancel()
+        await asyncio.wait([asked])
+    may_go.touch()
+    await supervisor.socket()
+    assert starts.read_text() == "x"
+    assert len({*psutil.Process().children()} - before) == 1
+    await supervisor.stop()
+    assert {*psutil.Process().children()} <= before
+
+
+async def test_a_start_that_nobody_waits_for_ends_with_jupyter(tmp_path: Path) -> None:
+    """Jupyter ends while the API starts for a page that has gone: nothing is left."""
+    begun = tmp_path / "begun"
+    script = f"import time; open({str(begun)!r}, 'w').close(); time.sleep(600)"
+    supervisor = ApiSupervisor(
+        lab=tmp_path,
+        root=tmp_path,
+        log=logging.getLogger("test"),
+        program=(sys.executable, "-c", script),
+    )
+    before = {*psutil.Process().children()}
+    asked = asyncio.create_task(supervisor.socket())
+    await asyncio.to_thread(wait_for, begun)
+    asked.cancel()
+    await asyncio.wait([asked])
+    await supervisor.stop()
+    assert {*psutil.Process().children()} <= before
 
 
 def test_somebody_elses_lab_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
