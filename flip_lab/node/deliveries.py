@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from flip_lab.core.errors import CorruptArtifactError, DeliveryError, FlipLabError
+from flip_lab.core.errors import (
+    CorruptArtifactError,
+    DeliveryError,
+    FlipLabError,
+    NoSuchPlaceError,
+)
 from flip_lab.node.config import NodeConfig
+from flip_lab.node.deliveries_untold import Untold
 from flip_lab.node.serving.hub_key import hub_key, open_shelf
 from flip_lab.node.serving.manifest import (
     Manifest,
@@ -69,6 +76,7 @@ class Deliveries:
         self._line = line
         self._key = hub_key(config)
         self._shelf = open_shelf(config)
+        self._untold = Untold(config.models)
         self._unsigned: set[bytes] = set()
 
     def look(self) -> None:
@@ -87,6 +95,7 @@ class Deliveries:
             FlipLabError: If the hub cannot be asked.
         """
         num_taken = 0
+        self._untold.tell(self._tell)
         while True:
             after = self._shelf.state.last
             told = self._line.ask("GET", f"{_PLACE}/deliveries?after={after}")
@@ -109,11 +118,12 @@ class Deliveries:
             _log.error(
                 "Delivery %d (%s) is refused: %s", manifest.delivery, manifest, error
             )
-            self._tell(manifest.delivery, "refused", error.what)
+            self._untold.add(manifest.delivery, "refused", error.what)
         else:
             state = "installed" if manifest.action == "install" else "withdrawn"
             _log.info("Delivery %d: %s is %s.", manifest.delivery, manifest, state)
-            self._tell(manifest.delivery, state, "")
+            self._untold.add(manifest.delivery, state, "")
+        self._untold.tell(self._tell)
         return True
 
     def _keep(self, signed: SignedManifest, manifest: Manifest) -> None:
@@ -140,7 +150,8 @@ class Deliveries:
 
     def _tell(self, delivery: int, state: str, why: str) -> None:
         told = {"state": state, "why": why}
-        self._line.ask("POST", f"{_PLACE}/deliveries/{delivery}", told)
+        with suppress(NoSuchPlaceError):  # the hub forgot it: nobody waits for the word
+            self._line.ask("POST", f"{_PLACE}/deliveries/{delivery}", told)
 
     def _fetch(self, manifest: Manifest) -> None:
         """Get the file, if it is not here; on from where an earlier try stopped."""
@@ -179,6 +190,8 @@ class Deliveries:
                     break
                 file.write(part)
             file.truncate()
+            file.flush()
+            os.fsync(file.fileno())  # it is told to be here, and not fetched again
         return came
 
     def _require_room(self, manifest: Manifest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,12 @@ import torch
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from torch import nn
 
-from flip_lab.core.errors import DeliveryError, FederationUnreachableError
+from flip_lab.core.errors import (
+    DeliveryError,
+    FederationUnreachableError,
+    FlipLabError,
+    NoSuchPlaceError,
+)
 from flip_lab.fl.models import MODELS
 from flip_lab.node.config import NodeLimits
 from flip_lab.node.deliveries import Deliveries
@@ -34,6 +40,7 @@ class FakeHub:
         answers: What the node made of deliveries.
         asked_from: From which byte files were asked for.
         breaks_after: Bytes after which the line breaks, once.
+        refusals: What it says to the next answers in place of taking them.
     """
 
     signed: list[SignedManifest] = field(default_factory=list[SignedManifest])
@@ -41,10 +48,13 @@ class FakeHub:
     answers: list[tuple[int, str, str]] = field(default_factory=list[tuple[int, str, str]])
     asked_from: list[int] = field(default_factory=list[int])
     breaks_after: int | None = None
+    refusals: list[FlipLabError] = field(default_factory=list[FlipLabError])
 
     def ask(self, method: str, target: str, told: Any = None) -> Any:  # noqa: ANN401  # JSON
         """Answer as a hub does."""
         number = int(target.replace("=", "/").rpartition("/")[2])
+        if method == "POST" and self.refusals:
+            raise self.refusals.pop(0)
         if method == "POST":
             self.answers.append((number, told["state"], told["why"]))
             return None
@@ -114,6 +124,45 @@ def test_a_file_goes_on_where_it_stopped(site: ServingSite, hub: FakeHub) -> Non
     node.look()
     assert hub.asked_from == [0, 2000]
     assert hub.answers == [(1, "installed", "")]
+
+
+def test_what_the_hub_did_not_hear_is_told_again(site: ServingSite, hub: FakeHub) -> None:
+    """By the next process of the node, too; what the hub forgot keeps nothing back."""
+    away = FederationUnreachableError("The line broke.", fix="Wait.")
+    hub.refusals = [away, away]
+    send(site, hub)
+    send(site, hub, version=2)
+    node = Deliveries(site.config, hub)
+    for _ in range(2):
+        with pytest.raises(FederationUnreachableError):
+            node.take()
+    assert hub.answers == []
+    again = Deliveries(site.config, hub)
+    assert again.take() == 1
+    assert hub.answers == [(1, "installed", ""), (2, "installed", "")]
+    hub.refusals = [away, NoSuchPlaceError("It was not for you.", fix="Nothing.")]
+    send(site, hub, version=3)
+    send(site, hub, version=4)
+    again.look()
+    assert again.take() == 1
+    assert [number for number, *_ in hub.answers] == [1, 2, 4]
+
+
+def test_a_file_is_on_the_disk_before_it_counts(
+    site: ServingSite, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a power cut takes a model that nobody sends again."""
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    manifest = send(site, hub)
+    Deliveries(site.config, hub).take()
+    assert site.shelf.file(manifest.sha256).stat().st_ino in synced
 
 
 def test_a_tampered_file_is_refused(site: ServingSite, hub: FakeHub) -> None:
