@@ -21,14 +21,17 @@ _held: list[int] = []
 def held_lock(run_dir: Path) -> Generator[int]:
     """Take the lock and give its descriptor, to be inherited by the run process.
 
-    The lock stays held after the block for as long as an inheritor keeps it open.
+    The lock stays held after the block for as long as an inheritor keeps it open: a program
+    that was given it, not a child that somebody forks meanwhile.
     """
     descriptor = os.open(run_dir / _FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    _held.append(descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield descriptor
     finally:
-        os.close(descriptor)
+        if descriptor in _held:  # a child that was forked meanwhile has closed it
+            let_go(descriptor)
 
 
 def keep(descriptor: int) -> None:

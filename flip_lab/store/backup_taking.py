@@ -172,10 +172,14 @@ def _alone(backup: BackupDir) -> Generator[None]:
                 f"Another backup into {backup.root} is under way.",
                 fix="Wait until it is done, then try again.",
             ) from None
-        shutil.rmtree(backup.drafts, ignore_errors=True)  # of one that was killed
-        with explained(backup.drafts):
-            backup.drafts.mkdir(exist_ok=True)
-        yield
+        try:
+            shutil.rmtree(backup.drafts, ignore_errors=True)  # of one that was killed
+            with explained(backup.drafts):
+                backup.drafts.mkdir(exist_ok=True)
+            yield
+        finally:
+            # Unlocked, not only closed: a child forked meanwhile would hold the lock.
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def _claim(backup: BackupDir, lab: LabDir) -> str:

@@ -197,7 +197,11 @@ def collecting(lab: LabDir, *, alone: bool) -> Generator[None]:
     with lock:
         with explained(path):
             fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        yield
+        try:
+            yield
+        finally:
+            # Unlocked, not only closed: a child forked meanwhile would hold the lock.
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def copied(source: Readable, target: Path, *, limit_bytes: int | None = None) -> Artifact:

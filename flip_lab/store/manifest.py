@@ -11,7 +11,7 @@ import fcntl
 import os
 import time
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from io import FileIO
 from pathlib import Path
@@ -251,9 +251,14 @@ def compacting(lab: LabDir, *, patience_s: float = 30.0) -> Generator[None]:
                     fix="Wait until it is done, then try again.",
                 )
             time.sleep(_LOOK_EVERY_S)
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}".encode())
-        yield
+        try:
+            with suppress(OSError):  # the disk is full, and whoever makes room comes here
+                lock.truncate(0)
+                lock.write(f"process {os.getpid()}".encode())
+            yield
+        finally:
+            # Unlocked, not only closed: a child forked meanwhile would hold the lock.
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def _taken(lock: FileIO) -> bool:

@@ -61,6 +61,25 @@ def test_looking_does_not_take_the_lock(tmp_path: Path) -> None:
         assert is_alive(tmp_path)
 
 
+def test_a_child_forked_while_a_run_is_launched_is_not_that_run(tmp_path: Path) -> None:
+    """A kernel's data loader outlives the run by hours: the run is dead all the same."""
+    hearing, telling = os.pipe()
+    with held_lock(tmp_path):
+        child = os.fork()
+        if not child:
+            os.write(telling, b"x")
+            time.sleep(600)
+            os._exit(0)
+    try:
+        os.read(hearing, 1)  # it has had its first turn
+        assert not is_alive(tmp_path)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(hearing)
+        os.close(telling)
+
+
 @pytest.mark.parametrize("mode", ["alone", "start", "fork"])
 def test_kill_9_frees_the_lock(tmp_path: Path, mode: str) -> None:
     """Also when a program or a fork of the process (a data loader) lives on."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from flip_lab.core.clock import now_s
 from flip_lab.core.errors import StoreError
 from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.store.audit_writer import append_audit
-from flip_lab.store.blobs import Blobs
+from flip_lab.store.blobs import Blobs, collecting
 from flip_lab.store.collecting import collect, kept_files
 from flip_lab.store.compaction import compact, drop_runs
 from flip_lab.store.journal import JournalWriter, journals
@@ -154,3 +156,21 @@ def test_a_file_put_while_unused_ones_are_collected_is_there(
             collect(lab)
             assert Blobs(lab).get(sha256) == b"model"
         stdin.close()
+
+
+def test_a_forked_child_does_not_keep_files_from_being_collected(lab: LabDir) -> None:
+    """A data loader's worker, forked while a file is put, copies the open lock."""
+    unused = put(lab, b"unused")
+    with collecting(lab, alone=False):
+        child = os.fork()
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        code = "import sys; from flip_lab.store.collecting import collect; "
+        code += "from flip_lab.store.layout import open_lab; collect(open_lab(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", code, str(lab.root)], timeout=50, check=True)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert unused not in names(lab)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -190,6 +191,32 @@ def test_only_one_rearranges_a_lab(lab: LabDir) -> None:
     ):
         compact(lab, ["a"], patience_s=0.0)
     assert compact(lab, ["a"]).num_sealed == 1
+
+
+def test_a_forked_child_does_not_keep_the_lab_to_itself(lab: LabDir) -> None:
+    """A data loader's worker, forked while a journal is sealed, copies the open file."""
+    with compacting(lab):
+        child = os.fork()
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with compacting(lab, patience_s=0.0):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_who_makes_room_on_a_full_disk_may_begin(lab: LabDir) -> None:
+    """The lock is held, though its file cannot say by whom."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with compacting(lab), pytest.raises(StoreBusyError, match="just now"):
+            compact(lab, [], patience_s=0.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_small_labs_are_left_alone(lab: LabDir) -> None:
