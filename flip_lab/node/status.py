@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -84,7 +85,7 @@ class StatusFile:
             self.now = replace(self.now, since=_stamp())
         if is_news:
             self._stop_waiting()
-            self._write()
+            self._write_if_it_can()
         elif self._timer is None and self.now != before:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._every_s, self._write_beside, loop)
@@ -93,12 +94,17 @@ class StatusFile:
     def _write_beside(self, loop: asyncio.AbstractEventLoop) -> None:
         """Write in a thread: a busy disk lets whoever renames wait."""
         self._timer = None
-        loop.run_in_executor(None, self._write)
+        loop.run_in_executor(None, self._write_if_it_can)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _write_if_it_can(self) -> None:
+        """Let an older status stand where the disk takes no more: it ends no node."""
+        with suppress(OSError):
+            self._write()
 
     def _write(self) -> None:
         with self._writing:

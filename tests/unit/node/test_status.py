@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
+
+import pytest
 
 from flip_lab.node.status import NodeStatus, StatusFile, read_status
 
@@ -42,3 +45,29 @@ def test_what_is_told_last_is_what_stands_there(tmp_path: Path) -> None:
     assert status is not None
     assert (status.state, status.num_done) == ("stopped", 49)
     assert [each.name for each in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_a_full_disk_ends_no_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """News that cannot be written are told later; the node goes on, and drains."""
+    path = tmp_path / "status.json"
+
+    async def story() -> None:
+        file = StatusFile(path, NodeStatus(name="a", hub="h:1"), every_s=0.0)
+        with monkeypatch.context() as full:
+            full.setattr(Path, "write_text", _full)
+            assert file.tell(state="connecting", problem="The hub is away.")
+            file.tell(num_done=1)
+            await asyncio.sleep(0.01)
+        status = read_status(path)
+        assert status is not None
+        assert status.state == "starting"
+        assert file.tell(state="draining")
+
+    asyncio.run(story())
+    status = read_status(path)
+    assert status is not None
+    assert (status.state, status.num_done) == ("draining", 1)
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
