@@ -31,6 +31,7 @@ _SCENARIOS = "flip_lab.fl.client_app"
 _PRELOAD = ("flip_lab.node.worker", _SCENARIOS)
 _TARGET = "flip_lab.node.worker:main"
 _LAST_BREATH_S = 5.0  # a process closes its connections a little before it has ended
+_MOST_WAIT_S = 2_000_000.0  # poll(2) takes 31 bits of milliseconds
 
 
 class Caller(Protocol):
@@ -104,7 +105,7 @@ class _Worker:
             raise EOFError from error
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
-        if not waiting.poll(timeout_s * 1000):
+        if not waiting.poll(min(timeout_s, _MOST_WAIT_S) * 1000):
             raise TimeoutError
         return self._channel.receive()[0]
 
