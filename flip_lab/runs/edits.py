@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from flip_lab.core.condition import Condition
 from flip_lab.core.edits import Edit, edits_in
@@ -17,6 +17,8 @@ from flip_lab.runs.spec import RunSpec
 from flip_lab.store.audit_writer import author
 from flip_lab.store.events import read_events
 from flip_lab.store.layout import LabDir
+
+_MOST_BYTES = 16_000_000
 
 Break: TypeAlias = str | Callable[[Any], object]
 """A condition as text, or a function that looks at a round's replies."""
@@ -60,18 +62,25 @@ def break_body(condition: Break) -> dict[str, Json]:
 
     Raises:
         ConditionError: If the condition cannot be understood, or the function holds on to
-            something that cannot travel.
+            something that cannot travel, or is too large to.
     """
     if not callable(condition):
         return {"condition": str(Condition.parse(condition))}
     cloudpickle: Any = import_module("cloudpickle")  # functions of cells, by value
     try:
-        function = base64.b64encode(cloudpickle.dumps(condition)).decode("ascii")
+        content = cast("bytes", cloudpickle.dumps(condition))
     except Exception as error:
         raise ConditionError(
             f"The function cannot be sent to the run: {type(error).__name__}: {error}.",
             fix="Use only plain values in it: no open files, locks or widgets.",
         ) from error
+    if len(content) > _MOST_BYTES:  # a fact that the journal refuses is the run's end
+        raise ConditionError(
+            f"The function cannot be sent to the run: with all that it holds on to it has "
+            f"{len(content) / 1e6:.0f} MB, and may have {_MOST_BYTES / 1e6:.0f}.",
+            fix="Work out beforehand what it compares with, and use only that in it.",
+        )
+    function = base64.b64encode(content).decode("ascii")
     name = str(getattr(condition, "__name__", condition))
     return {"condition": name, "function": function}
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from flip_lab.core.errors import RunNotFoundError
+from flip_lab.core.errors import FlipLabError
 from flip_lab.runs import life_sign
 from flip_lab.runs.conditions import Question
 from flip_lab.runs.facts import USUAL_KEYS, FactFilter, Numbers, facts_question
@@ -286,5 +286,6 @@ class LabReader:
                 continue
             run_dir = self._dir.run_dir(name)
             if life_sign.needs_a_look(run_dir):
-                with suppress(RunNotFoundError):  # a damaged one must not hide the others
+                # A damaged one must not hide the others, nor a full disk all of them.
+                with suppress(FlipLabError):
                     _ = Run(self._dir, run_dir.name).state  # looking at it writes its end

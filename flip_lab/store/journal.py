@@ -13,6 +13,7 @@ import platform
 import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from io import FileIO
 from operator import attrgetter
 from pathlib import Path
@@ -20,7 +21,7 @@ from threading import Lock
 from weakref import WeakSet
 
 from flip_lab.core.clock import tick_s
-from flip_lab.core.errors import SecondWriterError, StoreError
+from flip_lab.core.errors import SecondWriterError, StoreError, StoreNotWritableError
 from flip_lab.core.events import MetricSeries, RunEvent
 from flip_lab.store.frames import LIMIT_BYTES, Frame, encode, encode_metrics, parse
 from flip_lab.store.layout import LabDir, explained
@@ -69,6 +70,7 @@ class JournalWriter:
         self._rolled = rolled
         self._guard = Lock()
         self._is_torn = False
+        self._is_refused = False
         self._synced_s = tick_s()
         self._path = lab.live_dir(run_id) / self._name()
         with explained(self._path):
@@ -129,21 +131,32 @@ class JournalWriter:
             self._keep(line, len(series.values))
 
     def _keep(self, line: bytes, count: int) -> None:
+        if self._is_refused:
+            self._sync()
         self._write(line)
         self._next += count
         if tick_s() - self._synced_s >= _SYNC_EVERY_S:
-            self._sync()
+            self._try_to_sync()
         if self._rolled is not None and self._file.tell() >= _ROLL_BYTES:
             self._roll(self._rolled)
 
+    def _try_to_sync(self) -> None:
+        """Sync; where the disk refuses, the next append says so: this one is kept."""
+        try:
+            self._sync()
+        except StoreNotWritableError:
+            self._is_refused = True
+
     def _roll(self, rolled: Callable[[Path], None]) -> None:
         """Go on in a new file; where there can be none, in the old one."""
+        self._try_to_sync()
+        if self._is_refused:
+            return
         path = self._path.with_name(self._name())
         try:
             file = FileIO(path, "ab")
         except OSError:
             return
-        self._sync()
         self._file.close()
         done, self._path, self._file, self._is_torn = self._path, path, file, False
         rolled(done)
@@ -204,6 +217,7 @@ class JournalWriter:
         with explained(self._path):
             os.fdatasync(self._file.fileno())
         self._synced_s = tick_s()
+        self._is_refused = False
 
     def _let_go(self) -> None:
         self._file.close()
@@ -233,8 +247,9 @@ def _take_lock(path: Path, run_id: str) -> FileIO:
     except OSError:
         file.close()
         raise
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node()}".encode())
+    with suppress(OSError):  # on a full disk nobody can say who holds the lock
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}".encode())
     return file
 
 

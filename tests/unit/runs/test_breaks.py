@@ -13,10 +13,12 @@ import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
 
 from flip_lab.core.condition import Condition, Met
+from flip_lab.core.errors import ConditionError
 from flip_lab.core.events import EventKind
 from flip_lab.engines.flower.messages import become_server, stamp
 from flip_lab.runs import live_replies
 from flip_lab.runs.breaks import Breaks
+from flip_lab.runs.edits import break_body
 from flip_lab.runs.round_replies import RoundReplies
 
 become_server(1)
@@ -218,3 +220,11 @@ def test_an_answer_that_is_neither_true_nor_false_is_a_mistake(desk: _Desk) -> N
     desk.breaks.add("a", lambda replies: replies.clients["drift"] > 2)
     assert desk.look(REPLIES) is None
     assert "ambiguous" in desk.emitted[0][1]["message"]
+
+
+def test_a_function_that_holds_on_to_too_much_does_not_travel() -> None:
+    """On its way it becomes a fact, and one that the journal refuses ended the run."""
+    held = bytes(17_000_000)
+    with pytest.raises(ConditionError, match="17 MB, and may have 16"):
+        break_body(lambda _replies: bool(held))
+    assert "function" in break_body(lambda replies: replies.server_round > 1)

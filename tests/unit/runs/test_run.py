@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from flip_lab.core.errors import (
 )
 from flip_lab.core.state import RunState
 from flip_lab.runs.lab import Lab
+from flip_lab.runs.reader import LabReader
 from flip_lab.runs.recorder import Recorder
 from flip_lab.runs.run import Run
 from flip_lab.runs.spec import RunSpec
@@ -125,6 +127,23 @@ def test_a_run_whose_end_was_cut_off_gets_another(tmp_path: Path) -> None:
     file = journal(open_lab(tmp_path))
     file.write_bytes(file.read_bytes()[:-20])
     assert Lab(tmp_path).run("r1").wait(1) is RunState.FAILED
+
+
+def test_a_run_that_died_on_a_full_disk_hides_no_other(tmp_path: Path) -> None:
+    """Its end cannot be written as long as the disk is full: the list is there."""
+    lab = open_lab(tmp_path)
+    write_json_atomic(lab.run_dir("r1") / "run.json", SPEC.to_json())
+    recorder = Recorder("r1", JournalWriter(lab, "r1"))
+    recorder.enter(RunState.STARTING)
+    recorder.close()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        full = LabReader(lab).runs(as_="rows")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [row["state"] for row in full] == ["starting"]
+    assert [row["state"] for row in Lab(tmp_path).runs(as_="rows")] == ["failed"]
 
 
 def test_a_follower_reads_only_what_is_new(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import random
@@ -19,6 +20,7 @@ import pytest
 
 from flip_lab.core.errors import SecondWriterError, StoreError, StoreNotWritableError
 from flip_lab.core.events import MetricSeries, RunEvent
+from flip_lab.store import journal
 from flip_lab.store.events import read_events
 from flip_lab.store.frames import encode
 from flip_lab.store.journal import (
@@ -182,6 +184,31 @@ def test_the_disk_is_synced_once_a_second_and_at_the_end(
     assert synced == [1.0, 2.0]
     writer.close()
     assert synced == [1.0, 2.0, 2.4]
+
+
+def test_a_disk_that_refuses_a_sync_does_not_keep_a_batch_twice(
+    lab: LabDir, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quota is told late on a shared disk: what was refused may be appended again."""
+    is_full = True
+
+    def fdatasync(descriptor: int) -> None:
+        del descriptor
+        if is_full:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(journal, "_SYNC_EVERY_S", 0.0)
+    monkeypatch.setattr(journal, "_ROLL_BYTES", 1)
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    writer = JournalWriter(lab, "run", rolled=lambda _path: None)
+    writer.append(metrics(0, 2))
+    with pytest.raises(StoreNotWritableError, match="quota exceeded"):
+        writer.append(metrics(2, 2))
+    assert sequences(read_events(lab, "run")) == [0, 1]
+    is_full = False
+    writer.append(metrics(2, 2))
+    writer.close()
+    assert sequences(read_events(lab, "run")) == [0, 1, 2, 3]
 
 
 def test_a_line_counts_when_its_json_is_whole(lab: LabDir, metrics: Metrics) -> None:
