@@ -182,7 +182,7 @@ class FleetDesk:
             if not found.object_found:  # the node confirmed it, and asks as if it had not
                 return None
             if not found.object_available:
-                return b"" if found.object_found else None
+                return b""
             room -= len(found.object_content)
             if room < 0:
                 return framed([head])

@@ -90,10 +90,16 @@ class WholeMessages(InMemoryLinkState):
         """
         if not _is_whole(object_id, object_content):
             return False
-        stored = super().store_object(run_id, session_id, object_id, object_content)
-        if stored:
-            self._here(object_id)
+        with self.lock:  # before that of pushes, which this takes; an expired one asks back
+            stored = super().store_object(run_id, session_id, object_id, object_content)
+            if stored:
+                self._here(object_id)
         return stored
+
+    def get_object(self, run_id: int, object_id: str) -> bytes | None:
+        """Give an object; empty if it is on its way, ``None`` if nobody waits for it."""
+        with self.lock:  # as in ``store_object``
+            return super().get_object(run_id, object_id)
 
     def get_message_ins(
         self, node_id: int, limit: int | None, *, run_id: int | None = None
@@ -136,7 +142,11 @@ class WholeMessages(InMemoryLinkState):
         return answers + super().get_message_res(rest - coming, run_id)
 
     def delete_messages(self, message_ins_ids: set[str]) -> None:
-        """Forget messages, and whatever was noted about them."""
+        """Forget messages, and whatever was noted about them.
+
+        Calls go with their objects: a node that is lost never says that it has them, and a
+        model of each such round would stay until the run ends.
+        """
         with self.lock:
             for message_id in message_ins_ids:
                 reply_id = self.message_ins_id_to_message_res_id.get(message_id)
@@ -145,6 +155,7 @@ class WholeMessages(InMemoryLinkState):
                 if call is not None:
                     ready = self._ready.get(call.metadata.dst_node_id, {})
                     ready.pop(message_id, None)
+                    self.object_store.delete(message_id)
             super().delete_messages(message_ins_ids)
 
     def _on_push_session_expired(self, message_object_ids: set[str]) -> None:
@@ -173,14 +184,13 @@ class WholeMessages(InMemoryLinkState):
 
     def _here(self, object_id: str) -> None:
         """Hand out the messages that lacked only this object."""
-        with self.lock:
-            for message_id in self._needed_by.pop(object_id, set()):
-                lacking = self._missing[message_id]
-                lacking.discard(object_id)
-                if lacking:
-                    continue
-                del self._missing[message_id]
-                self._complete(self._message(message_id))
+        for message_id in self._needed_by.pop(object_id, set()):
+            lacking = self._missing[message_id]
+            lacking.discard(object_id)
+            if lacking:
+                continue
+            del self._missing[message_id]
+            self._complete(self._message(message_id))
 
     def _message(self, message_id: str) -> Message:
         found = self.message_ins_store.get(message_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,11 +14,15 @@ from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.app.message import make_message
 from flwr.app.metadata import Metadata
 from flwr.common.constant import NOOP_FLWR_AID
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.constant import NOOP_FEDERATION_ID
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
+    iterate_object_tree,
 )
+from flwr.supercore.object_store import in_memory_object_store
+from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 
 from flip_lab.core.clock import now_s
 from flip_lab.engines.flower.control import RunStanding
@@ -274,3 +279,76 @@ def test_a_run_whose_driver_fell_silent_ends_and_holds_nobody_up(world: World) -
     assert world.state.outcome(world.run_id) == "failed"
     assert world.heard.runs[-1] == world.run_id
     assert world.state.sweep() == []
+
+
+def test_a_call_of_a_lost_node_leaves_no_objects_behind(world: World) -> None:
+    """It never said that it has them; a model of each such round would stay."""
+    call = world.message()
+    world.store(call)
+    assert world.take() == [call]
+    world.state.deactivate_node(world.node_id)
+    [answer] = world.replies(call)
+    assert answer.error.code == LOST
+    world.state.delete_messages({call.metadata.message_id})
+    world.state.object_store.delete(answer.metadata.message_id)  # as its driver does
+    assert len(world.state.object_store) == 0
+
+
+@pytest.mark.parametrize("what", ["store", "get"])
+def test_an_expired_push_takes_locks_in_the_order_of_all_others(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Whoever stores a message holds its lock and wants that of pushes: never crosswise."""
+    [[object_id, content, session_id]] = world.store(world.message(), leave=1)
+    session = world.state._object_push_sessions[session_id]
+    monkeypatch.setattr(session, "expires_at", session.expires_at - timedelta(hours=1))
+    was_free = list[bool]()
+
+    def look() -> None:
+        was_free.append(world.state.lock.acquire(blocking=False))
+        if was_free[-1]:
+            world.state.lock.release()
+
+    def delete(_: str) -> None:
+        """Be called with the lock of pushes held; another thread tries the other one."""
+        other = Thread(target=look)
+        other.start()
+        other.join()
+
+    monkeypatch.setattr(world.state.object_store, "delete", delete)
+    if what == "store":
+        assert not world.state.store_object(world.run_id, session_id, object_id, content)
+    else:
+        world.state.get_object(world.run_id, object_id)
+    assert was_free
+    assert not any(was_free)
+
+
+def test_a_tree_is_taken_in_whole_whatever_goes_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its arrays came with another message, which somebody confirms at that moment."""
+    before, state = world.message(), world.state
+    store = state.object_store
+    assert isinstance(store, InMemoryObjectStore)
+    world.store(before)
+
+    def confirm() -> None:
+        if store.lock_store.acquire(blocking=False):
+            with store.lock_store:
+                store.delete(before.metadata.message_id)
+            store.lock_store.release()
+
+    def walk(tree: ObjectTree) -> Iterator[ObjectTree]:
+        *children, root = iterate_object_tree(tree)
+        yield children[0]
+        other = Thread(target=confirm)
+        other.start()
+        other.join()
+        yield from (*children[1:], root)
+
+    monkeypatch.setattr(in_memory_object_store, "iterate_object_tree", walk)
+    world.store(world.message())
+    confirm()
+    assert len(world.take()) == 1
+    assert [bool(each.content) for each in store.store.values()] == [True] * len(store)
