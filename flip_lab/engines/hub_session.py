@@ -66,6 +66,7 @@ class HubSession:
         self._notify = notify
         self._recovering = Lock()
         self._retired: list[Attachment] = []
+        self._withdrawn: set[int] = set()  # runs that this process stopped itself
         self._attachment = attach(superlink, fab)
         self.back_s = -inf
 
@@ -184,8 +185,10 @@ class HubSession:
         run_id = old.run.run_id
         with ControlClient(self._superlink) as control:
             standing = control.find_run(run_id)
-            self._end_if_stopped(standing)  # also while the hub was away
+            if run_id not in self._withdrawn:
+                self._end_if_stopped(standing)  # also while the hub was away
             if standing is not None and not standing.is_finished:
+                self._withdrawn.add(run_id)
                 with suppress(FederationUnreachableError):
                     control.stop_run(run_id)
         _LOG.info(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from threading import Event, Timer
 from types import SimpleNamespace
@@ -860,3 +861,28 @@ def test_a_hub_that_takes_our_token_for_nothing_is_not_told_as_lost(bench: Bench
     with pytest.raises(FederationUnreachableError, match="refused"):
         bench.replies(ids)
     assert bench.codes() == []
+
+
+def test_a_run_that_this_process_withdrew_counts_as_stopped_by_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub goes away just as the run begins again: the next attempt goes on."""
+    calls, starts = count(), count()
+
+    def check(hub: FakeHub, run_id: int | None = None) -> None:
+        if run_id is not None and next(calls) == 0:
+            raise failure(401)
+        FakeHub.check(hub, run_id)
+
+    def attach(superlink: SuperLink, fab: Fab) -> FakeAttachment:
+        if next(starts) == 0:
+            raise failure()
+        return bench.hub.attach(superlink, fab)
+
+    ids = bench.ask(NORTH)
+    monkeypatch.setattr(bench.hub, "check", partial(check, bench.hub))
+    monkeypatch.setattr(hub_session, "attach", attach)
+    bench.replies(ids, 1.0)
+    bench.hub.answer(NORTH)
+    assert list(bench.replies(ids)) == [NORTH]
+    assert bench.stoppers == []
