@@ -102,6 +102,8 @@ class HubProcess:
         if self._until_free is not None:
             free = asyncio.create_task(self._until_free())
             await _until(self._over, task=free)
+            if free.done():
+                free.result()  # a disk that answers with an error has not given the lock
             free.cancel()
         return not self._over.is_set()
 

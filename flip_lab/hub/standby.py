@@ -11,7 +11,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,9 +59,14 @@ class ActiveLock:
             )
 
     async def wait(self, file: BinaryIO) -> None:
-        """Take the lock as soon as nobody holds it."""
-        while not _try(file):  # noqa: ASYNC110  # the kernel tells nobody
-            await asyncio.sleep(_LOOK_S)
+        """Take the lock as soon as nobody holds it.
+
+        Raises:
+            StoreNotWritableError: If the disk cannot say whether somebody does.
+        """
+        with explained(self._path):
+            while not _try(file):  # noqa: ASYNC110  # the kernel tells nobody
+                await asyncio.sleep(_LOOK_S)
 
 
 def _try(file: BinaryIO) -> bool:
@@ -70,8 +75,9 @@ def _try(file: BinaryIO) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    file.truncate(0)
     since = f"{at_utc(now_s()):%Y-%m-%d %H:%M:%S} UTC"
-    file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n".encode())
-    file.flush()
+    told = f"process {os.getpid()} on {socket.gethostname()} since {since}\n"
+    with suppress(OSError):  # a full disk keeps nobody from taking over
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), told.encode())
     return True
