@@ -148,7 +148,8 @@ class _Keeper:
 
     def __init__(self, service: HubService) -> None:
         self._service = service
-        self._changes = service.database.nodes.changes()
+        self._changes: int | None = None  # what came before the first look counts, too
+        self._ended = set[int]()
         self._carried_out: tuple[int, int] | None = None
         self._carry_out_at = 0.0
         self._save_at = tick_s() + _SAVE_S
@@ -157,17 +158,24 @@ class _Keeper:
         """Notice lost nodes, ended runs, who came or went, and what is theirs then."""
         service = self._service
         service.presence.tick()
-        for run_id in service.state.sweep():
-            service.database.runs.ended(run_id, service.state.outcome(run_id))
-            service.bells.forget(("run", run_id))
+        self._ended.update(service.state.sweep())  # which names each of them once
         changes = service.database.nodes.changes()
         if changes != self._changes:
             service.learn_nodes()
             self._changes = changes
+        self._write_ends()
         if tick_s() >= self._save_at:
             self._save_at = tick_s() + _SAVE_S
             self.save()
         self._carry_out((changes, service.database.deliveries.last()))
+
+    def _write_ends(self) -> None:
+        """Keep how runs ended; those that cannot be written down now are next time."""
+        service = self._service
+        for run_id in sorted(self._ended):
+            service.database.runs.ended(run_id, service.state.outcome(run_id))
+            service.bells.forget(("run", run_id))
+            self._ended.discard(run_id)
 
     def _carry_out(self, seen: tuple[int, int]) -> None:
         """Deliver to those who came, or were tagged, what is wished for such nodes."""
