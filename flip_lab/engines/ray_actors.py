@@ -109,6 +109,14 @@ class _Minder:
                 idle_s = tick_s() - self._since_s
                 over = self._idle_s is not None and idle_s > self._idle_s
             else:
-                over = self._job_id not in living_jobs()
+                over = self._is_gone(self._job_id)
             if over:
                 os._exit(0)
+
+    @staticmethod
+    def _is_gone(job_id: str) -> bool:
+        """Say whether a run is gone; while the session's head cannot say, it is not."""
+        try:
+            return job_id not in living_jobs()
+        except Exception:  # noqa: BLE001  # Ray raises bare exceptions here
+            return False

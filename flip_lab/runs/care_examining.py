@@ -12,6 +12,7 @@ from flip_lab.core.errors import (
     FlipLabError,
     RunNotFoundError,
     StoreError,
+    StoreFormatError,
 )
 from flip_lab.core.events import EventKind
 from flip_lab.core.state import RunState
@@ -172,6 +173,13 @@ def _checkpoints(lab: LabDir, run_id: str) -> Iterator[Finding]:
         except CorruptArtifactError as error:
             yield Finding(
                 kind=Ailment.CHECKPOINT_DAMAGED,
+                path=folder.folder(server_round),
+                what=error.what,
+                run_id=run_id,
+            )
+        except StoreFormatError as error:
+            yield Finding(
+                kind=Ailment.NEWER_FORMAT,
                 path=folder.folder(server_round),
                 what=error.what,
                 run_id=run_id,

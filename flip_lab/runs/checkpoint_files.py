@@ -24,7 +24,7 @@ from typing import Any
 import orjson
 import xxhash
 
-from flip_lab.core.errors import CorruptArtifactError
+from flip_lab.core.errors import CorruptArtifactError, StoreFormatError
 from flip_lab.runs.checkpoints import Manifest
 from flip_lab.store.layout import explained
 from flip_lab.store.packs import Bytes, Packed, read_pack
@@ -94,6 +94,7 @@ class CheckpointFolder:
 
         Raises:
             CorruptArtifactError: If there is none, or it was torn.
+            StoreFormatError: If a newer version wrote it: it is good, and stays.
         """
         path = self.folder(server_round) / _MANIFEST
         try:
@@ -102,7 +103,7 @@ class CheckpointFolder:
                 raise CorruptArtifactError(f"{path} no longer matches its hash.", fix=_FIX)
             data: dict[str, Any] = orjson.loads(body)
             if data.pop("format") > _FORMAT:
-                raise CorruptArtifactError(
+                raise StoreFormatError(
                     f"{path} was written by a newer version of FLIP Lab.",
                     fix="Update FLIP Lab (pip install -U flip-lab).",
                 )
@@ -116,7 +117,7 @@ class CheckpointFolder:
         """List the checkpoints whose manifest can be read, oldest first."""
         found: list[Manifest] = []
         for server_round in self.rounds():
-            with suppress(CorruptArtifactError):
+            with suppress(CorruptArtifactError, StoreFormatError):
                 found.append(self.manifest(server_round))
         return found
 

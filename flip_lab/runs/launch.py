@@ -171,7 +171,7 @@ def _write_draft(lab: LabDir, prepared: Prepared) -> tuple[Path, RunSpec]:
     try:
         with explained(draft):
             (draft / "control").mkdir(parents=True)
-        app_sha256 = prepared.unpack(draft)
+            app_sha256 = prepared.unpack(draft)
         lineage = capture_lineage(Path.cwd(), Blobs(lab)) | {"app_sha256": app_sha256}
         spec = replace(
             prepared.spec,

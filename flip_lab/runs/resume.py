@@ -166,6 +166,7 @@ def find_start(lab: LabDir, spec: RunSpec, events: list[RunEvent]) -> Start:
 
     Raises:
         NoCheckpointError: If there are rounds, but no good checkpoint of one.
+        StoreFormatError: If a newer version wrote one.
     """
     folder = CheckpointFolder(lab.run_dir(spec.run_id))
     last = events[-1].sequence if events else -1

@@ -18,8 +18,14 @@ from flwr.app import ArrayRecord
 from flwr.serverapp.strategy import FedAdam
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_128_hexdigest
 
-from flip_lab.core.errors import CorruptArtifactError, InvalidValueError, NoCheckpointError
+from flip_lab.core.errors import (
+    CorruptArtifactError,
+    InvalidValueError,
+    NoCheckpointError,
+    StoreFormatError,
+)
 from flip_lab.core.events import EventKind, RunEvent
 from flip_lab.runs.checkpoint_files import CheckpointFolder
 from flip_lab.runs.checkpoints import Checkpoints
@@ -138,6 +144,20 @@ def test_a_checkpoint_that_knows_more_than_the_journal_is_not_taken(lab: LabDir)
     older = CheckpointFolder(run_dir).manifest(3)
     start = find_start(lab, SPEC, [ended(3, older.sequence)])
     assert (start.server_round, start.after) == (3, older.sequence)
+
+
+def test_a_checkpoint_of_a_newer_version_is_not_removed(lab: LabDir) -> None:
+    """An older FLIP Lab that is asked to resume says so, and leaves it as it is."""
+    run_dir = lab.run_dir("run")
+    process(run_dir, SETUP)
+    folder = CheckpointFolder(run_dir)
+    newest = folder.folder(4) / "checkpoint.json"
+    body = b'{"format":99}'
+    newest.write_bytes(body + b"\n" + xxh3_128_hexdigest(body).encode() + b"\n")
+    with pytest.raises(StoreFormatError, match="newer version"):
+        find_start(lab, SPEC, EVENTS)
+    assert newest.read_bytes().startswith(body)
+    assert [each.server_round for each in folder.manifests()] == [3]
 
 
 def test_a_run_without_a_finished_round_begins_anew(lab: LabDir) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -166,3 +167,16 @@ def test_a_scenario_is_not_changed_by_launching_it() -> None:
     changed = scenario.override({"num_rounds": 1})
     assert scenario == small()
     assert replace(changed, train=scenario.train) == scenario
+
+
+def test_an_app_that_finds_no_room_is_refused_in_our_words(tmp_path: Path) -> None:
+    """The disk is full while its files are copied: the error says what to do."""
+    lab = Lab(tmp_path / "lab")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(StoreNotWritableError, match="cannot be written"):
+            lab.launch(APPS / "numpy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [*(lab.path / "runs").iterdir()] == []
