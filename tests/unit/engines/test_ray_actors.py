@@ -1,4 +1,4 @@
-"""Who minds an actor: it ends when its run has, whatever the session's head did meanwhile."""
+"""Who minds an actor: it ends with its run, whatever the session's head did meanwhile."""
 
 from __future__ import annotations
 
