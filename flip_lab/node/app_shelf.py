@@ -61,25 +61,39 @@ class AppShelf:
         place = self._directory / app_hash
         if not place.exists():
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh = Path(tempfile.mkdtemp(dir=self._directory, prefix=".new-"))
-            for name, content in files.items():
-                path = fresh / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            try:
-                fresh.rename(place)
-            except OSError:  # another node of this process was faster
-                shutil.rmtree(fresh, ignore_errors=True)
             self._sweep()
+            fresh = Path(tempfile.mkdtemp(dir=self._directory, prefix=".new-"))
+            try:
+                _write(files, fresh)
+                fresh.rename(place)
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)  # once renamed it is not there
         if now_s() - place.stat().st_mtime > _USED_S:
             os.utime(place)  # the newest is the one that was used last
         return SiteApp(app_hash=app_hash, directory=place, client_ref=client_ref)
 
     def _sweep(self) -> None:
+        """Make room for one more app; what an earlier process left half goes as well."""
         apps = [each for each in self._directory.iterdir() if not each.name.startswith(".")]
         apps.sort(key=lambda each: each.stat().st_mtime, reverse=True)
-        for old in apps[_MOST_APPS:]:
-            shutil.rmtree(old, ignore_errors=True)
+        for old in apps[_MOST_APPS - 1 :]:
+            old.rename(old.with_name(f".old-{old.name}"))  # half an app is none
+        for half in self._directory.glob(".*"):
+            shutil.rmtree(half, ignore_errors=True)
+
+
+def _write(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write files so that they are on the disk before their directory has its name.
+
+    After a power cut an app would else be there for good, and its files empty.
+    """
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @dataclass(kw_only=True)

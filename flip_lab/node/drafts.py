@@ -32,6 +32,9 @@ def appearing(path: Path) -> Generator[Path]:
         draft.mkdir(mode=0o700)
         yield draft
         require_nothing(target)  # somebody may have put something there meanwhile
+        for each in (*draft.rglob("*"), draft):
+            if not each.is_symlink():
+                _sync(each)
         draft.rename(target)
         _sync(target.parent)
     except OSError as error:
@@ -64,8 +67,8 @@ def require_nothing(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Make a rename survive a power cut: the name lives in the directory."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    """Make what a file holds survive a power cut, or the names that a directory holds."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -166,5 +166,8 @@ def _once(config: NodeConfig, lines: _Lines) -> None:
 
 def _replace(path: Path, content: bytes) -> None:
     draft = path.with_suffix(".new")
-    draft.write_bytes(content)
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())  # an empty one would keep the node out for good
     draft.replace(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,6 +26,7 @@ from flip_lab.engines.apps import ScenarioApp
 from flip_lab.engines.flower.fab import app_hash, build_fab
 from flip_lab.engines.flower.fab_contents import read_fab
 from flip_lab.fl.scenarios import load_scenario, scenario_to_json
+from flip_lab.node import app_shelf
 from flip_lab.node.allowed import allow, check_allowed, deny, scenario_hash
 from flip_lab.node.app_shelf import AppShelf, LoadedApps, SiteApp
 from flip_lab.node.config import NodeConfig, load_node, write_node
@@ -191,6 +194,48 @@ def shelved(tmp_path: Path, number: int) -> SiteApp:
     return AppShelf(tmp_path / "apps").put(
         app_hash(files(number)), files(number), "client:app"
     )
+
+
+def test_an_app_is_on_the_shelf_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk is full nothing is left, nor of what a killed process left half."""
+    shelf = tmp_path / "apps"
+    (shelf / ".new-killed").mkdir(parents=True)
+    (shelf / ".old-killed").mkdir()
+    fsync, synced = os.fsync, list[int]()
+
+    def full(descriptor: int) -> None:
+        if len(synced) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            shelved(tmp_path, 1)
+    assert list(shelf.iterdir()) == []
+    synced.clear()
+    monkeypatch.setattr(os, "fsync", lambda each: synced.append(os.fstat(each).st_ino))
+    app = shelved(tmp_path, 1)
+    assert [each.name for each in shelf.iterdir()] == [app.app_hash]
+    assert sorted(synced) == sorted(e.stat().st_ino for e in app.directory.iterdir())
+
+
+def test_the_apps_that_were_used_last_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older one that is asked for again is unpacked again."""
+    monkeypatch.setattr(app_shelf, "_MOST_APPS", 2)
+    first = shelved(tmp_path, 1)
+    os.utime(first.directory, (1, 1))
+    second = shelved(tmp_path, 2)
+    os.utime(second.directory, (2, 2))
+    third = shelved(tmp_path, 3)
+    kept = {each.name for each in (tmp_path / "apps").iterdir()}
+    assert kept == {second.app_hash, third.app_hash}
+    assert (shelved(tmp_path, 1).directory / "client.py").exists()
 
 
 def test_apps_with_modules_of_the_same_names_stay_apart(tmp_path: Path) -> None:

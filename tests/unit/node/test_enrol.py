@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from pathlib import Path
 from time import sleep
@@ -255,3 +256,30 @@ def test_a_running_node_tells_its_hub_whom_it_trusts(
     facts = device_hub.database.nodes.named("st-mary").facts
     assert facts["bundle"] == wanted
     assert facts["facts"]["free_disk_bytes"] > 0
+
+
+def test_a_node_is_on_the_disk_before_its_directory_has_its_name(
+    device_hub: DeviceHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its token is spent: after a power cut nothing of it could be had again.
+
+    Nor could it reach its hub without the new authority, if that file were empty.
+    """
+    synced, fsync = set[int](), os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    target = tmp_path / "node"
+    config = enrol_node(device_hub.token(), hub=device_hub.address, directory=target)
+    written = [target, *target.rglob("*")]
+    assert {"ca.crt", "hub.pub", "node.key", "node.toml"} <= {e.name for e in written}
+    assert {each.stat().st_ino for each in written} <= synced
+    begin(device_hub.place)
+    device_hub.serve_as(device_hub.place.server_certificate, device_hub.place.server_key)
+    with HubLine(config.hub, context_for(target / "ca.crt")) as line:
+        answer = report(config, load_identity(target), line)
+        assert follow_authority(config, answer, line)
+    assert (target / "ca.crt").stat().st_ino in synced
