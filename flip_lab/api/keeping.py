@@ -28,7 +28,7 @@ class _Kept(APIRoute, ABC):
 
         async def handler(request: Request) -> Response:
             service = service_of(request)
-            admitted(request, "read")
+            await admitted(request, "read")
             return await service.answers.give(
                 request,
                 lambda: self._state(service, request),

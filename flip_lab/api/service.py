@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias, cast
 
+from anyio import to_thread
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
@@ -99,14 +100,17 @@ def service_of(connection: HTTPConnection) -> Service:
     return cast("Service", connection.app.state.service)
 
 
-def admitted(connection: HTTPConnection, scope: Scope) -> Person:
-    """Give who asks.
+async def admitted(connection: HTTPConnection, scope: Scope) -> Person:
+    """Give who asks; who must be looked up, as at a hub, is so in a thread.
 
     Raises:
         NotAuthenticatedError: If nobody knows.
         NotAllowedError: If they may not do that.
     """
-    person = service_of(connection).access.who(connection.headers)
+    access = service_of(connection).access
+    person = access.known(connection.headers)
+    if person is None:
+        person = await to_thread.run_sync(access.who, connection.headers)
     if person is None:
         raise NotAuthenticatedError(
             "This API does not know who asks.",
@@ -120,13 +124,13 @@ def admitted(connection: HTTPConnection, scope: Scope) -> Person:
     return person
 
 
-def _reader(connection: HTTPConnection) -> Person:
-    return admitted(connection, "read")
+async def _reader(connection: HTTPConnection) -> Person:
+    return await admitted(connection, "read")
 
 
 async def _writer(connection: HTTPConnection) -> AsyncGenerator[Person]:
     """Let what the route does be done in the name of whoever asks."""
-    person = admitted(connection, "write")
+    person = await admitted(connection, "write")
     with acting_as(person.name):  # a route's thread works with a copy of this context
         yield person
 

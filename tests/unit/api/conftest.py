@@ -32,6 +32,8 @@ class Staff:
         name = headers.get("authorization", "").removeprefix("Bearer ")
         return Person(name=name, scopes=scopes[name]) if name in scopes else None
 
+    known = who
+
 
 @pytest.fixture
 def app(lab_dir: LabDir) -> FastAPI:

@@ -62,6 +62,8 @@ class Staff:
         name = headers.get("authorization", "").removeprefix("Bearer ")
         return Person(name=name, scopes=scopes[name]) if name in scopes else None
 
+    known = who
+
 
 class Steered:
     """A run whose events a test hands out, and that notes who told it what."""

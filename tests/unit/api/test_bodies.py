@@ -189,6 +189,8 @@ class _Anybody:
         del headers
         return OwnerAccess(name="ada").who({})
 
+    known = who
+
 
 def test_what_is_no_json_is_told_so(client: TestClient) -> None:
     """Broken JSON, another type, half a character: problems all of them, never a fault."""
