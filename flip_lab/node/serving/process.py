@@ -14,8 +14,9 @@ import signal
 import sys
 import threading
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from flip_lab.core.errors import FlipLabError
 from flip_lab.node.config import NodeConfig, ServeSettings, load_node
@@ -35,12 +36,12 @@ def told_settings(config: NodeConfig) -> str:
 def main() -> int:
     """Serve until standard input ends, or a signal comes."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    config = _read(sys.stdin.readline())
+    config, node = _read(sys.stdin.readline()), line_to_the_node()
     threading.Thread(target=_end_with_the_node, daemon=True).start()
     try:
-        serve(config, on_ready=_tell)
+        serve(config, on_ready=partial(_tell, node))
     except FlipLabError as error:
-        print(json.dumps({"error": str(error)}), flush=True)  # noqa: T201  # the node waits for a line
+        print(json.dumps({"error": str(error)}), file=node, flush=True)
         return REFUSED
     return 0
 
@@ -56,13 +57,24 @@ def _read(line: str) -> NodeConfig:
     return replace(load_node(Path(told["directory"])), serve=settings)
 
 
-def _tell(place: Place) -> None:
+def line_to_the_node() -> TextIO:
+    """Take standard output over; what else is printed goes to the log from now on.
+
+    The node reads one line of it. A model or a data set that somebody added may print:
+    before that line it would be taken for it, and after it nobody would empty the pipe.
+    """
+    node = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return node
+
+
+def _tell(node: TextIO, place: Place) -> None:
     told = {
         "url": place.url,
         "token_file": str(place.token_file),
         "process_id": place.process_id,
     }
-    print(json.dumps(told), flush=True)  # noqa: T201  # the node waits for this line
+    print(json.dumps(told), file=node, flush=True)
 
 
 def _end_with_the_node() -> None:

@@ -99,7 +99,7 @@ class Beside:
         failures = 0
         while not self._is_over.is_set():
             began_s = tick_s()
-            status = self._run()
+            status = self._tried()
             if self._is_over.is_set():
                 return
             if status == process.REFUSED:
@@ -111,6 +111,13 @@ class Beside:
             pause_s = _PAUSES_S[min(failures, len(_PAUSES_S)) - 1]
             _log.warning("The endpoint ended (%s); again in %.0f s.", status, pause_s)
             self._is_over.wait(pause_s)
+
+    def _tried(self) -> int | str:
+        """Run it once; give its exit status, or why it has none."""
+        try:
+            return self._run()
+        except (OSError, ValueError) as error:  # no memory, a full disk: they pass
+            return f"{type(error).__name__}: {error}"
 
     def _run(self) -> int:
         """Run it once; give its exit status."""
