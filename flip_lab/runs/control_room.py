@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.02
 _HOLD_S = 0.1
+_MOST_ROUNDS = 2**31  # that a run steps at once: more than any run has
 _log = logging.getLogger("flip_lab.run")
 
 _Carry: TypeAlias = Callable[[Command], dict[str, Json]]
@@ -173,18 +174,28 @@ class ControlRoom(Control):
 
     def _carry_out(self, command: Command) -> dict[str, Json]:
         try:
-            if self._over and command.command != "stop":
-                raise CommandRefusedError(
-                    f"The run has ended; it cannot {command.command} any more.",
-                    fix="Fork it to go on from one of its rounds: run.fork(at_round=…).",
-                )
             return self._carrier(command)(command)
         except FlipLabError as error:
-            refused: dict[str, Json] = {"refused": refusal(error)}
-            self._tell(command, {**command.arguments, **refused})
-            return refused
+            return self._refuse(command, error)
+        except Exception as raised:  # noqa: BLE001  # a slip in a command must not cost the run
+            _log.warning("A command could not be understood.", exc_info=True)
+            error = CommandRefusedError(
+                f"The run cannot {command.command} so: {type(raised).__name__}: {raised}.",
+                fix="Give plain values, such as run.exclude(3, 7) and not a list of them.",
+            )
+            return self._refuse(command, error)
+
+    def _refuse(self, command: Command, error: FlipLabError) -> dict[str, Json]:
+        refused: dict[str, Json] = {"refused": refusal(error)}
+        self._tell(command, {**command.arguments, **refused})
+        return refused
 
     def _carrier(self, command: Command) -> _Carry:
+        if self._over and command.command != "stop":
+            raise CommandRefusedError(
+                f"The run has ended; it cannot {command.command} any more.",
+                fix="Fork it to go on from one of its rounds: run.fork(at_round=…).",
+            )
         if command.command in EDITS:
             return self._edit_command
         if command.command in self._carriers:
@@ -222,7 +233,7 @@ class ControlRoom(Control):
 
     def _step_command(self, command: Command) -> dict[str, Json]:
         number = command.arguments.get("num_rounds", 1)
-        if not isinstance(number, int) or number < 1:
+        if not isinstance(number, int) or not 1 <= number <= _MOST_ROUNDS:
             raise CommandRefusedError(
                 f"A run cannot step {number!r} rounds.", fix="Give a whole number from 1."
             )

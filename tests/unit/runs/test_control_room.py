@@ -117,6 +117,31 @@ def test_a_stop_is_on_record_once_with_its_author(bench: Bench) -> None:
     assert waiting_commands(bench.dir) == []
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("exclude", {"nodes": [[3, 4]]}),  # run.exclude([3, 4])
+        ("include", {"nodes": 3}),
+        ("set", {"values": ["epochs"]}),
+        ("stop_when", {}),
+        ("step", {"num_rounds": 2**64 - 1}),
+    ],
+)
+def test_a_slip_is_refused_and_costs_no_run(
+    tmp_path: Path, command: str, arguments: dict[str, Any]
+) -> None:
+    """It is answered at once; of a run that starts, it was waiting at the door."""
+    made = Bench(tmp_path)
+    key = send_command(made.dir, command, **arguments)
+    made.attached()  # as the run process does, in the thread of the run
+    said = await_answer(made.dir, key, timeout_s=0)
+    assert said is not None
+    assert said["refused"]["code"] == "FLIP-310"
+    assert waiting_commands(made.dir) == []
+    assert made.told(EventKind.CONTROL)[0]["refused"] == said["refused"]
+    made.recorder.close()
+
+
 def test_a_user_without_a_name_can_stop_a_run(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
