@@ -130,7 +130,7 @@ class Answering:
             return refusal(message, error), 0.0
         except asyncio.CancelledError:
             return refusal(message, _closing()), 0.0
-        except (RunOverError, httpx.HTTPError):
+        except RunOverError:
             raise
         except Exception as error:  # noqa: BLE001  # without any answer the round would wait
             self._log.exception("A message could not be answered.")

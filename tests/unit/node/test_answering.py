@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import pytest
 from flwr.app import Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity  # noqa: TID251  # who builds messages
 
+from flip_lab.node import answering
 from flip_lab.node.answering import Answering
 from flip_lab.node.app_shelf import AppShelf, SiteApp
 from flip_lab.node.calling import SiteCall, SiteOutcome
@@ -44,6 +46,17 @@ def _answering(directory: Path, sent: list[Message]) -> Answering:
     return Answering(config, around, SiteLog(directory / "node.log", "st-mary"), push)
 
 
+def _work(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[bool, list[Message]]:
+    """Let a node answer one message; gives whether all was well, and what it sent."""
+    sent: list[Message] = []
+    for name in ("run_id", "task_id", "node_id"):
+        monkeypatch.setattr(TaskIdentity, f"_{name}", 1)
+    message = Message(RecordDict(), dst_node_id=7, message_type="train")
+    connection = cast("Any", type("Connection", (), {"node_id": 7})())
+    told = asyncio.run(_answering(directory, sent).work(message, "", connection))
+    return told is not None and told.is_well, sent
+
+
 def test_what_breaks_at_a_node_is_answered_with_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,12 +68,24 @@ def test_what_breaks_at_a_node_is_answered_with_an_error(
         return run
 
     monkeypatch.setattr(RunApps, "of", of)
-    sent: list[Message] = []
-    for name in ("run_id", "task_id", "node_id"):
-        monkeypatch.setattr(TaskIdentity, f"_{name}", 1)
-    message = Message(RecordDict(), dst_node_id=7, message_type="train")
-    connection = cast("Any", type("Connection", (), {"node_id": 7})())
-    told = asyncio.run(_answering(tmp_path, sent).work(message, "", connection))
-    assert told is not None
-    assert not told.is_well
-    assert "KeyError" in (sent[0].error.reason or "")
+    is_well, [reply] = _work(tmp_path, monkeypatch)
+    assert not is_well
+    assert "KeyError" in (reply.error.reason or "")
+
+
+@pytest.mark.parametrize("status", [404, 502])
+def test_an_app_that_cannot_be_fetched_is_answered_with_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """A proxy that says so for half a minute must not hold the round up for ever."""
+
+    async def of(*_: object) -> SiteRun:
+        response = httpx.Response(status, request=httpx.Request("POST", "https://hub"))
+        response.raise_for_status()
+        raise AssertionError
+
+    monkeypatch.setattr(RunApps, "of", of)
+    monkeypatch.setattr(answering, "pause_s", lambda _: 0.0)
+    is_well, [reply] = _work(tmp_path, monkeypatch)
+    assert not is_well
+    assert "HTTPStatusError" in (reply.error.reason or "")
