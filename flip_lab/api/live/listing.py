@@ -26,8 +26,9 @@ class ListFeed(Audience):
         super().__init__()
         self.ended: str | None = None
         self._roster = roster
-        self._position = roster.position
+        self._position = roster.position  # of which all who wait were told
         self._messages: dict[int, Message] = {}
+        self._told_of = self._position  # what those messages lead to
 
     async def take(self, after: int) -> Message | None:
         """Give what changed since a position; ``NOW`` gives the position.
@@ -39,8 +40,8 @@ class ListFeed(Audience):
         if after == position:
             self.check()
             return None
-        if position != self._position:
-            self._position = position
+        if position != self._told_of:
+            self._told_of = position
             self._messages.clear()
         if (known := self._messages.get(after)) is None:
             known = self._messages[after] = self._told(after, position)
@@ -58,6 +59,5 @@ class ListFeed(Audience):
     async def _look(self) -> bool:
         if self._roster.position != self._position:
             self._position = self._roster.position
-            self._messages.clear()
             self._tell()
         return True

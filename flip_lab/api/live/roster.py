@@ -59,7 +59,7 @@ class Roster:
         self._labels = LabelTail(self._lab)
         self._followed: dict[str, FollowedRun] = {}
         self._known: frozenset[str] = frozenset()
-        self._unread: set[str] = set()  # directories without a run.json that can be read
+        self._unread: set[str] = set()  # directories that are to be read, now or later
         self._looked_at: int | None = None
         self._stopping = Event()
         self._thread: Thread | None = None
@@ -174,7 +174,7 @@ class Roster:
         hidden = {r for r in said.labelled if self._labels.of(r).is_hidden}
         back = {r for r in said.labelled & here if r not in self._rows}
         self._known = here
-        self._add((came | back | self._unread) & here - hidden)
+        self._unread = (self._unread | came | back) & here - hidden
         for run_id in said.resumed & self._known:
             self._take_up(run_id)
         self._relabel(said.labelled - hidden)
@@ -182,6 +182,7 @@ class Roster:
             for run_id in gone:
                 self._followed.pop(run_id, None)
             self._put([], gone=gone)
+        self._add(self._unread.copy())  # last: what cannot be read now is next time
         self._poll()
 
     def _directories(self) -> frozenset[str]:
@@ -204,6 +205,7 @@ class Roster:
         sealed = read_manifest(self._lab).closed_runs & {*run_ids}
         if sealed:
             self._put(rows_in_tables(self._lab, sealed))
+            self._unread -= sealed
         for run_id in {*run_ids} - sealed:
             self._take_up(run_id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -263,6 +264,25 @@ def test_the_list_tells_its_position_then_changes_then_who_must_read_again(
             assert old.reached == roster.position
 
     _run(watch())
+
+
+def test_who_comes_just_then_keeps_no_change_of_the_list_from_others(
+    hub: Hub, roster: Roster, lab: Lab, make_run: MakeRun
+) -> None:
+    """They wait for it, and would hear of it with the next heartbeat only."""
+    make_run("run-a")
+
+    async def story() -> None:
+        await _listed(roster, "run-a", state="completed")
+        with hub.watching_list() as feed:
+            news, begin = feed.news, roster.position
+            lab.tag("run-a", "good")
+            while roster.position == begin:
+                time.sleep(0.01)  # noqa: ASYNC251  # the loop stands still: nobody is told
+            assert await feed.take(NOW) is not None
+            await news.wait()
+
+    _run(story())
 
 
 def test_what_ends_the_following_is_told_to_who_reads_and_is_tried_anew(

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from flip_lab.api.live import roster as roster_module
 from flip_lab.api.live.changes import Changes
 from flip_lab.api.live.roster import Roster
 from flip_lab.api.live.rows import RunRow, rows_in_tables
-from flip_lab.core.errors import EngineStartError
+from flip_lab.core.errors import EngineStartError, StoreNotWritableError
 from flip_lab.core.events import EventKind
 from flip_lab.core.state import RunLife, RunState
 from flip_lab.runs import life_sign
@@ -215,6 +216,32 @@ def test_a_run_that_cannot_be_read_yet_is_looked_at_again(
     assert [row["run_id"] for row in roster.rows] == ["run-a"]
     make_run("run-b")
     assert set(_now(roster, lab_dir)) == {"run-a", "run-b"}
+
+
+def test_runs_that_came_while_the_lab_could_not_be_read_are_listed_later(
+    roster: Roster,
+    lab: Lab,
+    lab_dir: LabDir,
+    make_run: MakeRun,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What happened besides is told at once: labels, and runs that went."""
+    make_run("run-a")
+    make_run("run-b")
+    roster.look()
+    make_run("run-c")
+    shutil.rmtree(lab_dir.run_dir("run-a"))
+    lab.tag("run-b", "good")
+    with monkeypatch.context() as patched:
+
+        def damaged(_: LabDir) -> None:
+            raise StoreNotWritableError("It cannot be read now.", fix="Wait.")
+
+        patched.setattr(roster_module, "read_manifest", damaged)
+        with pytest.raises(StoreNotWritableError):
+            roster.look()
+    assert [(row["run_id"], row["tags"]) for row in roster.rows] == [("run-b", ["good"])]
+    assert set(_now(roster, lab_dir)) == {"run-b", "run-c"}
 
 
 def test_the_thread_notices_by_itself(lab: Lab, make_run: MakeRun) -> None:
