@@ -13,7 +13,7 @@ import httpx
 from flwr.app import Message
 
 from flip_lab.core.clock import now_s, tick_s
-from flip_lab.core.errors import FlipLabError, NodeLimitError
+from flip_lab.core.errors import DeviceError, FlipLabError, NodeLimitError
 from flip_lab.engines.flower.fleet import (
     REPLY_LESS,
     FleetConnection,
@@ -99,7 +99,7 @@ class Answering:
         self._log.info("A %s message, run %s.", *_about(message))
         try:
             reply, duration_s = await self._answer(message, problem, connection)
-            await self._send(message, reply, duration_s)
+            reply = await self._send(message, reply, duration_s)
             return self._note(message, reply, tick_s() - start)
         except RunOverError:
             self._log.info("Run %s is over; nobody waits for this.", _about(message)[1])
@@ -173,25 +173,32 @@ class Answering:
         told = NodeLimitError(told_too_large(size, most_mb), fix=REPLY_LESS)
         return SiteOutcome(failure=str(told))
 
-    async def _send(self, message: Message, reply: Message, duration_s: float) -> None:
+    async def _send(self, message: Message, reply: Message, duration_s: float) -> Message:
         """Send a reply, through any outage, as long as somebody may wait for it.
+
+        Returns:
+            What was sent: an error where the hub does not take the reply.
 
         Raises:
             RunOverError: If nobody does any more.
-            HTTPStatusError: If the hub will never take it.
+            HTTPStatusError: If the hub will never take it, nor an error in its place.
         """
         failures = 0
         end_s = message.metadata.created_at + message.metadata.ttl
         while now_s() < end_s:
             try:
                 if await self._push(reply, duration_s):
-                    return
+                    return reply
             except NodeLimitError as error:
                 reply = refusal(message, error)
                 continue
             except httpx.HTTPStatusError as error:
-                if error.response.status_code in _FINAL:
+                status = error.response.status_code
+                if status in _FINAL and reply.has_error():
                     raise
+                if status in _FINAL:
+                    reply = refusal(message, _not_taken(status))
+                    continue
                 failures += 1
             except httpx.HTTPError:
                 failures += 1
@@ -219,6 +226,15 @@ def _closing() -> NodeLimitError:
     return NodeLimitError(
         "The node was asked to end, and the client did not finish in time.",
         fix="Nothing to do if the node comes back: the next round finds it.",
+    )
+
+
+def _not_taken(status: int) -> DeviceError:
+    return DeviceError(
+        f"The hub, or what stands before it, does not take the client's reply (HTTP "
+        f"{status}).",
+        fix="If the status is 413, let the proxy before the hub take larger bodies; else "
+        "look into the hub's log.",
     )
 
 

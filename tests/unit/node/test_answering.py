@@ -46,13 +46,17 @@ def _answering(directory: Path, sent: list[Message]) -> Answering:
     return Answering(config, around, SiteLog(directory / "node.log", "st-mary"), push)
 
 
+def _message(monkeypatch: pytest.MonkeyPatch) -> Message:
+    for name in ("run_id", "task_id", "node_id"):
+        monkeypatch.setattr(TaskIdentity, f"_{name}", 1)
+    return Message(RecordDict(), dst_node_id=7, message_type="train")
+
+
 def _work(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[bool, list[Message]]:
     """Let a node answer one message; gives whether all was well, and what it sent."""
     sent: list[Message] = []
-    for name in ("run_id", "task_id", "node_id"):
-        monkeypatch.setattr(TaskIdentity, f"_{name}", 1)
-    message = Message(RecordDict(), dst_node_id=7, message_type="train")
     connection = cast("Any", type("Connection", (), {"node_id": 7})())
+    message = _message(monkeypatch)
     told = asyncio.run(_answering(directory, sent).work(message, "", connection))
     return told is not None and told.is_well, sent
 
@@ -89,3 +93,24 @@ def test_an_app_that_cannot_be_fetched_is_answered_with_an_error(
     is_well, [reply] = _work(tmp_path, monkeypatch)
     assert not is_well
     assert "HTTPStatusError" in (reply.error.reason or "")
+
+
+def test_a_reply_that_the_hub_does_not_take_becomes_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that is too large for a proxy: the round hears of it, and goes on."""
+    asked, offered = _message(monkeypatch), list[Message]()
+
+    async def push(reply: Message, _: float) -> bool:
+        offered.append(reply)
+        if not reply.has_error():
+            response = httpx.Response(413, request=httpx.Request("POST", "https://hub"))
+            response.raise_for_status()
+        return True
+
+    node = _answering(tmp_path, [])
+    node._push = push
+    reply = Message(RecordDict(), reply_to=asked)
+    assert asyncio.run(node._send(asked, reply, 0.0)).has_error()
+    assert [each.has_error() for each in offered] == [False, True]
+    assert "HTTP 413" in (offered[1].error.reason or "")
