@@ -24,6 +24,7 @@ from flip_lab.node.serving.telemetry import Telemetry
 
 PUBLIC = frozenset({"/health", "/ready"})
 _BEARER = "bearer "
+_STRANGERS_BYTES = 0  # they ask whether it is up, and fill no memory by that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,8 @@ class Guard:
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """Read the body, if it is not too large or too slow; ``None``: the caller left."""
         length = Headers(scope=scope).get("content-length", "0")
-        most = self._limits.body_bytes
+        is_stranger = scope["path"] in PUBLIC
+        most = _STRANGERS_BYTES if is_stranger else self._limits.body_bytes
         if length.isascii() and length.isdigit() and int(length[:20]) > most:
             raise _too_large(most)
         body, end_s = bytearray(), tick_s() + self._limits.body_s

@@ -175,6 +175,16 @@ def test_strangers_learn_nothing(site: ServingSite, ask: Ask, token: str | None)
     assert client.get("/ready").json() == {"is_ready": True}  # and not which model
 
 
+def test_strangers_send_nothing(ask: Ask) -> None:
+    """Who has no token asks whether it is up; bodies would fill its memory."""
+    client = ask(token=None)
+    for place in ("/health", "/ready"):
+        refused = client.request("GET", place, content=b"x" * 1000)
+        assert refused.status_code == 422
+        assert "more than 0 bytes" in refused.json()["detail"]
+    assert client.get("/health").status_code == 200
+
+
 def test_metrics_count_what_was_asked(site: ServingSite, ask: Ask) -> None:
     """Requests by status, latency and examples by version, and which version is live."""
     manifest = site.deliver(4)
