@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias, cast
 
@@ -29,6 +30,9 @@ from flip_lab.runs.lab import Lab
 from flip_lab.runs.run import Run
 from flip_lab.store.audit_writer import acting_as
 from flip_lab.store.layout import LabDir
+
+ADMITTED_S = 10.0
+"""How often who has a WebSocket open is looked up again: tokens are revoked, and end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,29 @@ async def admitted(connection: HTTPConnection, scope: Scope) -> Person:
             f"{person.name} may not {scope} here.", fix="Ask the lab's owner for that role."
         )
     return person
+
+
+async def while_admitted(
+    connection: HTTPConnection, serving: Coroutine[None, None, None]
+) -> None:
+    """Serve a WebSocket as long as whoever opened it may look, and no longer.
+
+    Args:
+        connection: The WebSocket.
+        serving: Serves it until either side goes.
+
+    Raises:
+        NotAuthenticatedError: If their token was revoked, or came to its end.
+        FlipLabError: As ``serving``.
+    """
+    task = asyncio.ensure_future(serving)
+    try:
+        while not (await asyncio.wait({task}, timeout=ADMITTED_S))[0]:
+            await admitted(connection, "read")
+        task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 async def _reader(connection: HTTPConnection) -> Person:

@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from flip_lab.api.access import Person
 from flip_lab.api.pages.feed import Feed, written
 from flip_lab.api.problems import problem_of
+from flip_lab.api.service import admitted
 from flip_lab.api.sockets import Flood
 from flip_lab.boards.board import LiveBoard, Parts, ticket_of, told
 from flip_lab.boards.run.outbox import Outbox
@@ -65,6 +66,7 @@ class Page:
         Raises:
             TooManyError: If it floods.
             TooLargeError: If a message is too long.
+            NotAuthenticatedError: If it steers with a token that is good no more.
         """
         trouble: FlipLabError | None = None
         async with self._feed.looked_at() as news, create_task_group() as tasks:
@@ -142,12 +144,14 @@ class Page:
                 )
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self._feed.board.is_deed(asked) and "write" not in self._person.scopes:
-            refusal = NotAllowedError(
-                f"{self._person.name} may only look.",
-                fix="Ask the lab's owner for the role that steers.",
-            )
-            return {**ticket_of(asked), "error": told(refusal)}
+        if self._feed.board.is_deed(asked):
+            if "write" not in self._person.scopes:
+                refusal = NotAllowedError(
+                    f"{self._person.name} may only look.",
+                    fix="Ask the lab's owner for the role that steers.",
+                )
+                return {**ticket_of(asked), "error": told(refusal)}
+            await admitted(self._websocket, "write")  # a page stays open for long
         return await self._feed.answer(asked, author=self._person.name)
 
 

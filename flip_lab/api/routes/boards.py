@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from flip_lab.api.access import Person
 from flip_lab.api.pages.kinds import KINDS, make_board
 from flip_lab.api.pages.page import Page
-from flip_lab.api.service import Reader, Service, Serving
+from flip_lab.api.service import Reader, Service, Serving, while_admitted
 from flip_lab.api.sockets import accept
 from flip_lab.boards.run.board import RunBoard
 from flip_lab.core.errors import NoSuchPlaceError, RequestError, nearest
@@ -32,7 +32,7 @@ async def show_board(
             lambda: make_board(kind, service.lab, query, person)
         )
         page = Page(websocket, feed, person)
-    await page.serve()
+    await while_admitted(websocket, page.serve())
 
 
 async def _run_page(websocket: WebSocket, service: Service, person: Person) -> Page:

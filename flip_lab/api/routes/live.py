@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from flip_lab.api.live.listing import NOW
 from flip_lab.api.live.subscriber import Subscriber
-from flip_lab.api.service import Reader, Serving
+from flip_lab.api.service import Reader, Serving, while_admitted
 
 router = APIRouter(tags=["live"])
 
@@ -46,7 +46,8 @@ async def watch_list(
     """
     del person
     with service.hub.watching_list() as feed:
-        await Subscriber(websocket, feed, after=after, telemetry=service.telemetry).serve()
+        page = Subscriber(websocket, feed, after=after, telemetry=service.telemetry)
+        await while_admitted(websocket, page.serve())
 
 
 @router.websocket("/runs/{run_id}/live")
@@ -68,4 +69,5 @@ async def watch_run(
     if service.roster.row(run_id) is None:  # a part of an id, or no run
         run_id = (await run_in_threadpool(service.run, run_id)).run_id
     with service.hub.watching_run(run_id, after) as feed:
-        await Subscriber(websocket, feed, after=after, telemetry=service.telemetry).serve()
+        page = Subscriber(websocket, feed, after=after, telemetry=service.telemetry)
+        await while_admitted(websocket, page.serve())

@@ -271,6 +271,20 @@ def test_a_reader_only_looks(run: Steered, opened: Open) -> None:
     assert run.done == []
 
 
+def test_who_is_let_in_no_more_steers_no_more(
+    run: Steered, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although the page has been open since before."""
+    with opened("run", run_id=RUN) as socket:
+        heard(socket, "parts")
+        for name in ("known", "who"):
+            monkeypatch.setattr(Staff, name, lambda *_: None)
+        socket.send_json({"type": "ask", "command": "pause", "ticket": 1})
+        assert heard(socket, "problem")["code"] == "FLIP-701"
+        assert socket.receive()["code"] == 4401
+    assert run.done == []
+
+
 @pytest.mark.parametrize(
     ("kind", "query", "told"),
     [

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.websockets import WebSocketDisconnect
 
+from flip_lab.api import service as service_module
 from flip_lab.api.live import subscriber as subscriber_module
 from flip_lab.api.live.hub import Hub
 from flip_lab.api.live.ring import Message
@@ -107,6 +108,25 @@ def test_silence_is_broken_by_heartbeats(ask: Ask, monkeypatch: pytest.MonkeyPat
         beat = socket.receive_json()
         assert beat["type"] == "heartbeat"
         assert beat["time_s"] > 1_000_000_000
+
+
+@pytest.mark.parametrize("path", ["/live", "/runs/run-a/live", "/boards/run?run_id=run-a"])
+def test_who_is_let_in_no_more_looks_no_more(
+    app: FastAPI,
+    ask: Ask,
+    lab_dir: LabDir,
+    make_run: MakeRun,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+) -> None:
+    """A token that is revoked, or ends, also closes what it opened before."""
+    make_run("run-a", state=RunState.PAUSED)
+    monkeypatch.setattr(service_module, "ADMITTED_S", 0.05)
+    with life_sign.held_lock(lab_dir.run_dir("run-a")), _opened(ask(), path) as socket:
+        socket.receive_json()
+        monkeypatch.setattr(type(app.state.service.access), "known", lambda *_: None)
+        monkeypatch.setattr(type(app.state.service.access), "who", lambda *_: None)
+        assert _closed(socket) == 4401
 
 
 @pytest.mark.parametrize("path", ["/live", "/runs/run-a/live"])
