@@ -144,6 +144,8 @@ class Answering:
             run=run.key,
             flower_run=message.metadata.run_id,
             server_round=server_round_of(message) or 0,
+            kind=message.metadata.message_type,
+            driver=run.driver,
         )
         call = SiteCall(
             app=run.app,

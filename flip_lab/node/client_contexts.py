@@ -2,8 +2,10 @@
 
 A node that is restarted in the middle of a run goes on where its clients were. Contexts
 are kept by FLIP Lab's own run id: a run that goes on after its hub was restarted is another
-run to Flower. It then begins with a round that was interrupted, so what clients remembered
-before that round is kept, too: a round that is done twice gives what it gave once.
+run to Flower. Its driver then sends again what was not answered: what clients remembered
+before each kind of message of a round is kept, so that one that comes twice gives what it
+gave once. A driver that is started again does the interrupted round again from its
+beginning; what clients remembered there is kept as well.
 
 They are written in Flower's wire format, whole or not at all: a pickle from an app could
 run code the next time it is read.
@@ -16,7 +18,6 @@ import json
 import logging
 import os
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +41,15 @@ class Moment:
         run: FLIP Lab's id of the run, else Flower's number as text.
         flower_run: Flower's number of the run.
         server_round: The round, 0 when the message names none.
+        kind: What kind of message it is, such as ``train``.
+        driver: Names the process that drives the run; empty when nobody says.
     """
 
     run: str
     flower_run: int
     server_round: int
+    kind: str = ""
+    driver: str = ""
 
 
 class ClientContexts:
@@ -65,15 +70,24 @@ class ClientContexts:
         place = self._place(moment.run)
         if not place.is_dir():
             return RecordDict()
-        now = place / _NOW
-        before = place / f"{moment.server_round}{_BEFORE}"
-        flower_run, server_round = _last(place)
-        if flower_run != moment.flower_run and before.exists():
-            _link(before, now)  # the round is done again
-        if (flower_run, server_round) != (moment.flower_run, moment.server_round):
+        now, before, call = (
+            place / _NOW,
+            _before_round(place, moment),
+            _before(place, moment),
+        )
+        last = _last(place)
+        flower_run, server_round, driver = last
+        is_other_run = flower_run != moment.flower_run
+        is_same_driver = moment.driver != "" and driver == moment.driver
+        again = call if is_same_driver else before  # the message, or the whole round
+        if is_other_run and again.exists():
+            _link(again, now)
+        if server_round != moment.server_round or (is_other_run and not is_same_driver):
             _link(now, before)
-            _write(place / _MOMENT, _as_json(moment))
             _forget_rounds(place)
+        _link(now, call)
+        if last != (moment.flower_run, moment.server_round, moment.driver):
+            _write(place / _MOMENT, _as_json(moment))
         return self._read(now, moment.run)
 
     def _read(self, now: Path, run: str) -> RecordDict:
@@ -112,7 +126,8 @@ class ClientContexts:
             )
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         if is_new:
-            (place / f"{moment.server_round}{_BEFORE}").touch()  # nothing was remembered
+            for before in (_before_round(place, moment), _before(place, moment)):
+                before.touch()  # nothing was remembered
             _write(place / _MOMENT, _as_json(moment))
             self._sweep()
         _write(place / _NOW, content)
@@ -133,17 +148,28 @@ class ClientContexts:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _last(place: Path) -> tuple[int, int]:
-    """Give Flower's number of the run and the round of the last message; -1 if unknown."""
+def _before_round(place: Path, moment: Moment) -> Path:
+    return place / f"{moment.server_round}{_BEFORE}"
+
+
+def _before(place: Path, moment: Moment) -> Path:
+    kind = "".join(each if each.isalnum() else "_" for each in moment.kind)
+    return place / f"{moment.server_round}-{kind[:64]}{_BEFORE}"
+
+
+def _last(place: Path) -> tuple[int, int, str]:
+    """Give run, round and driver of the last message; -1 and nothing if unknown."""
     try:
-        flower_run, server_round = json.loads((place / _MOMENT).read_text("utf-8"))
-        return int(flower_run), int(server_round)
+        told = json.loads((place / _MOMENT).read_text("utf-8"))
+        flower_run, server_round, *driver = told
+        return int(flower_run), int(server_round), str(*driver)
     except (OSError, ValueError, TypeError):
-        return -1, -1
+        return -1, -1, ""
 
 
 def _as_json(moment: Moment) -> bytes:
-    return json.dumps([moment.flower_run, moment.server_round]).encode()
+    told = [moment.flower_run, moment.server_round, moment.driver]
+    return json.dumps(told).encode()
 
 
 def _link(source: Path, target: Path) -> None:
@@ -166,7 +192,8 @@ def _write(path: Path, content: bytes) -> None:
 
 def _forget_rounds(place: Path) -> None:
     """Keep what was remembered before the newest rounds only."""
-    rounds = sorted((int(path.stem) for path in place.glob(f"*{_BEFORE}")), reverse=True)
-    for old in rounds[_MOST_ROUNDS:]:
-        with suppress(FileNotFoundError):
-            (place / f"{old}{_BEFORE}").unlink()
+    found = [(int(path.stem.partition("-")[0]), path) for path in place.glob(f"*{_BEFORE}")]
+    newest = sorted({server_round for server_round, _ in found})[-_MOST_ROUNDS:]
+    for server_round, path in found:
+        if server_round not in newest:
+            path.unlink(missing_ok=True)

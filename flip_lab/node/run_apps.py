@@ -27,6 +27,7 @@ class SiteRun:
         run_config: Flower's run configuration.
         seed: The run's seed; ``None`` when it has none for us.
         is_ours: Whether FLIP Lab drives it, and takes facts off the replies.
+        driver: Names the process that drives it; empty when nobody says.
     """
 
     app: SiteApp
@@ -34,6 +35,7 @@ class SiteRun:
     run_config: Mapping[str, NodeScalar]
     seed: int | None
     is_ours: bool
+    driver: str = ""
 
 
 class RunApps:
@@ -70,6 +72,7 @@ class RunApps:
         check_allowed(self._present(), contents)
         app = self._shelf.put(contents.app_hash, contents.files, contents.client_ref)
         run, seed = contents.run.get("run"), contents.run.get("seed")
+        driver = contents.run.get("nonce")  # each bundle has its own
         is_ours = isinstance(run, str) and bool(run)
         return SiteRun(
             app=app,
@@ -77,6 +80,7 @@ class RunApps:
             run_config=contents.run_config,
             seed=seed if isinstance(seed, int) and seed >= 0 else None,
             is_ours=is_ours,
+            driver=driver if isinstance(driver, str) else "",
         )
 
     def _present(self) -> NodeConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,28 @@ def test_a_repeated_round_finds_what_was_before_it(
             assert count(contexts, at(len(rounds), flower_run=2)) == calls
     assert count(contexts, at(len(rounds) + 1, flower_run=2)) == calls + 1
     shutil.rmtree(directory)
+
+
+def test_what_was_answered_stays_when_the_rest_of_a_round_is_asked_again(
+    contexts: ClientContexts,
+) -> None:
+    """The hub was started again between training and evaluation: training is kept."""
+
+    def told(kind: str, server_round: int, flower_run: int, driver: str = "d") -> int:
+        moment = at(server_round, flower_run=flower_run)
+        return count(contexts, replace(moment, kind=kind, driver=driver))
+
+    assert [told("train", 1, 1), told("evaluate", 1, 1)] == [1, 2]
+    assert told("train", 2, 1) == 3
+    assert told("evaluate", 2, 1) == 4
+    for flower_run in (2, 3):
+        assert told("evaluate", 2, flower_run) == 4, "asked again: as it was"
+    assert told("train", 3, 3) == 5
+    assert told("train", 3, 4) == 5
+    assert told("evaluate", 3, 4) == 6
+    # Another driver goes on from a checkpoint: it does all of the round again.
+    assert told("evaluate", 3, 5, driver="e") == 5
+    assert told("train", 2, 6, driver="f") == 3
 
 
 def test_a_damaged_file_is_put_aside(contexts: ClientContexts, tmp_path: Path) -> None:
