@@ -97,6 +97,11 @@ def _control(handler: Callable[..., Message]) -> Handler:
     return lambda state, request, _: handler(request, _ACCOUNT, state)
 
 
+def _start(state: HubLinkState, request: Any, _: object) -> Message:  # noqa: ANN401
+    with state.leftovers.starting:
+        return control.start_run(request, _ACCOUNT, state, None)
+
+
 def _runtime(handler: Callable[..., Message]) -> Handler:
     return lambda state, request, task: handler(request, state, task)
 
@@ -161,9 +166,7 @@ CONTROL: Mapping[str, Call] = _table(
     {
         "start-run": Call(
             request=StartRunRequest,
-            handler=lambda state, request, _: control.start_run(
-                request, _ACCOUNT, state, None
-            ),
+            handler=_start,
             most_bytes=FAB_MAX_SIZE + _SMALL,
         ),
         "list-runs": Call(request=ListRunsRequest, handler=_control(control.list_runs)),

@@ -27,6 +27,7 @@ from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectSto
 from flwr.superlink.federation.noop_federation_manager import NoOpFederationManager
 
 from flip_lab.engines.flower.control import STOPPED_BY
+from flip_lab.engines.flower.superlink_leftovers import Leftovers
 from flip_lab.engines.flower.superlink_messages import Listener, WholeMessages
 
 _BEFORE_FLOWER = timedelta(seconds=5)
@@ -81,6 +82,7 @@ class HubLinkState(WholeMessages):
         super().__init__(federation_manager, object_store, listener)
         self._ended_runs: set[int] = set()
         self._stoppers: dict[int, str] = {}
+        self.leftovers = Leftovers(self)
 
     def admit(self, public_key: bytes) -> int:
         """Let the node that holds a key in, if it is not; give its id.
@@ -199,10 +201,13 @@ class HubLinkState(WholeMessages):
         """
         self.get_run_status(set())  # ends runs whose driver fell silent
         self._expire_sessions()
+        self.leftovers.end_unclaimed()
         with self.lock_task_store:
             ended, self._ended_runs = self._ended_runs, set()
         for run_id in ended:
             self.cleanup_run(run_id)
+        if ended:
+            self.leftovers.drop_apps(ended)
         return sorted(ended)
 
     def outcome(self, run_id: int) -> str:

@@ -16,6 +16,7 @@ from flwr.app.metadata import Metadata
 from flwr.common.constant import NOOP_FLWR_AID
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.constant import NOOP_FEDERATION_ID
+from flwr.supercore.fab import Fab
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
@@ -25,7 +26,9 @@ from flwr.supercore.object_store import in_memory_object_store
 from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 
 from flip_lab.core.clock import now_s
+from flip_lab.engines.flower import superlink_leftovers
 from flip_lab.engines.flower.control import RunStanding
+from flip_lab.engines.flower.superlink_leftovers import UNCLAIMED_S
 from flip_lab.engines.flower.superlink_state import HubLinkState, new_state, node_id_of
 
 KEY = b"-----BEGIN PUBLIC KEY----- of a test"
@@ -352,3 +355,43 @@ def test_a_tree_is_taken_in_whole_whatever_goes_meanwhile(
     confirm()
     assert len(world.take()) == 1
     assert [bool(each.content) for each in store.store.values()] == [True] * len(store)
+
+
+def test_a_run_that_nobody_claims_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its driver was killed as it started it; one that is claimed goes on."""
+    now = [1e6]
+    monkeypatch.setattr(superlink_leftovers, "tick_s", lambda: now[0])
+    state = world.state
+    claimed = state.create_run(
+        None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, "flwr-serverapp"
+    )
+    task_id = state.run_ids[claimed].run.primary_task_id
+    assert task_id is not None
+    assert state.sweep() == []
+    assert state.claim_task(task_id)
+    now[0] += UNCLAIMED_S - 1
+    assert state.sweep() == []
+    now[0] += 2
+    assert state.sweep() == [world.run_id]
+    assert (state.outcome(world.run_id), state.outcome(claimed)) == ("failed", "starting")
+    assert state.sweep() == []
+
+
+def test_the_app_of_a_run_goes_with_the_last_run_that_has_it(world: World) -> None:
+    """A hub that is up for months would hold every app that ever ran there."""
+    state = world.state
+    apps = [state.store_fab(Fab("", content, {})) for content in (b"one", b"two")]
+    runs = [
+        state.create_run(
+            None, None, app, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, "flwr-serverapp"
+        )
+        for app in (apps[0], apps[0], apps[1])
+    ]
+    kept: list[set[str]] = []
+    for run_id in runs:
+        assert state.stop_run(run_id)
+        state.sweep()
+        kept.append({*state.fab_store})
+    assert kept == [{*apps}, {apps[1]}, set()]
