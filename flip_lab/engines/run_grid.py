@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
-from threading import Lock
+from threading import Lock, get_ident
 
 from flwr.app import ArrayRecord, Message
 
@@ -96,6 +96,7 @@ class RunGrid(WrappedGrid):
         self._records_updates = records_updates
         self._log = ReplyLog(emit, inner.partition_of)
         self._lock = Lock()
+        self._thread = get_ident()
         self._round = Round()
         self._looped = False
         self._first_named = 1  # hand-written loops may count their rounds from 0
@@ -199,6 +200,19 @@ class RunGrid(WrappedGrid):
             "run.clients() has them all.",
             detail=which.failures[0],
         )
+
+    def get_node_ids(self) -> Iterable[int]:
+        """List the nodes that take part, in order of their partitions.
+
+        An app that waits for more nodes than there are asks again and again: here it hears
+        that it shall stop. A thread of Flower's own that lists nodes is left alone.
+
+        Raises:
+            StopRun: If a stop was requested.
+        """
+        if get_ident() == self._thread:
+            self.check_stop()
+        return super().get_node_ids()
 
     # --- messages -----------------------------------------------------------------
 

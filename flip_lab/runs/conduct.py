@@ -115,7 +115,7 @@ def _perform(stage: Stage) -> RunState:
         hooks = RunHooks(grid, stage.recorder, keeper, steering)
         stack.enter_context(fast_strategies())
         stack.enter_context(hooked_strategies(hooks))
-        stack.enter_context(hooked_legacy_server(hooks))
+        stack.enter_context(hooked_legacy_server(hooks, grid.check_stop))
         stack.callback(_keep_model, stage, hooks)
         stack.callback(
             lambda: keep_durations(stage.run_dir, spec, grid.training_durations_s)

@@ -14,10 +14,14 @@ from typing import Any, TypeAlias
 from flwr.app import Array, ArrayRecord, MetricRecord
 from flwr.common import parameters_to_ndarrays
 from flwr.server import server as flwr_server
+from flwr.server.client_manager import SimpleClientManager
 from flwr.server.server import Server
 
+from flip_lab.core.clock import tick_s
 from flip_lab.engines.flower.strategy_loop import LoopHooks
 
+_DAY_S = 86_400.0  # Flower's own patience
+_BREATH_S = 0.5
 Method: TypeAlias = Callable[..., Any]
 
 
@@ -70,8 +74,16 @@ class _Hooked:
 
 
 @contextmanager
-def hooked_legacy_server(hooks: LoopHooks) -> Generator[None]:
-    """Let the hooks see the rounds of a legacy server while the block runs."""
+def hooked_legacy_server(
+    hooks: LoopHooks, check_stop: Callable[[], None]
+) -> Generator[None]:
+    """Let the hooks see the rounds of a legacy server while the block runs.
+
+    Args:
+        hooks: What the loop tells the run.
+        check_stop: Called often while a strategy waits for clients, which Flower does for
+            a day; raises to leave.
+    """
     hooked = _Hooked(hooks)
     after: dict[str, Method] = {
         "fit": hooked.fit,
@@ -83,6 +95,8 @@ def hooked_legacy_server(hooks: LoopHooks) -> Generator[None]:
             _swap(stack, Server, name, _joined(follow, getattr(Server, name)))
         for name in ("fit_clients", "evaluate_clients"):
             _swap(stack, flwr_server, name, _ordered(getattr(flwr_server, name)))
+        wait_for = SimpleClientManager.wait_for
+        _swap(stack, SimpleClientManager, "wait_for", _interruptible(wait_for, check_stop))
         yield
 
 
@@ -102,6 +116,21 @@ def _ordered(exchange: Method) -> Method:
         return sorted(results, key=lambda result: place[id(result[0])]), failures
 
     return ordered
+
+
+def _interruptible(wait_for: Method, check_stop: Callable[[], None]) -> Method:
+    """Let who waits for clients look up now and then."""
+
+    @functools.wraps(wait_for)
+    def waited(manager: Any, num_clients: int, timeout: float = _DAY_S) -> bool:
+        end_s = tick_s() + timeout
+        while not wait_for(manager, num_clients, min(_BREATH_S, end_s - tick_s())):
+            check_stop()
+            if tick_s() >= end_s:
+                return False
+        return True
+
+    return waited
 
 
 def _joined(hooked: Method, original: Method) -> Method:

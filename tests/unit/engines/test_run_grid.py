@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -389,6 +390,19 @@ def test_a_wish_to_stop_is_heard_while_waiting() -> None:
         bench.grid.await_replies(ids, timeout_s=0)
     with pytest.raises(StopRun):
         bench.grid.begin_round(2, 3)
+
+
+def test_a_wish_to_stop_is_heard_by_an_app_that_waits_for_nodes() -> None:
+    """For more than there are it would wait for ever; Flower's own threads just list."""
+    bench = Bench()
+    listed: list[int] = []
+    bench.stop = True
+    aside = Thread(target=lambda: listed.extend(bench.grid.get_node_ids()))
+    aside.start()
+    aside.join()
+    assert len(listed) == 3
+    with pytest.raises(StopRun):
+        bench.grid.get_node_ids()
 
 
 def test_the_servers_draws_restart_with_each_round() -> None:
