@@ -58,13 +58,15 @@ def _read(line: str) -> NodeConfig:
 
 
 def line_to_the_node() -> TextIO:
-    """Take standard output over; what else is printed goes to the log from now on.
+    """Take standard output over; what else is printed is read by nobody from now on.
 
     The node reads one line of it. A model or a data set that somebody added may print:
     before that line it would be taken for it, and after it nobody would empty the pipe.
+    The log is no place for it: a line for each prediction would outgrow its bounds.
     """
     node = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    with Path(os.devnull).open("wb") as nobody:
+        os.dup2(nobody.fileno(), 1)
     return node
 
 
