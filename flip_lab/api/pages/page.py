@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -14,7 +14,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from flip_lab.api.access import Person
 from flip_lab.api.pages.feed import Feed, written
 from flip_lab.api.problems import problem_of
-from flip_lab.api.service import admitted
 from flip_lab.api.sockets import Flood
 from flip_lab.boards.board import LiveBoard, Parts, ticket_of, told
 from flip_lab.boards.run.outbox import Outbox
@@ -41,16 +40,24 @@ class Page:
         websocket: The page; open.
         feed: The board that it looks at.
         person: Who looks.
+        check: Raises if that person may steer no more; a page stays open for long.
         own: Parts that are this page's alone.
     """
 
     def __init__(
-        self, websocket: WebSocket, feed: Feed, person: Person, *, own: Parts | None = None
+        self,
+        websocket: WebSocket,
+        feed: Feed,
+        person: Person,
+        *,
+        check: Callable[[], Awaitable[object]],
+        own: Parts | None = None,
     ) -> None:
         """Send nothing yet."""
         board = feed.board
         live = board if isinstance(board, LiveBoard) else None
         self._websocket, self._feed, self._person = websocket, feed, person
+        self._check = check
         self._own = {name: written(part) for name, part in (own or {}).items()}
         self._outbox = Outbox(
             urgent=live.urgent if live else frozenset(),
@@ -151,7 +158,7 @@ class Page:
                     fix="Ask the lab's owner for the role that steers.",
                 )
                 return {**ticket_of(asked), "error": told(refusal)}
-            await admitted(self._websocket, "write")  # a page stays open for long
+            await self._check()
         return await self._feed.answer(asked, author=self._person.name)
 
 

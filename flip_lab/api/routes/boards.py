@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, WebSocket
 from starlette.concurrency import run_in_threadpool
 
 from flip_lab.api.access import Person
 from flip_lab.api.pages.kinds import KINDS, make_board
 from flip_lab.api.pages.page import Page
-from flip_lab.api.service import Reader, Service, Serving, while_admitted
+from flip_lab.api.service import Reader, Service, Serving, admitted, while_admitted
 from flip_lab.api.sockets import accept
 from flip_lab.boards.run.board import RunBoard
 from flip_lab.core.errors import NoSuchPlaceError, RequestError, nearest
@@ -31,7 +33,7 @@ async def show_board(
         feed = await service.feeds.alone(
             lambda: make_board(kind, service.lab, query, person)
         )
-        page = Page(websocket, feed, person)
+        page = Page(websocket, feed, person, check=partial(admitted, websocket, "write"))
     await while_admitted(websocket, page.serve())
 
 
@@ -44,4 +46,5 @@ async def _run_page(websocket: WebSocket, service: Service, person: Person) -> P
     feed = service.feeds.of_run(await run_in_threadpool(service.run, run_id))
     board = feed.board
     may = "write" in person.scopes and isinstance(board, RunBoard) and board.can_steer
-    return Page(websocket, feed, person, own={"can_steer": may})
+    check = partial(admitted, websocket, "write")
+    return Page(websocket, feed, person, check=check, own={"can_steer": may})

@@ -381,7 +381,8 @@ def test_a_slow_page_gets_the_newest_state_and_no_backlog(story: Story) -> None:
         board = RunBoard(run, interval_s=0.001)
         feed = Feed(board, CapacityLimiter(2))
         socket = SlowSocket()
-        page = Page(cast("Any", socket), feed, Person(name="ada", scopes=frozenset()))
+        ada = Person(name="ada", scopes=frozenset())
+        page = Page(cast("Any", socket), feed, ada, check=cast("Any", None))
         serving = asyncio.create_task(page.serve())
         await until(lambda: bool(socket.sent))
         for number in range(100):
