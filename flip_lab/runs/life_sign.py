@@ -59,10 +59,11 @@ def mark_ended(run_dir: Path) -> None:
     """Note that the run's end is in its journal, so that nobody need look there again.
 
     Only saves time: a lab that cannot be written is read without it. A run whose lock is
-    held may be about to go on.
+    held may be about to go on; one whose lock is free cannot meanwhile, or the note would
+    outlive what it says.
     """
-    with suppress(OSError):
-        if not is_alive(run_dir):
+    with suppress(OSError), _seen(run_dir) as is_alive:
+        if not is_alive:
             (run_dir / _ENDED).touch()
 
 
@@ -83,14 +84,27 @@ def is_marked_ended(run_dir: Path) -> bool:
 
 def is_alive(run_dir: Path) -> bool:
     """Say whether the run's process still lives."""
+    with _seen(run_dir) as is_there:
+        return is_there
+
+
+@contextmanager
+def _seen(run_dir: Path) -> Generator[bool]:
+    """Give whether the run's process lives; if not, none begins to in the block."""
     try:
         descriptor = os.open(run_dir / _FILE, os.O_RDONLY)
     except FileNotFoundError:
-        return False
+        yield False
+        return
+    try:
+        yield _is_held(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_held(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    finally:
-        os.close(descriptor)
     return False

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flip_lab.runs.life_sign import held_lock, is_alive
+from flip_lab.runs.life_sign import held_lock, is_alive, mark_ended
 
 PATIENCE_S = 120.0  # what it started lives for ten minutes
 
@@ -78,6 +78,28 @@ def test_a_child_forked_while_a_run_is_launched_is_not_that_run(tmp_path: Path) 
         os.waitpid(child, 0)
         os.close(hearing)
         os.close(telling)
+
+
+def test_nobody_goes_on_while_an_end_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run that is resumed just now were marked as ended, and no one would look."""
+    with held_lock(tmp_path):
+        pass
+    tried: list[bool] = []
+
+    def touch(path: Path) -> None:
+        del path
+        with pytest.raises(BlockingIOError), held_lock(tmp_path):
+            pass
+        tried.append(True)
+
+    monkeypatch.setattr(Path, "touch", touch)
+    mark_ended(tmp_path)
+    assert tried == [True]
+    with held_lock(tmp_path):
+        mark_ended(tmp_path)
+    assert tried == [True]
 
 
 @pytest.mark.parametrize("mode", ["alone", "start", "fork"])
