@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,7 @@ from flip_lab.engines.flower.superlink_wire import (
     told,
 )
 from flip_lab.hub.admission import Admission
-from flip_lab.hub.bells import Bells
+from flip_lab.hub.bells import Bell, Bells
 from flip_lab.hub.bodies import PROTOBUF, GoneError, answer, begin, read_body
 from flip_lab.hub.doors import Door
 from flip_lab.hub.node_keys import KnownNode, NodeKeys
@@ -114,8 +114,12 @@ class FleetDoor(Door):
     async def _next_call(self, asked: _Asked) -> bytes:
         """Hand over the next message, once there is one, with all that belongs to it."""
         node_id, got = asked.node.node_id, asked.headers.get(GOT_HEADER, "")
-        if asked.wait_s and not self._desk.owes(node_id, got):
-            await self._hold(asked, is_for_calls=True)
+
+        def is_there() -> bool:  # also what another question took that nobody reads
+            return self._state.has_call(node_id) or self._desk.owes(node_id, got)
+
+        if asked.wait_s:
+            await self._hold(asked, ("node", node_id), is_there)
         return self._desk.next_call(node_id, got=got)
 
     async def _go_on(self, asked: _Asked, send: Send) -> None:
@@ -147,13 +151,14 @@ class FleetDoor(Door):
         if path == _ACTIVATE:
             await self._in_thread(self._begin_anew, asked)
         if path == _PULL and asked.wait_s:
-            await self._hold(asked, is_for_calls=True)
+            has_call = partial(self._state.has_call, node.node_id)
+            await self._hold(asked, ("node", node.node_id), has_call)
         answers = partial(answers_to, self._state, call, requests)
         content = answers() if call.is_light else await self._in_thread(answers)
         if path == _ACTIVATE and _SESSION in asked.headers:  # as a node of ours does
             self._presence.expects(node.node_id)
         if path == _BEAT and asked.wait_s:
-            await self._hold(asked, is_for_calls=False)
+            await self._hold(asked, _NO_BELL, lambda: False)
         return content
 
     def _news(self, asked: _Asked) -> str:
@@ -185,19 +190,13 @@ class FleetDoor(Door):
             self._desk.forget(node_id)
         self._state.begin_anew(node_id, is_same_process=is_same)
 
-    async def _hold(self, asked: _Asked, *, is_for_calls: bool) -> None:
-        """Hold a request until there is a call for its node, or the time is over.
+    async def _hold(self, asked: _Asked, bell: Bell, is_there: Callable[[], bool]) -> None:
+        """Hold a request until what it asks for is there, or the time is over.
 
         Raises:
             GoneError: If the connection breaks; the node may be lost.
         """
-        node_id = asked.node.node_id
-        bell = ("node", node_id) if is_for_calls else _NO_BELL
-
-        def is_there() -> bool:
-            return is_for_calls and self._state.has_call(node_id)
-
-        async with self._held(node_id):
+        async with self._held(asked.node.node_id):
             if not await self._bells.wait(bell, is_there, asked.wait_s, asked.receive):
                 raise GoneError
 

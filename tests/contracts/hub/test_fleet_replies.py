@@ -63,6 +63,41 @@ def test_a_reply_brings_the_next_call(
     hub.play(story)
 
 
+def test_a_question_that_nobody_reads_keeps_no_call_from_the_next(
+    hub: ProbedHub, signer: Signer, long_wait: str
+) -> None:
+    """A node whose network swallowed its line asks on another one; both are held."""
+    install_fast_arrays()  # as a node does
+    hub.enrol("roaming", signer)
+    ada = hub.token("researcher", "ada")
+
+    async def story(asked: Asked) -> None:
+        service = asked.active.service
+        service.learn_nodes()
+        run = ProbedRun(asked, ada, "roaming")
+        await run.start()
+        service.state.acknowledge_node_heartbeat(signer.node_id, 30)
+        pull = PullMessagesRequest(node=signer.node)
+        questions = [
+            asyncio.create_task(
+                asked.fleet(signer, "flip-pull", pull, x_flip_wait=long_wait)
+            )
+            for _ in range(2)
+        ]
+        while _num_held(asked, signer) < 2:  # noqa: ASYNC110  # presence tells nobody
+            await asyncio.sleep(0.01)
+        call = await called(run, signer)
+        for answer in await asyncio.wait_for(asyncio.gather(*questions), PATIENCE_S):
+            assert message_in(answer.content).metadata.message_id == call
+
+    hub.play(story)
+
+
+def _num_held(asked: Asked, signer: Signer) -> int:
+    seen = asked.active.service.presence.of(signer.node_id)
+    return 0 if seen is None else seen.held
+
+
 async def called(run: ProbedRun, signer: Signer) -> str:
     """Call a node; gives the message's id."""
     message = run.call_for(signer.node_id, CONTENT)
