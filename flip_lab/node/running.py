@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -24,6 +27,9 @@ from flip_lab.node.surroundings import Surroundings
 
 DRAIN_S = 80.0
 """How long work under way may take once a node is asked to end: less than systemd waits."""
+
+_CLIENTS = "flip-client"  # what threads are called that wait for a client, or are one
+_LAST_BREATH_S = 0.5
 
 
 def run_nodes(
@@ -52,9 +58,10 @@ def run_nodes(
     with ExitStack() as cleanup:
         for config in configs:
             cleanup.enter_context(_only_here(config))
+        cleanup.push(_wait_for_no_client)
         caller = caller_for(first.workers, first.limits, first.directory / WORK)
         cleanup.callback(caller.close)
-        threads = ThreadPoolExecutor(caller.room, thread_name_prefix="client")
+        threads = ThreadPoolExecutor(caller.room, thread_name_prefix=_CLIENTS)
         cleanup.callback(partial(threads.shutdown, wait=False, cancel_futures=True))
         clients = HttpClients()
         around = Surroundings(
@@ -86,6 +93,21 @@ async def _run(
         await asyncio.gather(*(each.serve(stop, drain_s=drain_s) for each in runners))
     finally:
         await clients.close()
+
+
+def _wait_for_no_client(kind: type[BaseException] | None, *_: object) -> None:
+    """End here, if a client goes on in this process that had its time to finish.
+
+    Python would wait for its thread, for hours: a process that says it has ended, beside
+    the one that takes its place. So it must not outlive the lock, either.
+    """
+    clients = [each for each in threading.enumerate() if each.name.startswith(_CLIENTS)]
+    for each in clients:
+        each.join(_LAST_BREATH_S)
+    if kind is None and any(each.is_alive() for each in clients):
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _asked_to_end(stop: asyncio.Event) -> None:
