@@ -24,6 +24,9 @@ from flip_lab.store.backup import (
 from flip_lab.store.blobs import copied
 from flip_lab.store.layout import LabDir, explained, open_lab, sync_directory
 
+_LINKING = frozenset({"runs", "damaged"})
+_DEPTH = 3  # runs/<run_id>/…: what a run's app linked, or made
+
 Finish = Callable[[LabDir, BackupSnapshot], None]
 """Sets right, in the lab that is being built, what depends on where it will be."""
 
@@ -79,10 +82,7 @@ def restore_backup(
         for file in snapshot.files:
             _give_back(backup, snapshot, file, draft)
         for link, points_to in snapshot.links.items():  # last: nothing is written through
-            place = draft / require_inside(link)
-            with explained(place):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.symlink_to(points_to)
+            _link_again(link, points_to, draft)
         finish(open_lab(draft, create=False), snapshot)
         _require_empty(target)  # somebody may have put something there meanwhile
         with explained(target):
@@ -168,6 +168,27 @@ def _give_back(
             place.chmod(place.stat().st_mode | 0o100)
     if found.sha256 != file.sha256:
         raise DamagedBackupError(**damaged(backup, snapshot, file))
+
+
+def _link_again(link: str, points_to: str, draft: Path) -> None:
+    """Make one link again.
+
+    Raises:
+        DamagedBackupError: If it lies where FLIP Lab itself writes, or behind another one:
+            what is written there later, or right now, would land elsewhere.
+    """
+    inside = require_inside(link)
+    place = draft / inside
+    before = (draft.joinpath(*inside.parts[:at]) for at in range(1, len(inside.parts)))
+    is_of_a_run = inside.parts[0] in _LINKING and len(inside.parts) >= _DEPTH
+    if not is_of_a_run or any(folder.is_symlink() for folder in before):
+        raise DamagedBackupError(
+            f"A snapshot names a link {link!r}, which leads out of a lab.",
+            fix="Do not restore it: FLIP Lab writes no such snapshot.",
+        )
+    with explained(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(points_to)
 
 
 class _Whole:

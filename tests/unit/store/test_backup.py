@@ -312,6 +312,28 @@ def test_a_snapshot_cannot_write_elsewhere(
     assert not (tmp_path / "deep" / "outside").exists()
 
 
+def test_a_snapshots_links_lead_nobody_elsewhere(
+    mixed: LabDir, destination: Path, tmp_path: Path
+) -> None:
+    """No link where the lab writes, such as its log; and none behind another link."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    back_up(mixed, destination)
+    backup = BackupDir(destination)
+    for links in (
+        {"audit.head": f"{elsewhere}/head"},
+        {"runs/new": str(elsewhere)},
+        {"runs/c/a": str(elsewhere), "runs/c/a/b": "/etc"},
+        {"runs/c/a": str(elsewhere), "runs/c/a/b/c": "/etc"},
+    ):
+        taken = backup.read()
+        object.__setattr__(taken, "links", links)
+        backup.write(taken)
+        with pytest.raises(DamagedBackupError, match="leads out of a lab"):
+            give_back(destination, tmp_path / "new")
+        assert [*elsewhere.iterdir()] == []
+
+
 def test_a_file_that_cannot_be_read_is_left_out_by_name(
     mixed: LabDir, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
