@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
+from threading import Lock
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import Row, insert, select, update
 
-from flip_lab.core.clock import now_s
-from flip_lab.core.errors import NoSuchPlaceError, StoreNotWritableError, nearest
+from flip_lab.core.clock import now_s, tick_s
+from flip_lab.core.errors import (
+    HubStateError,
+    NoSuchPlaceError,
+    StoreNotWritableError,
+    nearest,
+)
 from flip_lab.hub.database_core import Connections
 from flip_lab.hub.database_log import Log
 from flip_lab.hub.database_schema import tokens
@@ -75,6 +82,8 @@ class Tokens:
         """Read nothing yet."""
         self._connections = connections
         self._log = log
+        self._turn = Lock()
+        self._noted: dict[str, float] = {}  # when it was tried last that a token was used
 
     def create(
         self, *, role: Role, person: str, expires_s: float | None = None
@@ -158,13 +167,18 @@ class Tokens:
     def _used(self, record: TokenRecord) -> None:
         """Keep when a token was used; not each time, for each is a write.
 
-        A full disk keeps nobody out: who looks needs no write.
+        Neither a full disk keeps anybody out, nor a process that hangs over the database:
+        who looks needs no write, and one who waits for it is enough.
         """
         if record.last_used_s is not None and now_s() - record.last_used_s < _USE_S:
             return
+        with self._turn:
+            if tick_s() - self._noted.get(record.id, -inf) < _USE_S:
+                return
+            self._noted[record.id] = tick_s()
         mine = update(tokens).where(tokens.c.id == record.id)
         with (
-            suppress(StoreNotWritableError),
+            suppress(StoreNotWritableError, HubStateError),
             self._connections.writing() as connection,
         ):
             connection.execute(mine.values(last_used_s=now_s()))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from flip_lab.core.clock import now_s
 from flip_lab.core.errors import (
@@ -17,6 +19,7 @@ from flip_lab.core.errors import (
     NoSuchPlaceError,
     StoreNotWritableError,
 )
+from flip_lab.hub import database_core
 from flip_lab.hub.database import HubDatabase
 from flip_lab.hub.database_enrolments import Device
 from flip_lab.hub.place import HubPlace
@@ -290,6 +293,29 @@ def test_a_full_disk_keeps_nobody_out(database: HubDatabase) -> None:
     shown = database.tokens.check(token)
     assert shown is not None
     assert shown.person == "Ada"
+
+
+def test_who_hangs_over_the_database_keeps_nobody_out(
+    place: HubPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes first waits for a while, to note that the token is used; once."""
+    monkeypatch.setattr(database_core, "_PATIENCE_S", 0.1)
+    with HubDatabase(place, create=True) as database:
+        _, token = database.tokens.create(role="viewer", person="Ada")
+        tried = list[None]()
+        writing = database.connections.writing
+
+        def counted() -> AbstractContextManager[Connection]:
+            tried.append(None)
+            return writing()
+
+        monkeypatch.setattr(database.connections, "writing", counted)
+        with closing(sqlite3.connect(place.database_file)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            found = [database.tokens.check(token) for _ in range(3)]
+            other.rollback()
+        assert [each.person if each else "" for each in found] == ["Ada"] * 3
+        assert len(tried) == 1
 
 
 def test_a_full_disk_changes_nothing_and_says_so(database: HubDatabase) -> None:
