@@ -67,8 +67,8 @@ class LabelTail:
         ):
             before = frozenset(self._labels)
             self._start()
-        self._mark = mark
         new = self._new()
+        self._mark = mark  # not before: what cannot be read now is next time
         said = self._take(new)
         return Said(labelled=said.labelled | before, resumed=said.resumed)
 

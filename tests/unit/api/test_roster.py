@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -242,6 +244,27 @@ def test_runs_that_came_while_the_lab_could_not_be_read_are_listed_later(
             roster.look()
     assert [(row["run_id"], row["tags"]) for row in roster.rows] == [("run-b", ["good"])]
     assert set(_now(roster, lab_dir)) == {"run-b", "run-c"}
+
+
+def test_what_the_log_said_while_it_could_not_be_opened_is_heard_later(
+    roster: Roster, lab: Lab, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as with too many files open: nobody need say anything else first."""
+    make_run("run-a")
+    roster.look()
+    lab.tag("run-a", "good")
+    with monkeypatch.context() as patched:
+
+        def refused(*_: object, **__: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        patched.setattr(Path, "open", refused)
+        with pytest.raises(OSError, match="Too many"):
+            roster.look()
+    roster.look()
+    row = roster.row("run-a")
+    assert row is not None
+    assert row["tags"] == ["good"]
 
 
 def test_the_thread_notices_by_itself(lab: Lab, make_run: MakeRun) -> None:
