@@ -77,7 +77,7 @@ def _is_elsewhere(config: NodeConfig, place: str) -> bool:
     ``datasets`` takes a word alone, such as ``imagefolder``, for a reader of what lies
     around it, and a path from where the client runs.
     """
-    around = (Path.cwd(), config.directory / WORK)
+    around = (Path(), config.directory / WORK)
     is_id = _HUB_ID.fullmatch(place) is not None
     return is_id and not any((each / place).exists() for each in around)
 

@@ -21,6 +21,7 @@ from flip_lab.core.errors import (
     DeliveryError,
     FlipLabError,
     NoSuchPlaceError,
+    RequestError,
 )
 from flip_lab.node.config import NodeConfig
 from flip_lab.node.deliveries_untold import Untold
@@ -39,6 +40,8 @@ LOOK_EVERY_S = 5.0
 
 _PLACE = "/flip/v1/device"
 _SPARE_BYTES = 2**28  # what stays free on the disk, for clients and logs
+_LONGEST_WHY = 2000  # a hub reads no more
+_UNHEARD = (NoSuchPlaceError, RequestError)  # what a hub says to a word that it never takes
 _FIX_DISK = "Free some space at the node, and deliver the model again."
 
 
@@ -149,8 +152,8 @@ class Deliveries:
         self._tell(number, "refused", error.what)
 
     def _tell(self, delivery: int, state: str, why: str) -> None:
-        told = {"state": state, "why": why}
-        with suppress(NoSuchPlaceError):  # the hub forgot it: nobody waits for the word
+        told = {"state": state, "why": why[:_LONGEST_WHY]}
+        with suppress(*_UNHEARD):
             self._line.ask("POST", f"{_PLACE}/deliveries/{delivery}", told)
 
     def _fetch(self, manifest: Manifest) -> None:

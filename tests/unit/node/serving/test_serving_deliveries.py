@@ -20,6 +20,7 @@ from flip_lab.core.errors import (
     FederationUnreachableError,
     FlipLabError,
     NoSuchPlaceError,
+    RequestError,
 )
 from flip_lab.fl.models import MODELS
 from flip_lab.node.config import NodeLimits
@@ -126,8 +127,11 @@ def test_a_file_goes_on_where_it_stopped(site: ServingSite, hub: FakeHub) -> Non
     assert hub.answers == [(1, "installed", "")]
 
 
-def test_what_the_hub_did_not_hear_is_told_again(site: ServingSite, hub: FakeHub) -> None:
-    """By the next process of the node, too; what the hub forgot keeps nothing back."""
+@pytest.mark.parametrize("unheard", [NoSuchPlaceError, RequestError])
+def test_what_the_hub_did_not_hear_is_told_again(
+    site: ServingSite, hub: FakeHub, unheard: type[FlipLabError]
+) -> None:
+    """By the next process of the node, too; what it never takes keeps nothing back."""
     away = FederationUnreachableError("The line broke.", fix="Wait.")
     hub.refusals = [away, away]
     send(site, hub)
@@ -140,12 +144,23 @@ def test_what_the_hub_did_not_hear_is_told_again(site: ServingSite, hub: FakeHub
     again = Deliveries(site.config, hub)
     assert again.take() == 1
     assert hub.answers == [(1, "installed", ""), (2, "installed", "")]
-    hub.refusals = [away, NoSuchPlaceError("It was not for you.", fix="Nothing.")]
+    hub.refusals = [away, unheard("It was not for you.", fix="Nothing.")]
     send(site, hub, version=3)
     send(site, hub, version=4)
     again.look()
     assert again.take() == 1
     assert [number for number, *_ in hub.answers] == [1, 2, 4]
+
+
+def test_a_long_reason_is_told_as_far_as_a_hub_reads(
+    site: ServingSite, hub: FakeHub
+) -> None:
+    """It would take none of it."""
+    manifest = send(site, hub, content=b"as signed", name="m" * 3000)
+    hub.files[manifest.sha256] = b"not as so"
+    Deliveries(site.config, hub).take()
+    [(_, state, why)] = hub.answers
+    assert (state, len(why)) == ("refused", 2000)
 
 
 def test_a_file_is_on_the_disk_before_it_counts(
