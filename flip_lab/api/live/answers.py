@@ -14,6 +14,9 @@ from starlette.responses import Response
 from flip_lab.api.etags import is_known
 from flip_lab.api.live.states import State
 
+ANSWER_BYTES = 2**13
+"""What an answer takes besides its body: its address, headers, state, and their objects."""
+
 _KEPT_BYTES = 2**25
 _LONGEST_BYTES = 2**21
 _AT_ONCE = 4
@@ -33,6 +36,11 @@ class _Answer:
     state: State
     response: Response
     tag: str
+
+    @property
+    def size(self) -> int:
+        """What it takes in memory, bytes, roughly."""
+        return len(self.response.body) + ANSWER_BYTES
 
     def to(self, request: Request) -> Response:
         """Give it to somebody, who may have it already (304)."""
@@ -116,14 +124,14 @@ class Answers:
 
     def _keep(self, key: str, answer: _Answer) -> None:
         if (old := self._kept.pop(key, None)) is not None:
-            self._bytes -= len(old.response.body)
+            self._bytes -= old.size
         if len(answer.response.body) > _LONGEST_BYTES:
             return
         self._kept[key] = answer
-        self._bytes += len(answer.response.body)
+        self._bytes += answer.size
         while self._bytes > self._most_bytes:
             _, oldest = self._kept.popitem(last=False)
-            self._bytes -= len(oldest.response.body)
+            self._bytes -= oldest.size
 
 
 def _without_condition(request: Request) -> Request:

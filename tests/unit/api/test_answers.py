@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flip_lab.api.live.answers import Answers
+from flip_lab.api.live.answers import ANSWER_BYTES, Answers
 from flip_lab.api.live.shelf import EventShelf
 from flip_lab.core.state import RunState
 from flip_lab.runs import fact_pages
@@ -112,7 +112,7 @@ def test_what_must_not_be_kept_and_what_is_no_state_is_made_each_time() -> None:
 
 def test_the_oldest_answers_go_where_there_are_too_many() -> None:
     """What was asked for last stays."""
-    make, answers = _Maker(size=40), Answers(most_bytes=100)
+    make, answers = _Maker(size=40), Answers(most_bytes=100 + 2 * ANSWER_BYTES)
 
     async def story() -> None:
         for path in ("/a", "/b", "/a", "/c", "/a", "/b"):
@@ -120,6 +120,22 @@ def test_the_oldest_answers_go_where_there_are_too_many() -> None:
 
     asyncio.run(story())
     assert make.count == 4  # /b made room for /c
+
+
+def test_many_small_answers_are_as_bounded_as_large_ones() -> None:
+    """A page that asks for what follows, again and again, asks another thing each time."""
+    make, answers = _Maker(size=1), Answers(most_bytes=10 * ANSWER_BYTES)
+
+    async def story() -> None:
+        asking = [
+            answers.give(_request(f"/{n}"), lambda: (1,), make, is_costly=False)
+            for n in range(100)
+        ]
+        await asyncio.gather(*asking)
+
+    asyncio.run(story())
+    assert make.count == 100
+    assert len(answers._kept) == 9
 
 
 def test_facts_are_read_once_until_there_are_more(
