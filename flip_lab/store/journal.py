@@ -169,6 +169,7 @@ class JournalWriter:
             try:
                 self._sync()
             finally:
+                self._drop_if_empty()
                 self._let_go()
 
     def abandon(self) -> None:
@@ -218,6 +219,12 @@ class JournalWriter:
             os.fdatasync(self._file.fileno())
         self._synced_s = tick_s()
         self._is_refused = False
+
+    def _drop_if_empty(self) -> None:
+        """Leave no file for each attempt to write where the disk is full."""
+        with suppress(OSError):
+            if not os.fstat(self._file.fileno()).st_size:
+                self._path.unlink()
 
     def _let_go(self) -> None:
         self._file.close()

@@ -143,6 +143,8 @@ def test_a_run_that_died_on_a_full_disk_hides_no_other(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [row["state"] for row in full] == ["starting"]
+    assert journal(lab).stat().st_size > 0
+    assert len([*lab.live_dir("r1").glob("*.jsonl")]) == 1  # no file for each look
     assert [row["state"] for row in Lab(tmp_path).runs(as_="rows")] == ["failed"]
 
 
