@@ -7,6 +7,7 @@ was killed over it. It may have been an accident; it may have been the message.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from flip_lab.core.errors import NodeLimitError
@@ -57,5 +58,7 @@ class Attempts:
         if not self._now:
             self._path.unlink(missing_ok=True)
             return
-        # Half of it counts as none, so no second file need take its place.
-        self._path.write_text(json.dumps(self._now), "utf-8")
+        # Half of it counts as none, so no second file need take its place; nor must a full
+        # disk keep a client from its work, or its answer from being noted.
+        with suppress(OSError):
+            self._path.write_text(json.dumps(self._now), "utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -174,3 +175,21 @@ def test_a_broken_list_of_attempts_counts_as_none(tmp_path: Path) -> None:
     for content in ("", "[]", "{", '{"a": "b"}'):
         path.write_text(content, "utf-8")
         Attempts(path).begin("a")
+
+
+def test_a_full_disk_keeps_no_client_from_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is noted guards against messages that end nodes; it is no reason to refuse."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    attempts = Attempts(tmp_path / "working.json")
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_text", full)
+        attempts.begin("a")
+        attempts.begin("b")
+        attempts.end("a")
+    attempts.end("b")
+    assert list(tmp_path.iterdir()) == []
