@@ -78,10 +78,10 @@ def backup_hub(place: HubPlace, destination: str | Path) -> HubBackup:
     with explained(home):
         for part in (home, home / "lab", home / "hub"):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lab = backup_lab(LabDir(place.lab), home / "lab")
     name = f"{at_utc(now_s()):%Y%m%d-%H%M%S}"
     with appearing(home / "hub" / name) as draft:
-        _copy(place, draft)
+        _copy(place, draft)  # first: files that the database names are in the lab by then
+        lab = backup_lab(LabDir(place.lab), home / "lab")
         told = _Manifest(
             hub=place.settings().created_s,
             lab=lab.snapshot,

@@ -42,6 +42,7 @@ from flip_lab.node.config import load_node
 from flip_lab.node.identity import new_identity
 from flip_lab.node.messages import EnrolAsk
 from flip_lab.node.versions import versions_here
+from flip_lab.runs import care
 from flip_lab.store.audit import read_audit
 from flip_lab.store.layout import LabDir
 
@@ -399,6 +400,24 @@ def test_a_backup_is_the_same_hub(place: HubPlace, tmp_path: Path) -> None:
     told = [each.action for each in read_audit(LabDir(restored.lab))]
     assert told[-1] == "hub_restore"
     assert "hub_backup" in [each.action for each in read_audit(LabDir(place.lab))]
+
+
+def test_the_database_of_a_backup_is_no_newer_than_its_lab(
+    place: HubPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delivery that came in between would name a file that the backup does not have."""
+    backup_lab = care.backup_lab
+
+    def meanwhile(lab: LabDir, destination: Path) -> care.Backup:
+        done = backup_lab(lab, destination)
+        with HubDatabase(place) as database:
+            database.tokens.create(role="viewer", person="late")
+        return done
+
+    monkeypatch.setattr(care, "backup_lab", meanwhile)
+    backup_hub(place, tmp_path / "backups")
+    with HubDatabase(restore_hub(tmp_path / "backups", tmp_path / "again")) as database:
+        assert "late" not in {token.person for token in database.tokens.list()}
 
 
 def test_a_damaged_backup_is_not_restored(place: HubPlace, tmp_path: Path) -> None:
