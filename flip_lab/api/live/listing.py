@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flip_lab.api.live.audience import Audience
-from flip_lab.api.live.ring import Message
+from flip_lab.api.live.ring import MOST_MESSAGES, Message
 from flip_lab.api.live.roster import Roster
 from flip_lab.api.live.wire import message_text, runs_text
 
@@ -40,7 +40,7 @@ class ListFeed(Audience):
         if after == position:
             self.check()
             return None
-        if position != self._told_of:
+        if position != self._told_of or len(self._messages) >= MOST_MESSAGES:
             self._told_of = position
             self._messages.clear()
         if (known := self._messages.get(after)) is None:

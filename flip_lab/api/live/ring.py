@@ -15,6 +15,9 @@ MOST_EVENTS = 500
 MOST_BYTES = 2**18
 """Bytes of the events of one message, unless a single one is longer."""
 
+MOST_MESSAGES = 64
+"""Messages that are kept for others who stand where somebody stood."""
+
 _KEPT_BYTES = 2**23
 
 
@@ -155,6 +158,8 @@ class Ring:
             place = self._place(after)
             events = first_of(islice(self._kept, place, None))
             known = message_of(events, is_live=after >= self.live_from)
+            if len(self._messages) >= MOST_MESSAGES:  # anybody may stand anywhere
+                self._messages.clear()
             self._messages[after] = known
         return known
 

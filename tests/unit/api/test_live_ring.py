@@ -162,3 +162,14 @@ def test_a_half_of_a_character_passes() -> None:
     """Undecodable bytes of a traceback are in a text as lone surrogates."""
     event = _event(0, EventKind.WARNING, {"message": "\ud800"})
     assert json.loads(event_bytes(event))["body"] == {"message": "\ud800"}
+
+
+def test_few_messages_are_kept_wherever_subscribers_stand() -> None:
+    """A run that is paused for days gets no new event that would clear them."""
+    ring = Ring(-1)
+    ring.add(written([_event(number) for number in range(400)]))
+    for after in range(-1, 399):
+        message = ring.after(after)
+        assert message is not None
+        assert message.count == 399 - after
+    assert len(ring._messages) <= ring_module.MOST_MESSAGES
