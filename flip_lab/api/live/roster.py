@@ -60,6 +60,7 @@ class Roster:
         self._followed: dict[str, FollowedRun] = {}
         self._known: frozenset[str] = frozenset()
         self._unread: set[str] = set()  # directories that are to be read, now or later
+        self._odd: set[str] = set()  # runs whose files make no sense; told once
         self._looked_at: int | None = None
         self._stopping = Event()
         self._thread: Thread | None = None
@@ -234,9 +235,15 @@ class Roster:
     def _poll(self) -> None:
         rows: list[RunRow] = []
         for run_id, run in [*self._followed.items()]:
-            with suppress(FlipLabError, OSError):  # a damaged run must not hide the others
+            try:  # a damaged run must not hide the others
                 run.poll()
                 rows.append(run.row(self._labels.of(run_id)))
+            except (FlipLabError, OSError):
+                pass  # what was not read is read next time
+            except Exception:  # noqa: BLE001  # whatever stands in its files
+                if run_id not in self._odd:
+                    _log.exception("Run %s cannot be listed.", run_id)
+                self._odd.add(run_id)
             if run.is_done:
                 del self._followed[run_id]
         self._put(rows)

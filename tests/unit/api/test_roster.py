@@ -220,6 +220,23 @@ def test_a_run_that_cannot_be_read_yet_is_looked_at_again(
     assert set(_now(roster, lab_dir)) == {"run-a", "run-b"}
 
 
+def test_a_run_that_makes_no_sense_hides_no_other(
+    roster: Roster, lab: Lab, lab_dir: LabDir, make_run: MakeRun
+) -> None:
+    """Whatever stands in its run.json: the list follows the others, and can be built."""
+    folder = lab_dir.run_dir("run-a")
+    folder.mkdir(parents=True)
+    write_json_atomic(folder / "run.json", {"run_id": "run-a", "seed": "many"})
+    for run_id in ("run-b", "run-c"):
+        make_run(run_id)
+        roster.look()
+    assert {row["run_id"] for row in roster.rows} == {"run-b", "run-c"}
+    another = Roster(lab, every_s=3600.0)
+    another.start()
+    another.stop()
+    assert {"run-b", "run-c"} <= {row["run_id"] for row in another.rows}
+
+
 def test_runs_that_came_while_the_lab_could_not_be_read_are_listed_later(
     roster: Roster,
     lab: Lab,
