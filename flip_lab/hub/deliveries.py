@@ -17,7 +17,14 @@ from flip_lab.core.errors import (
 from flip_lab.hub.database import HubDatabase
 from flip_lab.hub.database_delivery_tables import DeliveryRow, DeliveryState
 from flip_lab.hub.database_nodes import NodeRecord
-from flip_lab.hub.parcel import Nodes, Parcel, check_parcel, chosen_nodes, meant_by
+from flip_lab.hub.parcel import (
+    Nodes,
+    Parcel,
+    check_file,
+    check_parcel,
+    chosen_nodes,
+    meant_by,
+)
 from flip_lab.hub.place import HubPlace
 from flip_lab.hub.signing_key import load_signing_key
 from flip_lab.node.serving.manifest import (
@@ -77,23 +84,33 @@ class DeliveryDesk:
         check_parcel(parcel, self._database.deliveries)
         nodes = chosen_nodes(self._database.nodes, parcel.nodes)
         size_bytes = self._keep(parcel)
+
+        def signed(number: int) -> tuple[Manifest, SignedManifest]:
+            # Nobody else writes now; while the file was kept somebody may have.
+            check_file(parcel, self._database.deliveries)
+            return self._install(number, parcel, size_bytes)
+
         manifest = self._database.deliveries.add(
-            lambda number: self._signed(
-                number,
-                action="install",
-                name=parcel.name,
-                version=parcel.version,
-                stage=parcel.stage,
-                sha256=parcel.sha256,
-                size_bytes=size_bytes,
-                scenario=parcel.scenario,
-                lineage=dict(parcel.lineage),
-                input_schema=dict(parcel.input_schema),
-            ),
-            nodes,
-            meant=meant_by(parcel.nodes),
+            signed, nodes, meant=meant_by(parcel.nodes)
         )
         return self._database.deliveries.rows(delivery=manifest.delivery)
+
+    def _install(
+        self, number: int, parcel: Parcel, size_bytes: int
+    ) -> tuple[Manifest, SignedManifest]:
+        """Write down and sign that a version is to be installed."""
+        return self._signed(
+            number,
+            action="install",
+            name=parcel.name,
+            version=parcel.version,
+            stage=parcel.stage,
+            sha256=parcel.sha256,
+            size_bytes=size_bytes,
+            scenario=parcel.scenario,
+            lineage=dict(parcel.lineage),
+            input_schema=dict(parcel.input_schema),
+        )
 
     def withdraw(self, name: str, version: int, nodes: Nodes = None) -> list[DeliveryRow]:
         """Take a version off the nodes that it was delivered to; no later one gets it.

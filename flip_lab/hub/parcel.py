@@ -88,6 +88,19 @@ def check_parcel(parcel: Parcel, deliveries: Deliveries) -> None:
             f"The scenario of {parcel.name!r} cannot be read: {error}",
             fix="Deliver a version that a scenario trained.",
         ) from error
+    check_file(parcel, deliveries)
+
+
+def check_file(parcel: Parcel, deliveries: Deliveries) -> None:
+    """See that a version is no other file here than it has been so far.
+
+    Args:
+        parcel: What a researcher delivers.
+        deliveries: What was delivered before.
+
+    Raises:
+        DeliveryError: If it is.
+    """
     for row in deliveries.rows(model=parcel.name):
         is_same = row.version == parcel.version and row.action == "install"
         if is_same and row.sha256 != parcel.sha256:

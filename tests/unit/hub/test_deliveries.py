@@ -24,10 +24,12 @@ from flip_lab.core.errors import (
     UploadError,
 )
 from flip_lab.fl.scenarios import load_scenario, scenario_to_json
+from flip_lab.hub import deliveries
 from flip_lab.hub.database import HubDatabase
 from flip_lab.hub.database_enrolments import Device
+from flip_lab.hub.database_nodes import Nodes as NodeTable
 from flip_lab.hub.deliveries import DeliveryDesk
-from flip_lab.hub.parcel import Parcel
+from flip_lab.hub.parcel import Nodes, Parcel, chosen_nodes
 from flip_lab.hub.place import HubPlace
 from flip_lab.hub.preparing import prepare_hub
 from flip_lab.hub.signing_key import load_signing_key
@@ -230,6 +232,25 @@ def test_a_version_is_one_file(place: HubPlace, desk: DeliveryDesk) -> None:
     sha256 = Uploads(LabDir(place.lab)).checked(upload).sha256
     with pytest.raises(DeliveryError, match="another file here"):
         desk.deliver(parcel(place, upload=upload, sha256=sha256))
+
+
+def test_a_version_is_one_file_also_for_two_at_once(
+    place: HubPlace, desk: DeliveryDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is faster while the other's file is looked at."""
+    other = safetensors.numpy.save({"1.weight": np.zeros(6, dtype=np.float32)})
+    upload = uploaded(place, other)
+    sha256 = Uploads(LabDir(place.lab)).checked(upload).sha256
+
+    def faster(nodes: NodeTable, choice: Nodes) -> dict[str, str]:
+        monkeypatch.undo()
+        desk.deliver(parcel(place, upload=upload, sha256=sha256))
+        return chosen_nodes(nodes, choice)
+
+    monkeypatch.setattr(deliveries, "chosen_nodes", faster)
+    with pytest.raises(DeliveryError, match="another file here"):
+        desk.deliver(parcel(place))
+    assert {row.sha256 for row in desk.rows()} == {sha256}
 
 
 def test_what_is_withdrawn_is_signed_too(
